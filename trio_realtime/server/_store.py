@@ -1,0 +1,420 @@
+"""What the server remembers: the interface between its rules and any database.
+
+A *rule* is a plain function of a transaction. It is synchronous, knows no sockets and no
+clock but ``tx.now``, and is bound to one app, so that it cannot see another app's data
+even by mistake. Rules that write run one after another in the store's writer; many of
+them share one durable commit. A rule that raises is undone alone.
+
+Times are integer milliseconds since the epoch, as on the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import IntEnum
+from typing import Any, Literal, Protocol, TypeVar
+
+import attrs
+import outcome
+
+T = TypeVar("T")
+
+Bound = tuple[int, str | None]
+"""A point in a conversation's history: timestamp and, to break a tie, message id."""
+
+
+class Kind(IntEnum):
+    """The four kinds of conversation (``convType`` on the wire)."""
+
+    NORMAL = 1
+    ROOM = 2
+    SERVICE = 3
+    TEMPORARY = 4
+
+
+class Listing(IntEnum):
+    """The per-conversation lists of client ids besides the members."""
+
+    SILENCED = 1
+    BLOCKED = 2
+
+
+@attrs.frozen
+class ConversationRow:
+    """A conversation as stored; members are asked for separately."""
+
+    id: str
+    kind: Kind
+    creator: str
+    created_at: int
+    updated_at: int
+    name: str | None = None
+    attributes: Mapping[str, Any] = attrs.field(factory=dict)
+    """Every custom top-level column, for instance ``{"attr": {...}, "topic": 1}``."""
+    unique_id: str | None = None
+    """MD5 of the member set, for conversations created as unique."""
+    last_message_at: int | None = None
+    expires_at: int | None = None
+    """For temporary conversations."""
+
+
+@attrs.frozen
+class MessageRow:
+    """A stored message, with its latest edit applied."""
+
+    id: str
+    conversation_id: str
+    kind: Kind
+    sender: str
+    timestamp: int
+    body: str | bytes
+    mentions: tuple[str, ...] = ()
+    mention_all: bool = False
+    receipt: bool = False
+    patched_at: int | None = None
+    recalled: bool = False
+    ack_at: int | None = None
+    read_at: int | None = None
+    push_data: str | None = None
+    lctype: int | None = None
+    """``_lctype`` of a typed body."""
+
+
+@attrs.frozen
+class NewMessage:
+    """A message about to be stored; the store assigns its time and, by default, its id."""
+
+    sender: str
+    body: str | bytes
+    dt: str | None = None
+    mentions: tuple[str, ...] = ()
+    mention_all: bool = False
+    receipt: bool = False
+    push_data: str | None = None
+    lctype: int | None = None
+    id: str | None = None
+
+
+@attrs.frozen
+class PatchRow:
+    """One edit or recall, as it is pushed to clients."""
+
+    message: MessageRow
+    patched_at: int
+    code: int | None = None
+    reason: str | None = None
+
+
+@attrs.frozen
+class UnreadRow:
+    """What one client has not read in one conversation."""
+
+    conversation: ConversationRow
+    count: int
+    """At most 100."""
+    mentioned: bool
+    newest: MessageRow | None
+
+
+@attrs.frozen
+class ReadMarks:
+    """How far a member has received and read a conversation."""
+
+    client_id: str
+    acked: int | None
+    read: int | None
+
+
+@attrs.frozen
+class MemberInfoRow:
+    """The role of one member, where it was ever changed."""
+
+    id: str
+    conversation_id: str
+    client_id: str
+    role: str
+
+
+@attrs.frozen
+class TokenRow:
+    """A session token, bound to a client id and its login."""
+
+    client_id: str
+    expires_at: int
+    tag: str | None = None
+    device_id: str | None = None
+
+
+@attrs.frozen
+class NotificationRow:
+    """One membership notification kept for replay: session.md §7."""
+
+    timestamp: int
+    item: Mapping[str, Any]
+
+
+@attrs.frozen
+class Query:
+    """A conversation query after validation: conversations.md §3."""
+
+    where: Mapping[str, Any]
+    sort: Sequence[tuple[str, bool]] = (("lm", True),)
+    """Keys with True for descending."""
+    limit: int = 10
+    skip: int = 0
+    ids: Sequence[str] | None = None
+    """Temporary conversation ids; then ``where`` does not apply."""
+
+
+class QueryError(Exception):
+    """A query that is illegal or too expensive: 4310 on the wire."""
+
+
+class Tx(Protocol):
+    """One transaction on one app's data, inside the store's thread. Nothing here waits."""
+
+    @property
+    def now(self) -> int:
+        """The time of this operation. Every part of one operation sees the same instant."""
+
+    # Conversations.
+
+    def conversation(self, cid: str) -> ConversationRow | None:
+        """One conversation; expired temporary ones no longer exist."""
+
+    def conversation_by_unique_id(self, unique_id: str, kind: Kind) -> ConversationRow | None: ...
+
+    def create_conversation(
+        self,
+        *,
+        kind: Kind,
+        creator: str,
+        members: Sequence[str] = (),
+        name: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        unique_id: str | None = None,
+        expires_at: int | None = None,
+    ) -> ConversationRow:
+        """Create with created_at = updated_at = now, and an id of the kind's form."""
+
+    def update_conversation(
+        self,
+        cid: str,
+        *,
+        name: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        unique_id: str | None = None,
+    ) -> ConversationRow:
+        """Replace what is given (attributes as a whole) and set updated_at to now."""
+
+    def clear_name(self, cid: str) -> None:
+        """Remove the name."""
+
+    def delete_conversation(self, cid: str) -> None:
+        """Delete with its members, lists and messages."""
+
+    def find(self, query: Query) -> list[ConversationRow]:
+        """Run a query. Raises `QueryError`."""
+
+    # Members. Order is the order of joining.
+
+    def members(self, cid: str) -> list[str]: ...
+
+    def member_count(self, cid: str) -> int: ...
+
+    def is_member(self, cid: str, client_id: str) -> bool: ...
+
+    def add_members(self, cid: str, client_ids: Sequence[str]) -> list[str]:
+        """Add, set updated_at, return those who were not members before."""
+
+    def remove_members(self, cid: str, client_ids: Sequence[str]) -> list[str]:
+        """Remove with their roles, set updated_at, return those who were members."""
+
+    def joined_at(self, cid: str, client_id: str) -> int | None: ...
+
+    def conversations_of(self, client_id: str) -> list[str]:
+        """Ids of all conversations the client is a member or subscriber of."""
+
+    # Do not disturb.
+
+    def muted_by(self, cid: str) -> list[str]: ...
+
+    def set_muted(self, cid: str, client_id: str, muted: bool) -> None: ...  # noqa: FBT001
+
+    # Roles.
+
+    def member_infos(
+        self, cid: str, *, limit: int = 1000, skip: int = 0
+    ) -> list[MemberInfoRow]: ...
+
+    def role(self, cid: str, client_id: str) -> str | None:
+        """The stored role; None where it was never changed."""
+
+    def set_role(self, cid: str, client_id: str, role: str) -> MemberInfoRow: ...
+
+    # Silence and block lists.
+
+    def listed(
+        self, listing: Listing, cid: str, *, limit: int, after: str | None = None
+    ) -> tuple[list[str], str | None]:
+        """A page of a list, and the cursor of the next page if there is one."""
+
+    def which_listed(
+        self, listing: Listing, cid: str, client_ids: Sequence[str]
+    ) -> set[str]: ...
+
+    def listed_count(self, listing: Listing, cid: str) -> int: ...
+
+    def add_listed(
+        self,
+        listing: Listing,
+        cid: str,
+        client_ids: Sequence[str],
+        *,
+        expires_at: int | None = None,
+    ) -> None: ...
+
+    def remove_listed(self, listing: Listing, cid: str, client_ids: Sequence[str]) -> None: ...
+
+    def temporarily_silenced(self, cid: str, client_id: str) -> bool:
+        """Silenced by an entry with an expiry that has not passed."""
+
+    # Messages.
+
+    def append(self, cid: str, message: NewMessage) -> tuple[MessageRow, bool]:
+        """Store a message with a timestamp above every earlier one of the conversation.
+
+        A ``dt`` the sender has used before in this conversation returns the first message
+        and False; otherwise the new one and True.
+        """
+
+    def next_timestamp(self, cid: str) -> int:
+        """A timestamp for a message that is not stored (transient, will), never repeated."""
+
+    def sent_before(self, cid: str, sender: str, dt: str) -> MessageRow | None:
+        """The message the sender stored with this ``dt``, if any."""
+
+    def message(self, cid: str, mid: str) -> MessageRow | None: ...
+
+    def last_message(self, cid: str) -> MessageRow | None: ...
+
+    def history(
+        self,
+        cid: str,
+        *,
+        start: Bound | None = None,
+        start_included: bool = False,
+        end: Bound | None = None,
+        end_included: bool = False,
+        newer: bool = False,
+        limit: int = 20,
+        lctype: int | None = None,
+    ) -> list[MessageRow]:
+        """A page counted from ``start``, always ascending: messages.md §7."""
+
+    def patch(
+        self,
+        cid: str,
+        mid: str,
+        *,
+        body: str | bytes,
+        recalled: bool,
+        mentions: tuple[str, ...],
+        mention_all: bool,
+        lctype: int | None,
+        code: int | None = None,
+        reason: str | None = None,
+    ) -> PatchRow:
+        """Edit a stored message; patch times increase strictly within the app."""
+
+    def patches_for(
+        self, client_id: str, after: int, *, limit: int = 100
+    ) -> list[PatchRow]:
+        """Patches in the client's conversations later than ``after``, oldest first."""
+
+    def delete_message(self, cid: str, mid: str) -> bool: ...
+
+    # Receipts and unread.
+
+    def acknowledge(
+        self, cid: str, client_id: str, *, first: int, last: int
+    ) -> list[MessageRow]:
+        """Mark others' messages in the inclusive range as received at ``now``.
+
+        Returns those newly received by this client that asked for a receipt. The client's
+        received mark never moves back.
+        """
+
+    def mark_read(self, cid: str, client_id: str, upto: int) -> list[MessageRow]:
+        """Move the read mark (never back); returns newly read messages with a receipt."""
+
+    def marks(self, cid: str, client_ids: Sequence[str] | None = None) -> list[ReadMarks]:
+        """Marks of the given members, or of all. Who read has received."""
+
+    def unread(self, cid: str, client_id: str) -> UnreadRow: ...
+
+    def unread_of(
+        self, client_id: str, *, since: int | None = None, limit: int = 50
+    ) -> list[UnreadRow]:
+        """Conversations with unread messages; with ``since``, every one whose unread
+        state changed after that time, including those now at 0.
+        """
+
+    # Sessions.
+
+    def put_token(self, token: str, row: TokenRow) -> None:
+        """Remember a token (only its digest is stored)."""
+
+    def token(self, token: str) -> TokenRow | None:
+        """The token's row, also when it has expired (for a grace of 48 hours)."""
+
+    def recent_login(self, client_id: str, since: int) -> TokenRow | None:
+        """The newest token of the client that lived at or after ``since``."""
+
+    # Notifications kept for replay.
+
+    def keep_notification(self, client_ids: Sequence[str], item: Mapping[str, Any]) -> None: ...
+
+    def notifications(
+        self, client_id: str, after: int, *, limit: int
+    ) -> list[NotificationRow]: ...
+
+    # Documents: small JSON rows of other parts (files, service messages, broadcasts).
+
+    def put_document(self, table: str, key: str, value: Mapping[str, Any]) -> None: ...
+
+    def document(self, table: str, key: str) -> Mapping[str, Any] | None: ...
+
+    def delete_document(self, table: str, key: str) -> bool: ...
+
+    def documents(
+        self, table: str, *, prefix: str = "", after: str | None = None, limit: int = 100
+    ) -> list[tuple[str, Mapping[str, Any]]]: ...
+
+
+class Store(Protocol):
+    """Runs rules. Safe to use from any task of the thread that opened it."""
+
+    def submit(
+        self,
+        app_id: str,
+        rule: Callable[[Tx], T],
+        done: Callable[[outcome.Outcome[T]], None],
+        *,
+        mode: Literal["read", "write"] = "write",
+    ) -> None:
+        """Queue a rule without waiting.
+
+        ``done`` is called in the event loop once the result is durable, for writes in the
+        order of submission, and must neither block nor raise. What it does (answering,
+        pushing) therefore happens in the order of the conversation's history.
+        """
+
+    async def write(self, app_id: str, rule: Callable[[Tx], T]) -> T:
+        """Run a rule that may write; returns when it is durable.
+
+        Cancelling the caller stops the wait, not the write.
+        """
+
+    async def read(self, app_id: str, rule: Callable[[Tx], T]) -> T:
+        """Run a rule that only reads, beside the writer."""
