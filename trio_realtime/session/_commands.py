@@ -1,0 +1,130 @@
+"""Commands in flight: serial ids, replies, and what happens to them when the link breaks.
+
+A command waits in its `Outbox` from the moment it is submitted until it is settled. The
+outbox is ordered. While the session is online a submitted command leaves at once; while it
+is not, commands that may be retried stay and leave, in the order in which they were
+submitted, when the session resumes. That is why order survives a broken link.
+Protocol: transport.md §5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+from outcome import Error, Value
+
+from trio_realtime.wire import GenericCommand
+
+MAX_SERIAL = 2**31 - 1
+
+
+@attrs.define(eq=False)
+class Waiting:
+    """One command that waits for its reply."""
+
+    command: GenericCommand
+    retry: bool
+    """May be sent again after the session resumes."""
+    settle: Callable[[Value[GenericCommand] | Error], None]
+    """Told the result, once."""
+    outbox: Outbox
+    serial: int = 0
+    """The serial id of the last transmission; 0 before the first."""
+    transmissions: int = 0
+
+
+class Serials:
+    """Serial ids of one connection and who waits for each."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._waiting: dict[int, Waiting] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def stamp(self, waiting: Waiting) -> GenericCommand:
+        """Give the command a fresh serial id, also when it is sent again.
+
+        A reply to an earlier transmission is then a late one, and ignored.
+        """
+        self.forget(waiting)
+        self._last = self._last + 1 if self._last < MAX_SERIAL else 1
+        waiting.serial = self._last
+        waiting.transmissions += 1
+        waiting.command.i = self._last
+        self._waiting[self._last] = waiting
+        return waiting.command
+
+    def forget(self, waiting: Waiting) -> None:
+        """No reply is expected any more; a late one will be dropped silently."""
+        if waiting.serial:
+            self._waiting.pop(waiting.serial, None)
+            waiting.serial = 0
+
+    def reply(self, command: GenericCommand) -> None:
+        """Settle the command this is the reply to; an unknown serial id is a late reply."""
+        waiting = self._waiting.pop(command.i or 0, None)
+        if waiting is not None:
+            waiting.serial = 0
+            waiting.outbox.settled(waiting, Value(command))
+
+
+class Outbox:
+    """The unsettled commands of one session, in the order of submission."""
+
+    def __init__(self, serials: Serials) -> None:
+        self._serials = serials
+        self._unsettled: dict[Waiting, None] = {}
+        self._ended: Exception | None = None
+        self.online = False
+
+    def __len__(self) -> int:
+        return len(self._unsettled)
+
+    def submit(
+        self,
+        command: GenericCommand,
+        settle: Callable[[Value[GenericCommand] | Error], None],
+        *,
+        retry: bool,
+    ) -> Waiting:
+        """Enter a command. If `online`, the caller transmits it with `Serials.stamp`."""
+        if self._ended is not None:
+            raise self._ended
+        waiting = Waiting(command, retry, settle, self)
+        self._unsettled[waiting] = None
+        return waiting
+
+    def withdraw(self, waiting: Waiting) -> None:
+        """The caller stopped waiting: leave no trace."""
+        self._serials.forget(waiting)
+        self._unsettled.pop(waiting, None)
+
+    def settled(self, waiting: Waiting, result: Value[GenericCommand] | Error) -> None:
+        """The command has its result."""
+        if waiting in self._unsettled:
+            del self._unsettled[waiting]
+            waiting.settle(result)
+
+    def suspend(self, error: Exception) -> None:
+        """The link broke: what may not be retried fails, the rest waits for `resume`."""
+        self.online = False
+        for waiting in list(self._unsettled):
+            self._serials.forget(waiting)
+            if not waiting.retry:
+                self.settled(waiting, Error(error))
+
+    def resume(self) -> list[Waiting]:
+        """The session is online again: what to transmit now, in this order."""
+        self.online = True
+        return list(self._unsettled)
+
+    def end(self, error: Exception) -> None:
+        """Nothing will be sent any more: everything waiting, and all that comes, fails."""
+        self.online = False
+        self._ended = error
+        for waiting in list(self._unsettled):
+            self._serials.forget(waiting)
+            self.settled(waiting, Error(error))

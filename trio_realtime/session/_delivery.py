@@ -1,0 +1,146 @@
+"""Which messages have been delivered: at most once each, in order, with nothing missing.
+
+For every conversation with traffic a `Track` remembers the newest message delivered and
+the ids of the latest ones. Ids make redelivery and overlap with history harmless; the
+newest message is where catching up begins after a broken link. While a conversation is
+being caught up, its live events wait behind the missed ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+import attrs
+
+E = TypeVar("E")
+
+REMEMBERED = 256
+"""Ids remembered in each conversation. What is pushed out moves the mark forward, so
+that catching up never goes further back than what is remembered."""
+
+
+@attrs.define(eq=False)
+class Track(Generic[E]):
+    """What is known of one conversation's stream of messages."""
+
+    mark: tuple[int, str] | None
+    """Time and id of the newest message delivered; None: none since the login."""
+    seen: dict[str, int] = attrs.field(factory=dict)
+    held: list[E] | None = None
+    """Live events that wait while the conversation is caught up."""
+
+    def note(self, timestamp: int, mid: str) -> bool:
+        """Record a message about to be delivered; False if it was already."""
+        seen = self.seen
+        if mid in seen:
+            return False
+        seen[mid] = timestamp
+        if self.mark is None or (timestamp, mid) > self.mark:
+            self.mark = (timestamp, mid)
+        if len(seen) > REMEMBERED:
+            self._push_out()
+        return True
+
+    def note_own(self, timestamp: int, mid: str) -> None:
+        """Record a message this client sent: history will show it, nobody awaits it.
+
+        It does not move the mark: an earlier message of somebody else may be under way.
+        """
+        self.seen[mid] = timestamp
+        if len(self.seen) > REMEMBERED:
+            self._push_out()
+
+    def _push_out(self) -> None:
+        oldest = next(iter(self.seen))
+        point = (self.seen.pop(oldest), oldest)
+        if self.mark is None or point > self.mark:
+            self.mark = point
+
+
+class Delivery(Generic[E]):
+    """The tracks of one client."""
+
+    def __init__(self) -> None:
+        self.tracks: dict[str, Track[E]] = {}
+
+    def accept(self, cid: str, timestamp: int, mid: str) -> bool:
+        """Record a message; False if it was delivered before."""
+        track = self.tracks.get(cid)
+        if track is None:
+            track = self.tracks[cid] = Track(None)
+        return track.note(timestamp, mid)
+
+    def sent(self, cid: str, timestamp: int, mid: str) -> None:
+        """Record a message this client sent itself."""
+        track = self.tracks.get(cid)
+        if track is None:
+            track = self.tracks[cid] = Track(None)
+        track.note_own(timestamp, mid)
+
+    def hold(self, cids: Iterable[str] | None = None) -> list[str]:
+        """Begin to catch up these conversations, or all that are known."""
+        held = list(self.tracks) if cids is None else list(cids)
+        for cid in held:
+            track = self.tracks.setdefault(cid, Track(None))
+            if track.held is None:
+                track.held = []
+        return held
+
+    def is_held(self, cid: str) -> list[E] | None:
+        """The list in which live events of this conversation must wait, if any."""
+        track = self.tracks.get(cid)
+        return None if track is None else track.held
+
+    def release(self, cid: str) -> list[E]:
+        """The conversation is caught up: the events that waited, in order."""
+        track = self.tracks[cid]
+        held, track.held = track.held or [], None
+        return held
+
+    def forget(self, cid: str) -> None:
+        """The client left the conversation."""
+        self.tracks.pop(cid, None)
+
+
+class Acknowledgements:
+    """Which received messages are still to be acknowledged, as one range a conversation.
+
+    At most one burst a second leaves, the first at once. Protocol: messages.md §1.4.
+    """
+
+    INTERVAL = 1.0
+    """Seconds between two bursts."""
+
+    def __init__(self) -> None:
+        self._ranges: dict[str, tuple[int, int]] = {}
+        self._next_at = float("-inf")
+
+    def add(self, cid: str, timestamp: int) -> None:
+        """A message was handed over."""
+        known = self._ranges.get(cid)
+        if known is None:
+            self._ranges[cid] = (timestamp, timestamp)
+        elif timestamp > known[1]:
+            self._ranges[cid] = (known[0], timestamp)
+        elif timestamp < known[0]:
+            self._ranges[cid] = (timestamp, known[1])
+
+    @property
+    def due_at(self) -> float:
+        """When the next burst may leave; infinity if there is nothing to acknowledge."""
+        return self._next_at if self._ranges else float("inf")
+
+    def take(self, now: float) -> list[tuple[str, int, int]]:
+        """The burst to send now: conversation, first and last timestamp."""
+        if not self._ranges or now < self._next_at:
+            return []
+        self._next_at = now + self.INTERVAL
+        burst = [(cid, first, last) for cid, (first, last) in self._ranges.items()]
+        self._ranges.clear()
+        return burst
+
+    def clear(self) -> None:
+        """The link is gone; what was not acknowledged will be seen again."""
+        self._ranges.clear()
+        self._next_at = float("-inf")
