@@ -1,0 +1,65 @@
+"""Instants: aware UTC datetimes in values, milliseconds or ISO 8601 texts on the wire."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+
+# What a datetime can express; a peer may send any 64-bit number.
+_EARLIEST_MS = (datetime.min.replace(tzinfo=UTC) - EPOCH) // MILLISECOND
+_LATEST_MS = (datetime.max.replace(tzinfo=UTC) - EPOCH) // MILLISECOND
+
+
+def datetime_from_ms(ms: int) -> datetime:
+    """The instant `ms` milliseconds after the epoch, clamped to what datetime can express."""
+    return EPOCH + timedelta(milliseconds=min(max(ms, _EARLIEST_MS), _LATEST_MS))
+
+
+def optional_datetime(ms: int | None) -> datetime | None:
+    """Like `datetime_from_ms`; None stays None."""
+    return None if ms is None else datetime_from_ms(ms)
+
+
+def ms_from_datetime(moment: datetime) -> int:
+    """Milliseconds since the epoch, rounded down.
+
+    Raises:
+        ValueError: the datetime is naive: which instant it means cannot be known.
+    """
+    return (aware(moment) - EPOCH) // MILLISECOND
+
+
+def iso_from_datetime(moment: datetime) -> str:
+    """The text JavaScript's ``toISOString`` writes: UTC, milliseconds, ``Z``.
+
+    Raises:
+        ValueError: the datetime is naive.
+    """
+    utc = aware(moment).astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def datetime_from_iso(text: str) -> datetime:
+    """The instant an ISO 8601 text names; without an offset it is taken as UTC.
+
+    Raises:
+        ValueError: the text is no such date.
+    """
+    moment = datetime.fromisoformat(text)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError as error:  # the offset leads out of the years 1 to 9999
+        raise ValueError(f"{text!r} is out of range") from error
+
+
+def aware(moment: datetime) -> datetime:
+    """The same datetime, if it has a time zone.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if moment.utcoffset() is None:
+        raise ValueError(f"a datetime with a time zone is needed, for instance UTC: {moment!r}")
+    return moment
