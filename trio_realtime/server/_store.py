@@ -170,6 +170,12 @@ class QueryError(Exception):
     """A query that is illegal or too expensive: 4310 on the wire."""
 
 
+class StoreError(Exception):
+    """The store could not do its work: it cannot be opened, is closed, could not commit (disk
+    full), or was asked to change what does not exist.
+    """
+
+
 class Tx(Protocol):
     """One transaction on one app's data, inside the store's thread. Nothing here waits."""
 
@@ -259,9 +265,7 @@ class Tx(Protocol):
     ) -> tuple[list[str], str | None]:
         """A page of a list, and the cursor of the next page if there is one."""
 
-    def which_listed(
-        self, listing: Listing, cid: str, client_ids: Sequence[str]
-    ) -> set[str]: ...
+    def which_listed(self, listing: Listing, cid: str, client_ids: Sequence[str]) -> set[str]: ...
 
     def listed_count(self, listing: Listing, cid: str) -> int: ...
 
@@ -327,18 +331,14 @@ class Tx(Protocol):
     ) -> PatchRow:
         """Edit a stored message; patch times increase strictly within the app."""
 
-    def patches_for(
-        self, client_id: str, after: int, *, limit: int = 100
-    ) -> list[PatchRow]:
+    def patches_for(self, client_id: str, after: int, *, limit: int = 100) -> list[PatchRow]:
         """Patches in the client's conversations later than ``after``, oldest first."""
 
     def delete_message(self, cid: str, mid: str) -> bool: ...
 
     # Receipts and unread.
 
-    def acknowledge(
-        self, cid: str, client_id: str, *, first: int, last: int
-    ) -> list[MessageRow]:
+    def acknowledge(self, cid: str, client_id: str, *, first: int, last: int) -> list[MessageRow]:
         """Mark others' messages in the inclusive range as received at ``now``.
 
         Returns those newly received by this client that asked for a receipt. The client's
@@ -375,9 +375,7 @@ class Tx(Protocol):
 
     def keep_notification(self, client_ids: Sequence[str], item: Mapping[str, Any]) -> None: ...
 
-    def notifications(
-        self, client_id: str, after: int, *, limit: int
-    ) -> list[NotificationRow]: ...
+    def notifications(self, client_id: str, after: int, *, limit: int) -> list[NotificationRow]: ...
 
     # Documents: small JSON rows of other parts (files, service messages, broadcasts).
 

@@ -1,0 +1,68 @@
+"""Running a conversation query: its SQL, and a limit on its time."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ._sqlite_part import CONVERSATION, storable
+from ._store import Kind, Query, QueryError
+from ._where import field, where_sql
+
+RESULTS_AT_MOST = 1000
+"""The largest page: conversations.md §3."""
+
+_SORT_KEYS_AT_MOST = 8
+_INSTRUCTIONS_BETWEEN_CHECKS = 10_000
+
+
+def find_sql(query: Query, app: int, now: int) -> tuple[str, tuple[Any, ...]]:
+    """The SQL of a query, selecting `CONVERSATION`. Raises `QueryError`."""
+    if query.limit < 0 or query.skip < 0:
+        raise QueryError("limit and skip cannot be negative")
+    if len(query.sort) > _SORT_KEYS_AT_MOST:
+        raise QueryError("there are too many sort keys")
+    if query.ids is not None:
+        ids = json.dumps(list(query.ids))
+        text = (
+            f"c.kind = {Kind.TEMPORARY:d} AND c.expires_at > ?"
+            " AND c.cid IN (SELECT value FROM json_each(?))"
+        )
+        parameters: tuple[Any, ...] = (now, ids)
+    else:
+        condition = where_sql(query.where, app)
+        text = f"c.kind <> {Kind.TEMPORARY:d} AND {condition.text}"
+        parameters = condition.parameters
+    if not all(storable(key) for key, _ in query.sort):
+        raise QueryError("illegal sort key")
+    orders = [(field(key, app).order(), descending) for key, descending in query.sort]
+    order = "".join(f"{sql.text}{' DESC' * descending}, " for sql, descending in orders)
+    # Rows that tie keep their order from page to page.
+    last = "c.id DESC" if orders and orders[0][1] else "c.id"
+    sql = (
+        f"SELECT {CONVERSATION} FROM conversations c WHERE c.app = ? AND {text}"
+        f" ORDER BY {order}{last} LIMIT ? OFFSET ?"
+    )
+    sorted_by = tuple(value for part, _ in orders for value in part.parameters)
+    limit, skip = min(query.limit, RESULTS_AT_MOST), min(query.skip, 2**62)
+    return sql, (app, *parameters, *sorted_by, limit, skip)
+
+
+@contextmanager
+def running_query(connection: sqlite3.Connection, seconds: float) -> Iterator[None]:
+    """Bound the time of one statement; what goes wrong with it becomes `QueryError`."""
+    deadline = time.monotonic() + seconds
+    connection.set_progress_handler(
+        lambda: time.monotonic() > deadline, _INSTRUCTIONS_BETWEEN_CHECKS
+    )
+    try:
+        yield
+    except sqlite3.Error as exc:
+        message = "the query is too slow" if time.monotonic() > deadline else str(exc)
+        raise QueryError(message) from exc
+    finally:
+        connection.set_progress_handler(None, 0)
