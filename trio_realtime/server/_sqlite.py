@@ -139,7 +139,7 @@ class SqliteStore:
     # The tasks of the store. They end when it closes, and finish what they began: a write
     # that happened is reported.
 
-    async def _write_all(self) -> None:
+    async def write_queued(self) -> None:
         with trio.CancelScope(shield=True):
             while await self._some(self._writes, self._write_lot):
                 count = min(len(self._writes), _BATCH_AT_MOST)
@@ -152,7 +152,7 @@ class SqliteStore:
                 for job, result in zip(batch, results, strict=True):
                     _report(job, result)
 
-    async def _read_all(self, reader: Runner) -> None:
+    async def read_queued(self, reader: Runner) -> None:
         with trio.CancelScope(shield=True):
             while await self._some(self._reads, self._read_lot):
                 job = self._reads.popleft()
@@ -170,7 +170,7 @@ class SqliteStore:
             await lot.park()
         return bool(queue)
 
-    def _close(self, *, finish: bool) -> None:
+    def close(self, *, finish: bool) -> None:
         """Take no more rules; the tasks end when the queues are empty."""
         self._closed = True
         if not finish:
@@ -184,7 +184,7 @@ class SqliteStore:
 def _report(job: Job, result: outcome.Outcome[Any]) -> None:
     try:
         job.done(result)
-    except Exception:
+    except Exception:  # noqa: BLE001 - a callback is not ours
         # The others who wait are not to suffer from one bad callback.
         _log.exception("a callback of the store raised")
 
@@ -210,16 +210,16 @@ async def open_store(
     try:
         async with trio.open_nursery() as nursery:
             store = SqliteStore(files.writer, inline=inline, alone=not files.readers, clock=clock)
-            nursery.start_soon(store._write_all)
+            nursery.start_soon(store.write_queued)
             for reader in files.readers:
-                nursery.start_soon(store._read_all, reader)
+                nursery.start_soon(store.read_queued, reader)
             try:
                 yield store
             except BaseException as exc:
                 body = exc
                 raise
             finally:
-                store._close(finish=body is None)
+                store.close(finish=body is None)
     except BaseExceptionGroup as group:
         if body is None or group.exceptions != (body,):
             raise

@@ -1,5 +1,7 @@
 """Conversations: creating, changing, finding."""
 
+# ruff: noqa: S608 - SQL text is joined from constants of this program only.
+
 from __future__ import annotations
 
 import sqlite3

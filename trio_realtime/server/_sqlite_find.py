@@ -1,5 +1,7 @@
 """Running a conversation query: its SQL, and a limit on its time."""
 
+# ruff: noqa: S608 - SQL text is joined from constants of this program only.
+
 from __future__ import annotations
 
 import json

@@ -57,7 +57,7 @@ class Runner:
         execute = self.link.connection.execute
         try:
             execute("BEGIN")
-            result = outcome.capture(self._run, job)
+            result = self._run(job)
             execute("ROLLBACK")
         except sqlite3.Error as exc:
             self._abandon()
@@ -73,12 +73,12 @@ class Runner:
         if job.read_only:
             # A rule that writes without saying so must fail here as it does on a reader.
             connection.execute("PRAGMA query_only = ON")
-            result = outcome.capture(self._run, job)
+            result = self._run(job)
             connection.execute("PRAGMA query_only = OFF")
             return result
         connection.execute("SAVEPOINT rule")
         before = connection.total_changes
-        result = outcome.capture(self._run, job)
+        result = self._run(job)
         if connection.in_transaction:
             if isinstance(result, outcome.Error):
                 connection.execute("ROLLBACK TO rule")
@@ -87,12 +87,14 @@ class Runner:
             connection.execute("RELEASE rule")
         return result
 
-    def _run(self, job: Job) -> Any:
+    def _run(self, job: Job) -> outcome.Outcome[Any]:
         try:
             app = self.link.app(job.app_id, create=not job.read_only)
-            return job.rule(SqliteTx(self.link, app, job.now))
+            return outcome.Value(job.rule(SqliteTx(self.link, app, job.now)))
         except sqlite3.Error as exc:
-            raise _failed(exc) from exc
+            return outcome.Error(_failed(exc))
+        except Exception as exc:  # noqa: BLE001 - it belongs to whoever submitted the rule
+            return outcome.Error(exc)
 
     def _abandon(self) -> None:
         self.link.forget()
@@ -101,5 +103,9 @@ class Runner:
                 self.link.connection.execute("ROLLBACK")
 
 
-def _failed(exc: BaseException) -> StoreError:
-    return exc if isinstance(exc, StoreError) else StoreError(f"the database failed: {exc}")
+def _failed(exc: Exception) -> StoreError:
+    if isinstance(exc, StoreError):
+        return exc
+    failure = StoreError(f"the database failed: {exc}")
+    failure.__cause__ = exc
+    return failure

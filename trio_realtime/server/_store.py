@@ -245,7 +245,7 @@ class Tx(Protocol):
 
     def muted_by(self, cid: str) -> list[str]: ...
 
-    def set_muted(self, cid: str, client_id: str, muted: bool) -> None: ...  # noqa: FBT001
+    def set_muted(self, cid: str, client_id: str, muted: bool) -> None: ...
 
     # Roles.
 
@@ -258,16 +258,22 @@ class Tx(Protocol):
 
     def set_role(self, cid: str, client_id: str, role: str) -> MemberInfoRow: ...
 
-    # Silence and block lists.
+    # Silence and block lists. An entry with an expiry acts like any other until then, but is
+    # no part of the pages and the size of its list.
 
     def listed(
         self, listing: Listing, cid: str, *, limit: int, after: str | None = None
     ) -> tuple[list[str], str | None]:
-        """A page of a list, and the cursor of the next page if there is one."""
+        """A page of the permanent entries, and the cursor of the next page if there is one.
 
-    def which_listed(self, listing: Listing, cid: str, client_ids: Sequence[str]) -> set[str]: ...
+        A cursor that is not ours gives an empty page.
+        """
 
-    def listed_count(self, listing: Listing, cid: str) -> int: ...
+    def which_listed(self, listing: Listing, cid: str, client_ids: Sequence[str]) -> set[str]:
+        """Those with an entry, permanent or not yet expired."""
+
+    def listed_count(self, listing: Listing, cid: str) -> int:
+        """The number of permanent entries."""
 
     def add_listed(
         self,
@@ -276,7 +282,8 @@ class Tx(Protocol):
         client_ids: Sequence[str],
         *,
         expires_at: int | None = None,
-    ) -> None: ...
+    ) -> None:
+        """Add entries; one with an expiry replaces no permanent one."""
 
     def remove_listed(self, listing: Listing, cid: str, client_ids: Sequence[str]) -> None: ...
 
