@@ -1,7 +1,5 @@
 """Messages: appending, history, edits."""
 
-# ruff: noqa: S608 - SQL text is joined from constants of this program only.
-
 from __future__ import annotations
 
 import json

@@ -175,6 +175,23 @@ CREATE TABLE documents (
 ) WITHOUT ROWID;
 """
 
+STATISTICS = """
+ANALYZE;
+DELETE FROM sqlite_stat1;
+INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
+    ('conversations', 'sqlite_autoindex_conversations_1', '1000000 1000000 1'),
+    ('conversations', 'conversations_by_message', '1000000 1000000 1'),
+    ('conversations', 'conversations_by_creator', '1000000 1000000 100'),
+    ('conversations', 'conversations_by_members', '1000000 1000000 1'),
+    ('members', 'members_by_client', '10000000 100 1'),
+    ('muted', 'muted_by_client', '1000000 100 1');
+ANALYZE sqlite_master;
+"""
+"""What the query planner should believe, whatever the data: that an app has very many
+conversations and a client few. Otherwise it looks for a client's own conversations by walking
+all of them, newest first.
+"""
+
 
 def connect(path: Path | None, *, read_only: bool = False) -> sqlite3.Connection:
     """Open one connection, creating the tables in a new file. Raises `StoreError`."""
@@ -225,6 +242,7 @@ def _prepare(connection: sqlite3.Connection, name: str) -> None:
         connection.executescript(
             f"BEGIN IMMEDIATE; {TABLES}"
             f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+            f"{STATISTICS}"
         )
 
 

@@ -26,7 +26,7 @@ from ._where_fields import (
     negated,
 )
 from ._where_regex import compile_regex
-from ._where_values import Literal, canonical, date_ms, literal
+from ._where_values import Constant, canonical, constant, date_ms
 
 _TEXT_AT_MOST = 64 * 1024
 _DEPTH_AT_MOST = 8
@@ -108,7 +108,7 @@ class _Translation:
     def _about(self, what: Field, value: Any) -> list[Sql]:
         if not _is_operators(value):
             self._count_conditions(1)
-            return [what.any(Compare("=", self._literal(value)))]
+            return [what.any(Compare("=", self._constant(value)))]
         self._count_conditions(len(value))
         return [
             self._operator(what, name, operand, value)
@@ -119,11 +119,11 @@ class _Translation:
     def _operator(self, what: Field, name: str, operand: Any, all_: Mapping[str, Any]) -> Sql:
         match name:
             case "$lt" | "$lte" | "$gt" | "$gte":
-                return what.any(Compare(_COMPARISONS[name], self._literal(operand)))
+                return what.any(Compare(_COMPARISONS[name], self._constant(operand)))
             case "$eq":
-                return what.any(Compare("=", self._literal(operand)))
+                return what.any(Compare("=", self._constant(operand)))
             case "$ne":
-                return negated(what.any(Compare("=", self._literal(operand))))
+                return negated(what.any(Compare("=", self._constant(operand))))
             case "$in":
                 return self._among(what, operand)
             case "$nin":
@@ -142,7 +142,7 @@ class _Translation:
                 raise QueryError(f"unknown operator {name!r}")
 
     def _among(self, what: Field, operand: Any) -> Sql:
-        constants = [self._literal(value) for value in _array(operand)]
+        constants = [self._constant(value) for value in _array(operand)]
         texts = tuple(value for value in constants if isinstance(value, str))
         others = [value for value in constants if not isinstance(value, str)]
         self._count_conditions(len(others))
@@ -150,7 +150,7 @@ class _Translation:
         return both("OR", [what.any(Among(texts)), *parts])
 
     def _contains(self, what: Field, operand: Any) -> Sql:
-        constants = [self._literal(value) for value in _array(operand)]
+        constants = [self._constant(value) for value in _array(operand)]
         if not constants:
             return Sql("0")
         texts = [value for value in constants if isinstance(value, str)]
@@ -167,11 +167,11 @@ class _Translation:
         compile_regex(pattern, options)
         return what.any(Matches(pattern, options))
 
-    def _literal(self, value: Any) -> Literal:
+    def _constant(self, value: Any) -> Constant:
         self._constants += 1
         if self._constants > _CONSTANTS_AT_MOST:
             raise QueryError("the condition has too many constants")
-        return literal(value)
+        return constant(value)
 
     def _count_conditions(self, count: int) -> None:
         self._conditions += count

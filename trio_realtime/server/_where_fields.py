@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import attrs
 
 from ._store import Kind
-from ._where_values import Composite, Date, Literal
+from ._where_values import Composite, Constant, Date
 
 NEVER = "0"
 
@@ -32,8 +32,8 @@ class Sql:
     parameters: tuple[Any, ...] = ()
 
 
-def both(word: str, parts: Sequence[Sql]) -> Sql:
-    """Join conditions by AND or OR."""
+def both(word: Literal["AND", "OR"], parts: Sequence[Sql]) -> Sql:
+    """Join conditions."""
     text = f" {word} ".join(f"({part.text})" for part in parts)
     return Sql(f"({text})", tuple(value for part in parts for value in part.parameters))
 
@@ -48,7 +48,7 @@ class Compare:
     """The test ``value <sign> constant``."""
 
     sign: str
-    constant: Literal
+    constant: Constant
 
 
 @attrs.frozen
@@ -276,7 +276,7 @@ def _arranged(value: Sql, bound: tuple[Any, ...], test: Test) -> tuple[Any, ...]
     return (*value.parameters, *bound)
 
 
-def _type(constant: Literal) -> str:
+def _type(constant: Constant) -> str:
     match constant:
         case bool():
             return "flag"

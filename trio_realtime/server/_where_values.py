@@ -27,10 +27,10 @@ class Composite:
     text: str
 
 
-Literal = None | bool | int | float | str | Date | Composite
+Constant = None | bool | int | float | str | Date | Composite
 
 
-def literal(value: Any) -> Literal:
+def constant(value: Any) -> Constant:
     """The constant a JSON value stands for. Raises `QueryError`."""
     if isinstance(value, dict):
         date = date_ms(value)
