@@ -29,9 +29,10 @@ class Waiting:
     settle: Callable[[Value[GenericCommand] | Error], None]
     """Told the result, once."""
     outbox: Outbox
+    gone: Callable[[], None] | None = None
+    """Told when nobody waits for the command any more."""
     serial: int = 0
-    """The serial id of the last transmission; 0 before the first."""
-    transmissions: int = 0
+    """The serial id under which it was transmitted last; 0: not on the present link."""
 
 
 class Serials:
@@ -50,12 +51,15 @@ class Serials:
         A reply to an earlier transmission is then a late one, and ignored.
         """
         self.forget(waiting)
-        self._last = self._last + 1 if self._last < MAX_SERIAL else 1
-        waiting.serial = self._last
-        waiting.transmissions += 1
-        waiting.command.i = self._last
-        self._waiting[self._last] = waiting
+        serial = self.skip()
+        waiting.serial = waiting.command.i = serial
+        self._waiting[serial] = waiting
         return waiting.command
+
+    def skip(self) -> int:
+        """A serial id whose reply nobody waits for (heartbeats)."""
+        self._last = self._last + 1 if self._last < MAX_SERIAL else 1
+        return self._last
 
     def forget(self, waiting: Waiting) -> None:
         """No reply is expected any more; a late one will be dropped silently."""
@@ -83,6 +87,9 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._unsettled)
 
+    def __contains__(self, waiting: Waiting) -> bool:
+        return waiting in self._unsettled
+
     def submit(
         self,
         command: GenericCommand,
@@ -101,6 +108,9 @@ class Outbox:
         """The caller stopped waiting: leave no trace."""
         self._serials.forget(waiting)
         self._unsettled.pop(waiting, None)
+        if waiting.gone is not None:
+            gone, waiting.gone = waiting.gone, None
+            gone()
 
     def settled(self, waiting: Waiting, result: Value[GenericCommand] | Error) -> None:
         """The command has its result."""
@@ -109,17 +119,16 @@ class Outbox:
             waiting.settle(result)
 
     def suspend(self, error: Exception) -> None:
-        """The link broke: what may not be retried fails, the rest waits for `resume`."""
+        """The link broke: what may not be retried fails, the rest is untransmitted again."""
         self.online = False
         for waiting in list(self._unsettled):
             self._serials.forget(waiting)
             if not waiting.retry:
                 self.settled(waiting, Error(error))
 
-    def resume(self) -> list[Waiting]:
-        """The session is online again: what to transmit now, in this order."""
-        self.online = True
-        return list(self._unsettled)
+    def untransmitted(self) -> list[Waiting]:
+        """What is to be transmitted when the session resumes, in this order."""
+        return [waiting for waiting in self._unsettled if not waiting.serial]
 
     def end(self, error: Exception) -> None:
         """Nothing will be sent any more: everything waiting, and all that comes, fails."""

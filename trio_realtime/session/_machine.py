@@ -103,9 +103,7 @@ class LinkMachine:
         if target is None:
             assert event in WISHES or self.state in FINAL, f"{event} while {self.state}"
             return False
-        if event is LinkEvent.OPENED:
-            self.backoff.reset()
-        elif event is LinkEvent.RESUME:
+        if event is LinkEvent.RESUME:
             self.backoff.skip_next()
         self.state = target
         return True

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from outcome import Error, Value
+
+from trio_realtime.session._commands import MAX_SERIAL, Outbox, Serials
+
+
+def command(name="c", i=None):
+    return SimpleNamespace(name=name, i=i)
+
+
+class Results:
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, result):
+        self.seen.append(result)
+
+
+def test_a_reply_settles_the_command_with_its_serial_id_once():
+    serials, results = Serials(), Results()
+    outbox = Outbox(serials)
+    waiting = outbox.submit(command(), results, retry=True)
+    sent = serials.stamp(waiting)
+    assert sent.i == 1
+    answer = command("reply", i=1)
+    serials.reply(answer)
+    serials.reply(answer)
+    assert results.seen == [Value(answer)]
+    assert len(outbox) == len(serials) == 0
+
+
+def test_an_unknown_serial_id_is_a_late_reply():
+    serials = Serials()
+    serials.reply(command(i=99))
+    serials.reply(command(i=None))
+    assert len(serials) == 0
+
+
+def test_a_withdrawn_command_leaves_no_trace():
+    serials, results = Serials(), Results()
+    outbox = Outbox(serials)
+    waiting = outbox.submit(command(), results, retry=True)
+    serials.stamp(waiting)
+    outbox.withdraw(waiting)
+    outbox.withdraw(waiting)
+    serials.reply(command(i=1))
+    assert (results.seen, len(outbox), len(serials)) == ([], 0, 0)
+
+
+def test_a_broken_link_fails_what_may_not_be_retried_and_keeps_the_order_of_the_rest():
+    serials = Serials()
+    outbox = Outbox(serials)
+    outbox.online = True
+    results = [Results() for _ in range(4)]
+    commands = [
+        outbox.submit(command(str(n)), results[n], retry=n != 1) for n in range(4)
+    ]
+    for waiting in commands:
+        serials.stamp(waiting)
+    error = RuntimeError("gone")
+    outbox.suspend(error)
+    assert not outbox.online
+    assert len(serials) == 0
+    assert [type(r.seen[0]) if r.seen else None for r in results] == [None, Error, None, None]
+    assert [w.command.name for w in outbox.untransmitted()] == ["0", "2", "3"]
+
+
+def test_a_reply_to_the_transmission_before_the_break_is_ignored():
+    serials, results = Serials(), Results()
+    outbox = Outbox(serials)
+    waiting = outbox.submit(command(), results, retry=True)
+    serials.stamp(waiting)
+    outbox.suspend(RuntimeError())
+    serials.stamp(waiting)
+    serials.reply(command(i=1))
+    assert results.seen == []
+    answer = command(i=2)
+    serials.reply(answer)
+    assert results.seen == [Value(answer)]
+
+
+def test_the_end_fails_everything_with_the_same_error_also_what_comes_later():
+    serials = Serials()
+    outbox = Outbox(serials)
+    results = [Results(), Results()]
+    for result in results:
+        outbox.submit(command(), result, retry=True)
+    error = RuntimeError("conflict")
+    outbox.end(error)
+    assert [r.seen[0].error for r in results] == [error, error]
+    with pytest.raises(RuntimeError) as caught:
+        outbox.submit(command(), Results(), retry=True)
+    assert caught.value is error
+
+
+def test_serial_ids_wrap_and_are_never_zero():
+    serials = Serials()
+    serials._last = MAX_SERIAL
+    assert serials.skip() == 1
+
+
+def test_gone_is_told_once_when_nobody_waits_any_more():
+    serials = Serials()
+    outbox = Outbox(serials)
+    waiting = outbox.submit(command(), Results(), retry=True)
+    calls = []
+    waiting.gone = lambda: calls.append(1)
+    outbox.withdraw(waiting)
+    outbox.withdraw(waiting)
+    assert calls == [1]
+
+
+class AnyTraffic(RuleBasedStateMachine):
+    """Each command is settled at most once, in any order of submissions, breaks, replies."""
+
+    def __init__(self):
+        super().__init__()
+        self.serials = Serials()
+        self.outbox = Outbox(self.serials)
+        self.count = 0
+        self.open = {}
+        self.settled = []
+
+    def transmit(self):
+        for waiting in self.outbox.untransmitted():
+            self.serials.stamp(waiting)
+
+    @rule(retry=st.booleans())
+    def submit(self, retry):
+        name = self.count
+        self.count += 1
+        waiting = self.outbox.submit(
+            command(name), lambda _result: self.settled.append(name), retry=retry
+        )
+        self.open[name] = waiting
+        if self.outbox.online:
+            self.serials.stamp(waiting)
+
+    @rule()
+    def come_online(self):
+        self.transmit()
+        self.outbox.online = True
+
+    @rule()
+    def lose_link(self):
+        self.outbox.suspend(RuntimeError())
+
+    @rule(serial=st.integers(0, 30))
+    def reply(self, serial):
+        self.serials.reply(command(i=serial))
+
+    @rule(name=st.integers(0, 30))
+    def withdraw(self, name):
+        waiting = self.open.pop(name, None)
+        if waiting is not None:
+            self.outbox.withdraw(waiting)
+
+    @invariant()
+    def nothing_leaks_and_nothing_is_settled_twice(self):
+        assert len(self.settled) == len(set(self.settled))
+        waiting = self.outbox.untransmitted()
+        assert len(self.outbox) == len(waiting) + len(self.serials)
+        names = [one.command.name for one in waiting]
+        assert names == sorted(names)
+        if self.outbox.online:
+            assert not waiting
+
+
+TestAnyTraffic = AnyTraffic.TestCase

@@ -1,0 +1,97 @@
+"""Filling the gap that a broken link leaves.
+
+When the link breaks, every conversation with traffic is *held*: what arrives for it on the
+next link waits. After the session has resumed, its history is read from the last message
+delivered up to the present, those messages are delivered, then what was held. Ids make
+the overlap harmless. A conversation that first spoke while the client was away is found
+through the unread notification that follows the login.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from ._errors import ConnectionLost, RealtimeError
+from ._events import Gap, MessageReceived, UnreadUpdated
+from ._mapping import message_from_log_item
+from .wire import CommandType, GenericCommand, LogsCommand, LogsCommandQueryDirection
+
+if TYPE_CHECKING:
+    from ._session import Session
+
+logger = logging.getLogger("trio_realtime")
+
+PAGE = 100
+AT_ONCE = 4
+"""Conversations caught up side by side."""
+
+
+class CatchUp:
+    """Reads what one client missed."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._limiter = trio.CapacityLimiter(AT_ONCE)
+
+    def start(self) -> None:
+        """Catch up every held conversation in the background of the present link."""
+        for cid, track in self._session.delivery.tracks.items():
+            if track.held is not None:
+                self._session.connection.start_soon(self._conversation, cid)
+
+    def unread(self, event: UnreadUpdated) -> None:
+        """After a resumption: an unread notification may name a conversation never seen yet."""
+        delivery = self._session.delivery
+        cid = event.conversation_id
+        if event.count and cid not in delivery.tracks:
+            delivery.hold([cid])
+            self._session.connection.start_soon(self._conversation, cid)
+
+    async def _conversation(self, cid: str) -> None:
+        async with self._limiter:
+            try:
+                filled = await self._fill(cid)
+            except ConnectionLost:
+                # Stays held; the next resumption begins where this one stopped.
+                return
+            except RealtimeError as error:
+                logger.info("cannot catch up conversation %s: %s", cid, error)
+                self._release(cid)
+                self._session.publish(Gap(cid, filled=0, error=error))
+                return
+        self._release(cid)
+        if filled:
+            self._session.publish(Gap(cid, filled=filled))
+
+    def _release(self, cid: str) -> None:
+        for event in self._session.delivery.release(cid):
+            self._session.publish(event)
+
+    async def _fill(self, cid: str) -> int:
+        """Deliver the history since the last message known; how many messages that were."""
+        session = self._session
+        track = session.delivery.tracks[cid]
+        start = track.mark or (session.login.opened_at or 0, None)
+        filled = 0
+        while True:
+            logs = LogsCommand(
+                cid=cid,
+                t=start[0],
+                mid=start[1],
+                l=PAGE,
+                direction=LogsCommandQueryDirection.NEW,
+            )
+            reply = await session.request(
+                GenericCommand(cmd=CommandType.LOGS, logs_message=logs), retry=False
+            )
+            items = reply.logs_message.logs if reply.logs_message is not None else []
+            for item in items:
+                message = message_from_log_item(item, cid, session.registry, session.client_id)
+                filled += session.publish(MessageReceived(cid, message))
+            if len(items) < PAGE:
+                return filled
+            last = items[-1]
+            start = (last.timestamp or start[0], last.msg_id)

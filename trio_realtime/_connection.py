@@ -1,0 +1,360 @@
+"""One socket and the clients on it.
+
+`Connection.run` is the only background task: it dials, serves one link after another, and
+waits between them as the table in ``session/_machine.py`` says. While a link is up it has
+two children of its own, the heartbeat and one resumption for each client; when the link
+ends, so do they. The reader is `run` itself, and it never waits for anybody.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+import trio
+
+from ._errors import (
+    CommandError,
+    ConnectFailed,
+    ConnectionLost,
+    RealtimeError,
+)
+from ._events import (
+    Disconnected,
+    Event,
+    Offline,
+    Online,
+    Reconnecting,
+    ReconnectScheduled,
+)
+from ._groups import single_error
+from ._http import Http
+from ._routing import Endpoints
+from .session._commands import Serials
+from .session._login import IM_SERVICE
+from .session._machine import LinkEvent, LinkMachine, LinkState
+from .transport import ConnectError, StreamOpener, Transport, TransportClosed, connect
+from .wire import CommandType, GenericCommand, WireError, decode, encode
+
+if TYPE_CHECKING:
+    from ._session import Session
+
+logger = logging.getLogger("trio_realtime")
+
+SUBPROTOCOL = "lc.protobuf2.3"
+
+ECHO_INTERVAL = 180.0
+"""Seconds between heartbeats: transport.md §4."""
+SILENCE_LIMIT = 380.0
+"""Seconds without any inbound frame after which the link counts as dead."""
+
+FATAL_CLOSE_CODES = frozenset({4100, 4103, 4110})
+"""Close codes after which reconnecting cannot help: transport.md §8."""
+
+TransportName = Literal["auto", "trio-websocket", "websockets"]
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionConfig:
+    """How to reach the server of one app."""
+
+    app_id: str
+    app_key: str
+    server: str | None = None
+    rtm_servers: tuple[str, ...] = ()
+    transport: TransportName = "auto"
+    subprotocol: str = SUBPROTOCOL
+    ssl_context: ssl.SSLContext | None = None
+    open_stream: StreamOpener | None = None
+    connect_timeout: float = 20.0
+
+
+class Connection:
+    """The link to the server of one app, kept alive; shared by any number of clients."""
+
+    def __init__(self, config: ConnectionConfig) -> None:
+        self.config = config
+        self.http = Http(open_stream=config.open_stream, ssl_context=config.ssl_context)
+        self.endpoints = Endpoints(
+            self.http,
+            app_id=config.app_id,
+            server=config.server,
+            rtm_servers=config.rtm_servers,
+        )
+        self.serials = Serials()
+        self.sessions: dict[str, Session] = {}
+        self._machine = LinkMachine()
+        self._transport: Transport | None = None
+        self._link_scope: trio.CancelScope | None = None
+        self._timer = trio.CancelScope()
+        self._wish = trio.Event()
+        self._lost: Exception | None = None
+        self.error: Exception | None = None
+        """What ended the connection for good."""
+
+    @property
+    def state(self) -> LinkState:
+        """Where the connection stands."""
+        return self._machine.state
+
+    # Wishes of the user: allowed in any state.
+
+    def pause(self) -> None:
+        """Disconnect and stay so until `resume`, for instance while a device sleeps."""
+        was_connected = self._machine.state is LinkState.CONNECTED
+        if self._machine.handle(LinkEvent.PAUSE):
+            if was_connected:
+                self._link_down(ConnectionLost(1000, "paused"))
+            self._publish(Offline())
+            self._interrupt()
+
+    def resume(self) -> None:
+        """Connect again after `pause`, at once."""
+        if self._machine.handle(LinkEvent.RESUME):
+            self._publish(Online())
+            self._interrupt()
+
+    def retry(self) -> None:
+        """Do not wait for the next attempt; the schedule starts over."""
+        if self._machine.state is LinkState.DISCONNECTED:
+            self._machine.backoff.skip_next()
+            self._interrupt()
+
+    def healthy(self) -> None:
+        """A client is logged in over this link: the schedule starts over."""
+        self._machine.backoff.reset()
+
+    def drop(self, reason: str) -> None:
+        """Give up the present link; the ordinary reconnection follows."""
+        if self._machine.state is LinkState.CONNECTED and self._link_scope is not None:
+            self._lost = ConnectionLost(1006, reason)
+            self._link_scope.cancel()
+
+    def _interrupt(self) -> None:
+        if self._link_scope is not None:
+            self._link_scope.cancel()
+        self._wish.set()
+
+    # The background task.
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the connection until cancelled, or until an error that is final.
+
+        Raises:
+            ConnectFailed: the very first attempt failed.
+        """
+        started = False
+        try:
+            while True:
+                try:
+                    with trio.CancelScope() as self._link_scope:
+                        async with self._dial() as transport:
+                            self._link_up(transport)
+                            if not started:
+                                started = True
+                                task_status.started()
+                            await self._serve(transport)
+                except ConnectFailed:
+                    if not started:
+                        raise
+                    self._machine.handle(LinkEvent.ATTEMPT_FAILED)
+                finally:
+                    self._link_scope = None
+                    self._transport = None
+                self._link_ended()
+                if self._machine.state is LinkState.FAILED:
+                    return
+                await self._next_attempt()
+        finally:
+            self._machine.handle(LinkEvent.CLOSE)
+            for session in list(self.sessions.values()):
+                session.connection_closed()
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+                await self.http.aclose()
+
+    @asynccontextmanager
+    async def _dial(self) -> AsyncIterator[Transport]:
+        """Open the first endpoint that accepts."""
+        config = self.config
+        failure: ConnectFailed | None = None
+        for url in await self.endpoints.urls():
+            try:
+                async with connect(
+                    url,
+                    subprotocol=config.subprotocol,
+                    ssl_context=config.ssl_context,
+                    implementation=config.transport,
+                    connect_timeout=config.connect_timeout,
+                    open_stream=config.open_stream,
+                ) as transport:
+                    self.endpoints.connected(url)
+                    yield transport
+                    return
+            except ConnectError as error:
+                failure = ConnectFailed(str(error), status=error.status)
+                failure.__cause__ = error
+        assert failure is not None, "endpoints.urls() is never empty"
+        self.endpoints.forget()
+        raise failure
+
+    async def _serve(self, transport: Transport) -> None:
+        """Read one link until it ends."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._heartbeat, transport)
+            for session in list(self.sessions.values()):
+                nursery.start_soon(session.resume)
+            self._nursery = nursery
+            try:
+                while True:
+                    for payload in await transport.receive():
+                        self._received(payload)
+                    self._heard_at = trio.current_time()
+                    self.arm_timer()
+            except TransportClosed as closed:
+                self._closed_by_peer(closed)
+            nursery.cancel_scope.cancel()
+
+    def _link_up(self, transport: Transport) -> None:
+        self._transport = transport
+        self._heard_at = trio.current_time()
+        self._lost = None
+        self._machine.handle(LinkEvent.OPENED)
+
+    def _closed_by_peer(self, closed: TransportClosed) -> None:
+        if closed.code in FATAL_CLOSE_CODES:
+            self._fail(CommandError.from_wire(closed.code, closed.reason))
+        else:
+            self._lost = ConnectionLost(closed.code, closed.reason)
+
+    def _link_ended(self) -> None:
+        """The link is gone, and nobody has said so yet."""
+        if self._machine.state is LinkState.CONNECTED:
+            self._machine.handle(LinkEvent.LOST)
+            self._link_down(self._lost or ConnectionLost(1006, ""))
+
+    def _link_down(self, error: Exception) -> None:
+        for session in list(self.sessions.values()):
+            session.link_lost(error)
+        self._publish(Disconnected(error=error))
+
+    def _fail(self, error: RealtimeError) -> None:
+        """Nothing will mend this: end every client with the same error."""
+        self.error = error
+        self._machine.handle(LinkEvent.THROW)
+        for session in list(self.sessions.values()):
+            session.end(error)
+
+    async def _next_attempt(self) -> None:
+        """Wait until it is time, or the user says so."""
+        machine = self._machine
+        while True:
+            self._wish = trio.Event()
+            if machine.state is LinkState.OFFLINE:
+                await self._wish.wait()
+                continue
+            delay = machine.backoff.next_delay()
+            self._publish(ReconnectScheduled(attempt=machine.backoff.attempt, delay=delay))
+            with trio.move_on_after(delay):
+                await self._wish.wait()
+            if not self._wish.is_set() and machine.state is LinkState.DISCONNECTED:
+                break
+        attempt = machine.backoff.attempt
+        machine.backoff.attempted()
+        machine.handle(LinkEvent.ATTEMPT)
+        self._publish(Reconnecting(attempt=attempt))
+
+    # While a link is up.
+
+    async def transmit(self, command: GenericCommand) -> None:
+        """Queue a command on the present link; without one it is lost with the last."""
+        if self._transport is not None:
+            try:
+                await self._transport.send(encode(command))
+            except TransportClosed:
+                # The reader is about to find out and tell everybody.
+                return
+
+    def start_soon(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Run something in the background of the present link; it ends with the link."""
+        self._nursery.start_soon(function, *args)
+
+    def _received(self, payload: bytes | str) -> None:
+        try:
+            command = decode(payload)  # type: ignore[arg-type]
+        except (WireError, TypeError) as error:
+            logger.warning("dropped a frame that cannot be decoded: %s", error)
+            return
+        if command.i:
+            self.serials.reply(command)
+            return
+        if command.service is not None and command.service != IM_SERVICE:
+            return
+        if command.cmd == CommandType.GOAWAY:
+            self.endpoints.forget()
+            self.drop("the server asked to reconnect elsewhere")
+            return
+        if command.cmd == CommandType.ERROR:
+            if command.error_message is not None:
+                logger.warning(
+                    "the server reports error %s %s",
+                    command.error_message.code,
+                    command.error_message.reason,
+                )
+            return
+        session = self._addressee(command.peer_id)
+        if session is not None:
+            session.receive(command)
+
+    def _addressee(self, peer_id: str | None) -> Session | None:
+        """Whose push this is: session.md §8."""
+        if peer_id:
+            return self.sessions.get(peer_id)
+        return next(iter(self.sessions.values()), None)
+
+    async def _heartbeat(self, transport: Transport) -> None:
+        """Everything that happens because time passes; one timer for all of it."""
+        next_echo = trio.current_time() + ECHO_INTERVAL
+        while True:
+            acks_due = min(
+                (session.acks.due_at for session in self.sessions.values()), default=float("inf")
+            )
+            deadline = min(next_echo, self._heard_at + SILENCE_LIMIT, acks_due)
+            with trio.CancelScope(deadline=deadline) as self._timer:
+                await trio.sleep_forever()
+            now = trio.current_time()
+            if now >= self._heard_at + SILENCE_LIMIT:
+                self.drop(f"nothing heard for {SILENCE_LIMIT:g} seconds")
+            if now >= next_echo:
+                next_echo = now + ECHO_INTERVAL
+                await self.transmit(GenericCommand(cmd=CommandType.ECHO, i=self.serials.skip()))
+            for session in list(self.sessions.values()):
+                for command in session.acknowledgements(now):
+                    await self.transmit(command)
+
+    def arm_timer(self) -> None:
+        """Something is due sooner than the timer knows."""
+        deadline = min(
+            (session.acks.due_at for session in self.sessions.values()), default=float("inf")
+        )
+        self._timer.deadline = min(self._timer.deadline, deadline)
+
+    def _publish(self, event: Event) -> None:
+        for session in list(self.sessions.values()):
+            session.hub.publish(event)
+
+
+@asynccontextmanager
+async def run_connection(config: ConnectionConfig) -> AsyncIterator[Connection]:
+    """A connection with its background task, for the time of the block."""
+    connection = Connection(config)
+    with single_error():
+        async with trio.open_nursery() as nursery:
+            await nursery.start(connection.run)
+            try:
+                yield connection
+            finally:
+                nursery.cancel_scope.cancel()

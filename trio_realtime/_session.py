@@ -1,0 +1,393 @@
+"""One logged-in client on a connection: its commands, its pushes, its return after a break."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Literal
+
+import attrs
+import outcome
+import trio
+
+from ._catch_up import CatchUp
+from ._connection import Connection
+from ._errors import (
+    ClientClosed,
+    CommandError,
+    CommandTimeout,
+    ConnectionLost,
+    RealtimeError,
+    RemoteProtocolError,
+    SessionTokenExpired,
+)
+from ._events import (
+    ConversationEvent,
+    Event,
+    MessageReceived,
+    Reconnected,
+    ReconnectFailed,
+    SessionClosed,
+    SessionConflict,
+    UnreadUpdated,
+)
+from ._mapping import events_from_command, message_from_direct
+from ._message_registry import MessageRegistry
+from ._reply import Reply
+from ._subscription import Hub
+from .session._commands import Outbox, Waiting
+from .session._delivery import Acknowledgements, Delivery
+from .session._login import Login, Signature
+from .wire import AckCommand, CommandType, DirectCommand, GenericCommand, OpType
+
+logger = logging.getLogger("trio_realtime")
+
+COMMAND_TIMEOUT = 20.0
+"""Seconds to wait for a reply: transport.md §5."""
+
+LATER = frozenset({4107, 4108, 4116, 4200, 4201})
+"""Refusals of a resumption that may pass: errors.md, "later"."""
+
+ROOM = 2
+"""``convType`` of chat rooms, whose messages are not acknowledged."""
+
+LoginSigner = Callable[[str | None], Awaitable[Signature]]
+AckMode = Literal["delivery", "next"]
+
+
+@attrs.frozen(kw_only=True)
+class SessionConfig:
+    """What a client may choose for itself."""
+
+    command_timeout: float = COMMAND_TIMEOUT
+    catch_up: bool = True
+    ack: AckMode = "delivery"
+    sign_login: LoginSigner | None = None
+
+
+class Session:
+    """A client id logged in on a connection.
+
+    The reader calls `receive` for every push and never waits; tasks call `request`.
+    """
+
+    def __init__(
+        self, connection: Connection, login: Login, registry: MessageRegistry, config: SessionConfig
+    ) -> None:
+        self.connection = connection
+        self.login = login
+        self.registry = registry
+        self.config = config
+        self.hub = Hub()
+        self.delivery: Delivery[Event] = Delivery()
+        self.acks = Acknowledgements()
+        self._outbox = Outbox(connection.serials)
+        self._control = Outbox(connection.serials)
+        self._catch_up = CatchUp(self)
+        self._resumed = False
+        """Whether this is not the first link, and gaps are to be filled."""
+        self.body_scope: trio.CancelScope | None = None
+        """Cancelled where an error that ends the client would reach nobody."""
+        self.error: Exception | None = None
+        """What ended this client, if it was not the user."""
+
+    @property
+    def client_id(self) -> str:
+        """The id of this client."""
+        assert self.login.client_id is not None, "not logged in yet"
+        return self.login.client_id
+
+    # Commands.
+
+    async def request(
+        self,
+        command: GenericCommand,
+        *,
+        retry: bool = True,
+        insist: bool = False,
+        timeout: float | None = None,  # noqa: ASYNC109 - configured by the user for all commands
+    ) -> GenericCommand:
+        """Send a command and wait for its reply, across broken links unless ``retry`` is off.
+
+        With ``insist`` there is no time-out: an unanswered command is sent again until the
+        caller gives up. Only for commands that the server recognises when repeated.
+
+        Raises:
+            CommandError: the server refused.
+            CommandTimeout: no reply in time.
+            ConnectionLost: no link, or it broke and ``retry`` is off.
+            RealtimeError: the client has ended.
+        """
+        if not retry and not self._outbox.online and self.error is None:
+            raise ConnectionLost(1006, "not connected")
+        command.peer_id = self.login.client_id
+        timeout = self.config.command_timeout if timeout is None else timeout
+        reply: Reply[GenericCommand] = Reply()
+        waiting = self._outbox.submit(command, reply.set, retry=retry)
+        try:
+            while True:
+                with trio.move_on_after(timeout) as scope:
+                    if self._outbox.online:
+                        await self.connection.transmit(self.connection.serials.stamp(waiting))
+                    answer = await reply.get()
+                if not scope.cancelled_caught:
+                    break
+                if not insist:
+                    raise self._timed_out(command, timeout)
+        finally:
+            self._outbox.withdraw(waiting)
+        return _checked(answer)
+
+    def _timed_out(self, command: GenericCommand, timeout: float) -> RealtimeError:
+        if not self._outbox.online:
+            return ConnectionLost(1006, f"not connected for {timeout:g} seconds")
+        return CommandTimeout(command.cmd, command.op, timeout)
+
+    async def _exchange(
+        self, command: GenericCommand, took: Callable[[GenericCommand], None]
+    ) -> None:
+        """A command of the session itself, which cannot wait for the session to be online.
+
+        ``took`` sees a good reply before anything that follows it on the wire.
+        """
+        reply: Reply[None] = Reply()
+
+        def settle(result: outcome.Value[GenericCommand] | outcome.Error) -> None:
+            def take() -> None:
+                took(_checked(result.unwrap()))
+
+            reply.set(outcome.capture(take))
+
+        waiting = self._control.submit(command, settle, retry=False)
+        try:
+            with trio.move_on_after(self.config.command_timeout) as scope:
+                await self.connection.transmit(self.connection.serials.stamp(waiting))
+                await reply.get()
+            if scope.cancelled_caught:
+                raise CommandTimeout(command.cmd, command.op, self.config.command_timeout)
+        finally:
+            self._control.withdraw(waiting)
+
+    # The life of the session.
+
+    async def open(self) -> None:
+        """Log in for the first time. Raises what the server or the link says."""
+        await self._log_in()
+        self.connection.healthy()
+        self._outbox.online = True
+
+    async def _log_in(self) -> None:
+        try:
+            await self._open_once()
+        except SessionTokenExpired:
+            if self.login.token is None:
+                raise
+            self.login.forget_token()
+            await self._open_once()
+
+    async def _open_once(self) -> None:
+        now = _now()
+        signature = None
+        if self.config.sign_login is not None and not (
+            self.login.begun and self.login.can_resume(now)
+        ):
+            signature = await self.config.sign_login(self.login.client_id)
+
+        def opened(reply: GenericCommand) -> None:
+            if reply.op != OpType.OPENED:
+                raise RemoteProtocolError(f"session/open was answered with {reply.cmd}/{reply.op}")
+            self._resumed = self.login.begun and self.config.catch_up
+            self.login.opened(reply, _now())
+            if self.login.client_id is None:
+                raise RemoteProtocolError("the server assigned no client id")
+            self.connection.sessions[self.login.client_id] = self
+
+        await self._exchange(self.login.open_command(now, signature), opened)
+
+    async def resume(self) -> None:
+        """Log in again on a new link, send what waits, and fetch what was missed."""
+        try:
+            await self._log_in()
+        except (ConnectionLost, CommandTimeout) as error:
+            self.connection.drop(str(error))
+            return
+        except RealtimeError as error:
+            self.hub.publish(ReconnectFailed(error=error))
+            if isinstance(error, CommandError) and error.code not in LATER:
+                self.end(error)
+            else:
+                self.connection.drop(str(error))
+            return
+        self.connection.healthy()
+        self.hub.publish(Reconnected())
+        resent = await self._transmit_waiting()
+        if self.config.catch_up:
+            # History may show what is being sent again; its ids are known once it is settled.
+            await resent.wait()
+            self._catch_up.start()
+
+    async def _transmit_waiting(self) -> Countdown:
+        """Send what waited, in order; new commands queue up behind until that is done."""
+        unsettled = Countdown()
+        while waiting := self._outbox.untransmitted():
+            for one in waiting:
+                # It may have been withdrawn while others were on their way.
+                if one in self._outbox:
+                    unsettled.add(one)
+                    await self.connection.transmit(self.connection.serials.stamp(one))
+        self._outbox.online = True
+        return unsettled
+
+    def link_lost(self, error: Exception) -> None:
+        """The link broke. What comes on the next one waits until the gap is filled."""
+        self._outbox.suspend(error)
+        self._control.suspend(error)
+        self.acks.clear()
+        if self.config.catch_up:
+            self.delivery.hold()
+
+    def end(self, error: RealtimeError) -> None:
+        """Nothing more can happen: everybody who waits learns why, or the body is cancelled."""
+        if self.error is not None:
+            return
+        self.error = error
+        told = self.hub.listening or len(self._outbox) > 0 or len(self._control) > 0
+        if len(self._outbox) or len(self._control):
+            self.hub.error_seen = True
+        self._outbox.end(error)
+        self._control.end(error)
+        self.hub.end(error)
+        self.connection.sessions.pop(self.client_id, None)
+        if not told and self.body_scope is not None:
+            self.body_scope.cancel()
+
+    def connection_closed(self) -> None:
+        """The user left the block: loops end, whatever still waits fails."""
+        closed = ClientClosed("the client has been closed")
+        self._outbox.end(closed)
+        self._control.end(closed)
+        self.hub.end(None)
+
+    async def log_out(self) -> None:
+        """Tell the server that this client leaves, if there is a link; bounded in time."""
+        if self.error is None and self._outbox.online:
+            self._outbox.online = False
+            with trio.move_on_after(1.0, shield=True):
+                try:
+                    await self._exchange(self.login.close_command(), lambda _reply: None)
+                except RealtimeError as error:
+                    logger.debug("logging out: %s", error)
+        self.connection_closed()
+        self.connection.sessions.pop(self.client_id, None)
+
+    # Pushes.
+
+    def receive(self, command: GenericCommand) -> None:
+        """Handle one push, without waiting."""
+        self.login.saw(command)
+        if command.cmd == CommandType.DIRECT:
+            if command.direct_message is not None:
+                self._receive_message(command.direct_message)
+        elif command.cmd == CommandType.SESSION:
+            self._receive_closed(command)
+        else:
+            for event in events_from_command(command, self.registry, self.client_id):
+                if self._resumed and isinstance(event, UnreadUpdated):
+                    self._catch_up.unread(event)
+                self.deliver(event)
+
+    def _receive_message(self, direct: DirectCommand) -> None:
+        message = message_from_direct(direct, self.registry, self.client_id)
+        self.deliver(MessageReceived(direct.cid or "", message))
+
+    def _receive_closed(self, command: GenericCommand) -> None:
+        session = command.session_message
+        if command.op != OpType.CLOSED or session is None:
+            return
+        error = CommandError.from_wire(session.code or 0, session.reason or "", session.detail)
+        if session.code == 4111:
+            self.hub.publish(SessionConflict(reason=session.reason or ""))
+        else:
+            self.hub.publish(SessionClosed(error=error))
+        self.end(error)
+
+    def deliver(self, event: Event) -> None:
+        """Publish an event now, or after what is being fetched for its conversation."""
+        if isinstance(event, ConversationEvent):
+            held = self.delivery.is_held(event.conversation_id)
+            if held is not None:
+                held.append(event)
+                return
+        self.publish(event)
+
+    def publish(self, event: Event) -> bool:
+        """Hand an event to the subscriptions; False for a message that was delivered before."""
+        if type(event) is not MessageReceived:
+            self.hub.publish(event)
+            return True
+        message = event.message
+        if not self.delivery.accept(event.conversation_id, message.timestamp_ms, message.id):
+            return False
+        if self.hub.publish(event) and self.config.ack == "delivery":
+            self.handled(event)
+        return True
+
+    def handled(self, event: Event) -> None:
+        """A message has reached the user: acknowledge it."""
+        if isinstance(event, MessageReceived):
+            message = event.message
+            if not message.transient and message.sender != self.client_id:
+                self.acks.add(event.conversation_id, message.timestamp_ms)
+                self.connection.arm_timer()
+
+    def acknowledgements(self, now: float) -> Iterable[GenericCommand]:
+        """The acknowledgements to send now: messages.md §1.4."""
+        return [
+            GenericCommand(
+                cmd=CommandType.ACK,
+                peer_id=self.login.client_id,
+                ack_message=AckCommand(cid=cid, fromts=first, tots=last),
+            )
+            for cid, first, last in self.acks.take(now)
+        ]
+
+
+class Countdown:
+    """Waits until all of some commands have been settled or given up."""
+
+    def __init__(self) -> None:
+        self._open = 0
+        self._done = trio.Event()
+
+    def add(self, waiting: Waiting) -> None:
+        self._open += 1
+        waiting.gone = self._gone
+
+    def _gone(self) -> None:
+        self._open -= 1
+        if not self._open:
+            self._done.set()
+
+    async def wait(self) -> None:
+        if self._open:
+            await self._done.wait()
+
+
+def _checked(reply: GenericCommand) -> GenericCommand:
+    """The reply, unless it says no."""
+    error = reply.error_message
+    if reply.cmd == CommandType.ERROR and error is not None:
+        raise CommandError.from_wire(
+            error.code or 0, error.reason or "", error.detail, error.app_code, error.app_msg
+        )
+    session = reply.session_message
+    if session is not None and reply.op == OpType.CLOSED and session.code:
+        raise CommandError.from_wire(session.code, session.reason or "", session.detail)
+    if reply.cmd == CommandType.ERROR:
+        raise RemoteProtocolError("the server answered with an error that says nothing")
+    return reply
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
