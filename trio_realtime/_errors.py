@@ -61,6 +61,11 @@ class ConnectFailed(RealtimeError):
     `__cause__`. What to do: check the address; ``open_client`` does not try again by itself.
     """
 
+    def __init__(self, message: str = "", *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        """HTTP status of the answer, if there was one."""
+
 
 class RoutingError(ConnectFailed):
     """The router did not say where to connect.
@@ -100,6 +105,19 @@ class CommandTimeout(RealtimeError):
     Why: the server is overloaded or the link is half dead. Whether the command was carried
     out is not known. What to do: try again; what is sent with the same ``dt`` arrives once.
     """
+
+    def __init__(self, command: object = None, op: object = None, seconds: float = 0.0) -> None:
+        super().__init__(command, op, seconds)
+        self.command = _spelled(command)
+        """Name of the command, as in the protocol."""
+        self.op = _spelled(op)
+        """Name of its operation; empty for commands that have none."""
+        self.seconds = seconds
+        """How long it was waited for."""
+
+    def __str__(self) -> str:
+        asked = "/".join(part for part in (self.command, self.op) if part) or "command"
+        return f"no answer to {asked} in {self.seconds:g} seconds"
 
 
 class ClientClosed(RealtimeError):
@@ -357,6 +375,13 @@ _BY_CODE: Mapping[int, type[CommandError]] = {
 
 def _named(code: int) -> str:
     return f"{code.name} {int(code)}" if isinstance(code, ErrorCode) else str(code)
+
+
+def _spelled(member: object) -> str:
+    name = getattr(member, "name", None)
+    if isinstance(name, str):
+        return name.lower()
+    return "" if member is None else str(member)
 
 
 def _joined(*parts: object) -> str:

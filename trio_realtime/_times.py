@@ -12,6 +12,11 @@ _EARLIEST_MS = (datetime.min.replace(tzinfo=UTC) - EPOCH) // MILLISECOND
 _LATEST_MS = (datetime.max.replace(tzinfo=UTC) - EPOCH) // MILLISECOND
 
 
+def utc_now() -> datetime:
+    """The present, by the local clock."""
+    return datetime.now(UTC)
+
+
 def datetime_from_ms(ms: int) -> datetime:
     """The instant `ms` milliseconds after the epoch, clamped to what datetime can express."""
     return EPOCH + timedelta(milliseconds=min(max(ms, _EARLIEST_MS), _LATEST_MS))
