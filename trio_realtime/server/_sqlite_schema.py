@@ -240,9 +240,8 @@ def _prepare(connection: sqlite3.Connection, name: str) -> None:
     connection.execute("PRAGMA cache_size = -32768")
     if new:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {TABLES}"
+            f"BEGIN IMMEDIATE; {TABLES} {STATISTICS}"
             f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
-            f"{STATISTICS}"
         )
 
 

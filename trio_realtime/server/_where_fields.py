@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -32,7 +32,7 @@ class Sql:
     parameters: tuple[Any, ...] = ()
 
 
-def both(word: Literal["AND", "OR"], parts: Sequence[Sql]) -> Sql:
+def both(word: str, parts: Sequence[Sql]) -> Sql:
     """Join conditions."""
     text = f" {word} ".join(f"({part.text})" for part in parts)
     return Sql(f"({text})", tuple(value for part in parts for value in part.parameters))

@@ -1,0 +1,45 @@
+"""A transaction without an event loop: rules run at once on a database in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import attrs
+
+from trio_realtime.server._sqlite_part import Link
+from trio_realtime.server._sqlite_runner import Job, Runner
+from trio_realtime.server._sqlite_schema import connect
+from trio_realtime.server._store import ConversationRow, Kind, MessageRow, NewMessage, Tx
+
+T = TypeVar("T")
+
+
+def ignore(_: Any) -> None:
+    """A callback for results nobody wants."""
+
+
+@attrs.define
+class World:
+    """A store whose clock the test moves."""
+
+    now: int = 1_000_000
+    runner: Runner = attrs.field(factory=lambda: Runner(Link(connect(None))))
+
+    def do(self, rule: Callable[[Tx], T], app: str = "app") -> T:
+        """Run a rule that writes."""
+        (result,) = self.runner.write([Job(app, rule, ignore, self.now)])
+        return result.unwrap()
+
+    def see(self, rule: Callable[[Tx], T], app: str = "app") -> T:
+        """Run a rule that reads."""
+        return self.runner.read(Job(app, rule, ignore, self.now, read_only=True)).unwrap()
+
+    def create(self, *members: str, app: str = "app", **more: Any) -> ConversationRow:
+        more = {"kind": Kind.NORMAL, "creator": members[0] if members else "nobody", **more}
+        return self.do(lambda tx: tx.create_conversation(members=members, **more), app)
+
+    def say(self, cid: str, sender: str, body: str | bytes = "hi", **more: Any) -> MessageRow:
+        row, new = self.do(lambda tx: tx.append(cid, NewMessage(sender, body, **more)))
+        assert new
+        return row
