@@ -1,0 +1,425 @@
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import outcome
+import pytest
+import trio
+
+from trio_realtime.server import _sqlite_schema
+from trio_realtime.server._sqlite import open_store
+from trio_realtime.server._store import Kind, NewMessage, Query, StoreError
+
+APP = "app"
+
+
+@pytest.fixture(params=["memory", "memory-inline", "file", "file-inline"])
+def where(request, tmp_path):
+    """The four ways to open a store."""
+    path = tmp_path / "sub" / "data.db" if request.param.startswith("file") else None
+    return path, request.param.endswith("inline")
+
+
+def create(tx):
+    return tx.create_conversation(kind=Kind.NORMAL, creator="tom", members=["tom", "jerry"]).id
+
+
+def count(tx):
+    return len(tx.find(Query({}, limit=1000)))
+
+
+class Oops(Exception):
+    pass
+
+
+def create_and_fail(tx):
+    tx.create_conversation(kind=Kind.NORMAL, creator="new", members=["newer", "newest"])
+    raise Oops
+
+
+async def test_write_then_read(where):
+    path, inline = where
+    async with open_store(path, inline=inline) as store:
+        cid = await store.write(APP, create)
+        assert await store.read(APP, lambda tx: tx.members(cid)) == ["tom", "jerry"]
+        assert await store.write(APP, lambda tx: tx.member_count(cid)) == 2
+
+
+async def test_a_raising_rule_is_undone_alone(where):
+    path, inline = where
+    async with open_store(path, inline=inline) as store:
+        results = []
+        for rule in (create, create_and_fail, create):
+            store.submit(APP, rule, results.append)
+        await store.write(APP, lambda _: None)
+        good, bad, last = results
+        assert isinstance(good, outcome.Value)
+        assert isinstance(last, outcome.Value)
+        with pytest.raises(Oops):
+            bad.unwrap()
+        assert await store.read(APP, count) == 2
+        # What the failed rule was told about clients is forgotten as well.
+        cid = good.value
+        for name in ("newer", "newest", "new"):
+            await store.write(APP, lambda tx, n=name: tx.add_members(cid, [n]))
+        assert (await store.read(APP, lambda tx: tx.members(cid)))[2:] == [
+            "newer",
+            "newest",
+            "new",
+        ]
+
+
+async def test_a_failed_first_rule_leaves_no_app(where):
+    path, inline = where
+    async with open_store(path, inline=inline) as store:
+        with pytest.raises(Oops):
+            await store.write("fresh", create_and_fail)
+        await store.write("fresh", create)
+        assert await store.read("fresh", count) == 1
+
+
+async def test_a_reading_rule_cannot_write(where):
+    path, inline = where
+    async with open_store(path, inline=inline) as store:
+        await store.write(APP, create)
+        with pytest.raises(StoreError):
+            await store.read(APP, create)
+        assert await store.read(APP, count) == 1
+        await store.write(APP, create)
+        assert await store.read("unknown", count) == 0
+
+
+async def test_many_waiters_share_a_commit(tmp_path):
+    async with open_store(tmp_path / "data.db") as store:
+        cid = await store.write(APP, create)
+        before = store.statistics()
+        async with trio.open_nursery() as nursery:
+            for n in range(300):
+                nursery.start_soon(
+                    store.write, APP, lambda tx, n=n: tx.append(cid, NewMessage("tom", str(n)))
+                )
+        after = store.statistics()
+        assert after.writes - before.writes == 300
+        assert after.commits - before.commits <= 3
+        assert after.waiting == 0
+        assert len(await store.read(APP, lambda tx: tx.history(cid, limit=999))) == 300
+        assert store.statistics().reads == 1
+
+
+async def test_results_come_in_the_order_of_submission(where):
+    path, inline = where
+    async with open_store(path, inline=inline) as store:
+        cid = await store.write(APP, create)
+        order, rows = [], []
+        finished = trio.Event()
+
+        def submit(n):
+            def done(result):
+                order.append(n)
+                rows.append(result.unwrap()[0])
+                if len(order) == 2500:
+                    finished.set()
+
+            store.submit(APP, lambda tx: tx.append(cid, NewMessage("tom", str(n))), done)
+
+        for n in range(2500):
+            submit(n)
+        assert order == []
+        await finished.wait()
+        assert order == list(range(2500))
+        assert await store.read(APP, lambda tx: tx.history(cid, limit=2500)) == rows
+
+
+async def test_a_read_sees_every_write_already_reported(tmp_path):
+    async with open_store(tmp_path / "data.db") as store:
+        for n in range(1, 30):
+            await store.write(APP, create)
+            assert await store.read(APP, count) == n
+
+
+async def test_a_read_sees_one_moment(tmp_path):
+    async with open_store(tmp_path / "data.db") as store:
+        await store.write(APP, create)
+        read_once, written = threading.Event(), threading.Event()
+
+        def look_twice(tx):
+            first = count(tx)
+            read_once.set()
+            assert written.wait(10)
+            return first, count(tx)
+
+        async def write_between():
+            await trio.to_thread.run_sync(read_once.wait)
+            await store.write(APP, create)
+            written.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write_between)
+            assert await store.read(APP, look_twice) == (1, 1)
+        assert await store.read(APP, count) == 2
+
+
+async def test_cancelling_the_caller_does_not_undo_the_write(where):
+    path, inline = where
+    token = trio.lowlevel.current_trio_token()
+    async with open_store(path, inline=inline) as store:
+        with trio.CancelScope() as scope:
+
+            def create_unwanted(tx):
+                if inline:
+                    scope.cancel()
+                else:
+                    trio.from_thread.run_sync(scope.cancel, trio_token=token)
+                return create(tx)
+
+            await store.write(APP, create_unwanted)
+        assert scope.cancelled_caught
+        await store.write(APP, lambda _: None)
+        assert await store.read(APP, count) == 1
+
+
+async def test_a_cancelled_caller_submits_nothing(where):
+    path, inline = where
+    async with open_store(path, inline=inline) as store:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await store.write(APP, create)
+        assert scope.cancelled_caught
+        assert await store.read(APP, count) == 0
+
+
+async def test_leaving_finishes_what_is_queued(tmp_path):
+    results = []
+    async with open_store(tmp_path / "data.db") as store:
+        for _ in range(5):
+            store.submit(APP, create, results.append)
+    assert [type(result) for result in results] == [outcome.Value] * 5
+    with pytest.raises(StoreError, match="closed"):
+        store.submit(APP, create, results.append)
+    with pytest.raises(StoreError, match="closed"):
+        await store.write(APP, create)
+    async with open_store(tmp_path / "data.db") as store:
+        assert await store.read(APP, count) == 5
+
+
+async def test_leaving_by_an_exception_tells_those_who_wait(where):
+    path, inline = where
+    results = []
+    with pytest.raises(Oops):  # noqa: PT012 - leaving the block is what is tested
+        async with open_store(path, inline=inline) as store:
+            for _ in range(5):
+                store.submit(APP, create, results.append)
+            raise Oops
+    assert len(results) == 5
+    for result in results:
+        with pytest.raises(StoreError, match="closed"):
+            result.unwrap()
+
+
+async def test_leaving_by_cancellation(where):
+    path, inline = where
+    with trio.CancelScope() as scope:
+        async with open_store(path, inline=inline) as store:
+            await store.write(APP, create)
+            scope.cancel()
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    if path is not None:
+        async with open_store(path, inline=inline) as store:
+            assert await store.read(APP, count) == 1
+
+
+async def test_a_raising_callback_harms_nobody(where, caplog):
+    path, inline = where
+
+    def bad(_):
+        raise Oops
+
+    async with open_store(path, inline=inline) as store:
+        store.submit(APP, create, bad)
+        await store.write(APP, create)
+        assert await store.read(APP, count) == 2
+    assert "callback" in caplog.text
+
+
+async def test_inline_runs_in_the_event_loop():
+    async with open_store(None, inline=True) as store:
+        here = threading.get_ident()
+        assert await store.write(APP, lambda _: threading.get_ident()) == here
+        assert await store.read(APP, lambda _: threading.get_ident()) == here
+    async with open_store(None) as store:
+        assert await store.write(APP, lambda _: threading.get_ident()) != here
+
+
+async def test_the_clock_of_rules_never_goes_back():
+    times = iter([100, 50, 120])
+    async with open_store(None, inline=True, clock=lambda: next(times)) as store:
+        seen = [await store.write(APP, lambda tx: tx.now) for _ in range(3)]
+    assert seen == [100, 100, 120]
+
+
+async def test_a_failed_commit_fails_its_rules_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "data.db"
+    monkeypatch.setattr("trio_realtime.server._sqlite._READERS", 1)
+    async with open_store(path) as store:
+        cid = await store.write(APP, create)
+        pages = await store.write(APP, lambda tx: tx._execute("PRAGMA page_count").fetchone()[0])
+
+        def limit(tx, to):
+            tx._execute(f"PRAGMA max_page_count = {to}")
+
+        await store.write(APP, lambda tx: limit(tx, pages + 3))
+        results = []
+        for n in range(20):
+            store.submit(
+                APP,
+                lambda tx, n=n: tx.append(cid, NewMessage("tom", "x" * 5000, dt=str(n))),
+                results.append,
+            )
+        # The disk is full: whoever shared the transaction is told so, then or later.
+        with pytest.raises(StoreError, match="full"):
+            await store.write(APP, lambda tx: tx.append(cid, NewMessage("tom", "x" * 50000)))
+        acknowledged = [result.value[0] for result in results if hasattr(result, "value")]
+        assert await store.read(APP, lambda tx: tx.history(cid, limit=99)) == acknowledged
+        await store.write(APP, lambda tx: limit(tx, 10**6))
+        await store.write(APP, lambda tx: tx.append(cid, NewMessage("tom", "room again")))
+
+
+# Files.
+
+
+async def test_everything_is_there_after_reopening(tmp_path):
+    path = tmp_path / "data.db"
+    async with open_store(path) as store:
+        cid = await store.write(APP, create)
+        message, _ = await store.write(APP, lambda tx: tx.append(cid, NewMessage("tom", "hi")))
+        chat = await store.read(APP, lambda tx: tx.conversation(cid))
+    assert not path.with_name("data.db-wal").exists()
+    async with open_store(path, clock=lambda: 5) as store:
+        assert await store.read(APP, lambda tx: tx.conversation(cid)) == chat
+        assert await store.read(APP, lambda tx: tx.history(cid)) == [message]
+        (row,) = await store.read(APP, lambda tx: tx.unread_of("jerry"))
+        assert (row.count, row.newest) == (1, message)
+        # The clock of the machine went back meanwhile.
+        later, _ = await store.write(APP, lambda tx: tx.append(cid, NewMessage("tom", "hi")))
+        assert later.timestamp == message.timestamp + 1
+
+
+WRITER = """
+import sys
+from pathlib import Path
+import trio
+from trio_realtime.server._sqlite import open_store
+from trio_realtime.server._store import Kind, NewMessage
+
+async def main():
+    async with open_store(Path(sys.argv[1])) as store:
+        def start(tx):
+            return tx.create_conversation(
+                kind=Kind.NORMAL, creator="tom", members=["tom", "jerry"]).id
+        cid = await store.write("app", start)
+        async def send(number):
+            while True:
+                rule = lambda tx: tx.append(cid, NewMessage("tom", "x", receipt=True))
+                message, _ = await store.write("app", rule)
+                print(cid, message.id, message.timestamp, flush=True)
+        async with trio.open_nursery() as nursery:
+            for number in range(10):
+                nursery.start_soon(send, number)
+
+trio.run(main)
+"""
+
+
+def read_until_killed(path):
+    """What a writing process reported before it was killed in the middle of its work."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE, text=True
+    ) as process:
+        lines = [process.stdout.readline() for _ in range(200)]
+        process.kill()
+        lines += process.stdout.readlines()
+    return [line.split() for line in lines if line.endswith("\n")]
+
+
+async def test_a_kill_loses_nothing_acknowledged(tmp_path):
+    path = tmp_path / "data.db"
+    acknowledged = await trio.to_thread.run_sync(read_until_killed, path)
+    assert len(acknowledged) >= 200
+    cid = acknowledged[0][0]
+    async with open_store(path) as store:
+        rows = await store.read(APP, lambda tx: tx.history(cid, limit=10**6))
+        assert {(cid, row.id, str(row.timestamp)) for row in rows} >= {
+            tuple(line) for line in acknowledged
+        }
+        times = [row.timestamp for row in rows]
+        assert times == sorted(set(times))
+
+
+async def refused(path, match):
+    with pytest.raises(StoreError, match=match):
+        async with open_store(path):
+            pytest.fail("opened")
+
+
+async def test_only_one_process_may_have_the_file(tmp_path):
+    path = tmp_path / "data.db"
+    other = (
+        "import sys, trio; from pathlib import Path\n"
+        "from trio_realtime.server._sqlite import open_store\n"
+        "async def main():\n"
+        "    async with open_store(Path(sys.argv[1])): pass\n"
+        "trio.run(main)"
+    )
+    async with open_store(path):
+        await refused(path, "in use by another")
+        result = await trio.run_process(
+            [sys.executable, "-c", other, path], capture_stderr=True, check=False
+        )
+        assert result.returncode == 1
+        assert b"in use by another server process" in result.stderr
+    async with open_store(path):
+        pass
+
+
+async def test_files_that_are_not_ours_are_refused_and_left_alone(tmp_path):
+    path = tmp_path / "letter.txt"
+    path.write_text("Dear database, " * 100)
+    await refused(path, "not a database")
+    assert path.read_text().startswith("Dear database")
+
+    path = tmp_path / "foreign.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE songs (title)")
+    connection.close()
+    content = path.read_bytes()
+    await refused(path, "another program")
+    assert path.read_bytes() == content
+
+    await refused(tmp_path, "cannot open")
+    (tmp_path / "file").write_text("")
+    await refused(tmp_path / "file" / "data.db", "cannot use")
+
+
+async def test_a_truncated_file_is_refused(tmp_path):
+    path = tmp_path / "data.db"
+    async with open_store(path) as store:
+        await store.write(APP, create)
+    path.write_bytes(path.read_bytes()[:70])
+    await refused(path, "cannot open")
+
+
+async def test_tables_of_another_version_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "data.db"
+    async with open_store(path):
+        pass
+    monkeypatch.setattr(_sqlite_schema, "VERSION", 2)
+    await refused(path, "version 1; this program knows version 2")
+
+
+async def test_an_old_sqlite_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    await refused(tmp_path / "data.db", "too old")
