@@ -8,7 +8,7 @@ from datetime import datetime
 from ._error_codes import ErrorCode, Retry
 
 __all__ = [
-    "Blocked",
+    "BlockedError",
     "ClientClosed",
     "CommandError",
     "CommandTimeout",
@@ -326,7 +326,7 @@ class Silenced(CommandError):
     """This client may read but not send: permanently (4563) or for some time (4315)."""
 
 
-class Blocked(CommandError):
+class BlockedError(CommandError):
     """The conversation blocks this client (4548)."""
 
 
@@ -362,7 +362,7 @@ _CLASSES: dict[type[CommandError], tuple[int, ...]] = {
     MembershipRequired: (4309, 4312, 4317),
     InvalidMessagingTarget: (4401,),
     Silenced: (4315, 4563),
-    Blocked: (4548,),
+    BlockedError: (4548,),
     MessageNotFound: (4404,),
     MessageOwnershipRequired: (4403,),
     TemporaryConversationExpired: (4323,),
