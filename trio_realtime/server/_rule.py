@@ -44,6 +44,11 @@ class App:
     key: str
     master_key: str = attrs.field(repr=False)
     enforce: Enforcement = Enforcement()
+    origins: frozenset[str] | None = None
+    """Web origins that may log in, for instance ``https://chat.example.com``; None allows
+    any. A connection without an ``Origin`` header does not come from a web page and is
+    always allowed.
+    """
 
 
 @attrs.frozen
@@ -56,6 +61,8 @@ class Caller:
     """The acting session; opaque to rules, compared by identity."""
     features: Feature = Feature(0)
     address: str = ""
+    room: str | None = None
+    """The chat room the acting session is in."""
 
 
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
@@ -124,6 +131,13 @@ class Presence(Protocol):
 
     def evict(self, cid: str, client_ids: Sequence[str]) -> None:
         """Take clients out of a room (blocked)."""
+
+    def set_will(self, command: GenericCommand, pushes: Sequence[Push]) -> None:
+        """Keep these pushes for the loss of the acting session: messages.md §10.
+
+        A later will of the same session takes the place of the earlier one. ``command`` is
+        the one that asked for it.
+        """
 
 
 @attrs.frozen

@@ -1,0 +1,37 @@
+"""``trio-realtime`` and ``python -m trio_realtime``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import trio
+
+COMMANDS = ("serve", "demo")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand; the exit status is its result.
+
+    A subcommand is a module of ``_cli`` with ``add_parser(subparsers)``, which sets the
+    default ``run`` to its ``async run(args) -> int``. One that is named is imported alone.
+    """
+    parser = argparse.ArgumentParser(
+        prog="trio-realtime", description="Instant messaging for Trio: SDK and server."
+    )
+    subparsers = parser.add_subparsers(metavar="command", required=True)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for name in [name for name in COMMANDS if name in given[:1]] or COMMANDS:
+        command = import_module(f"trio_realtime._cli._{name}")
+        command.add_parser(subparsers)
+    args = parser.parse_args(given)
+    try:
+        return int(trio.run(args.run, args))
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""``trio-realtime serve``: the server as a program."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import signal
+import ssl
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from trio_realtime.server import App
+
+DEFAULT_DATA = Path("trio-realtime-data")
+KEYS_FILE = "app.json"
+FAILED = 2
+
+
+class UsageError(Exception):
+    """Something the operator can put right; one sentence."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "serve",
+        help="run the server",
+        description="Run the server: router, WebSocket gateway and REST API on one port. "
+        "SIGTERM and SIGINT ask the clients to move on, then end it.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=8080, help="0 chooses one (%(default)s)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=DEFAULT_DATA,
+        help="directory for everything durable (./%(default)s)",
+    )
+    parser.add_argument(
+        "--app",
+        action="append",
+        default=[],
+        metavar="ID:KEY:MASTERKEY",
+        help="an app to serve; may be repeated. Without it one app is made, its keys are kept "
+        "in the data directory and printed",
+    )
+    parser.add_argument("--tls-cert", type=Path, help="certificate chain (PEM); serve wss://")
+    parser.add_argument("--tls-key", type=Path, help="private key (PEM)")
+    parser.add_argument("--public-url", help="URL by which clients reach a proxy in front")
+    parser.add_argument(
+        "--drain",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="how long clients may take to move on at the end (%(default)s)",
+    )
+    parser.add_argument(
+        "--ready-json", action="store_true", help="print the ready line as one JSON object"
+    )
+    parser.set_defaults(run=run)
+
+
+async def run(args: argparse.Namespace) -> int:
+    """Serve until a signal; the exit status."""
+    try:
+        return await _serve(args)
+    except ModuleNotFoundError as error:
+        if error.name not in {"h11", "websockets"}:
+            raise
+        problem = (
+            f"The server needs the package {error.name}: "
+            "install it with  pip install 'trio-realtime[server]'."
+        )
+    except UsageError as error:
+        problem = str(error)
+    print(f"trio-realtime: {problem}", file=sys.stderr)
+    return FAILED
+
+
+async def _serve(args: argparse.Namespace) -> int:
+    from trio_realtime.server import ServerConfig, ServerStartError, StoreError, open_server
+
+    if not 0 <= args.port <= 65535:
+        raise UsageError(f"There is no port {args.port}: it must be between 0 and 65535.")
+    given = [_app(text) for text in args.app]
+    if len({app.id for app in given}) < len(given):
+        raise UsageError("Two --app options have the same id.")
+    _prepare(args.data)
+    apps = given or [_own_app(args.data / KEYS_FILE)]
+    config = ServerConfig(
+        apps=apps,
+        host=args.host,
+        port=args.port,
+        data=args.data,
+        tls=_tls(args.tls_cert, args.tls_key),
+        public_url=args.public_url,
+    )
+    try:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with open_server(config) as server:
+                print(_ready(server.url, apps, made=not given, as_json=args.ready_json), flush=True)
+                async for _ in signals:
+                    break
+                await server.drain(args.drain)
+    except (ServerStartError, StoreError) as error:
+        raise UsageError(str(error)) from error
+    return 0
+
+
+def _ready(url: str, apps: list[App], *, made: bool, as_json: bool) -> str:
+    if as_json:
+        listed = [{"id": app.id, "key": app.key} for app in apps]
+        if made:
+            listed[0]["masterKey"] = apps[0].master_key
+        return json.dumps({"url": url, "apps": listed})
+    line = f"Serving on {url}"
+    if made:
+        app = apps[0]
+        line += f"  appId {app.id}  appKey {app.key}  masterKey {app.master_key}"
+    return line
+
+
+def _app(text: str) -> App:
+    from trio_realtime.server import App
+
+    parts = text.split(":")
+    if len(parts) != 3 or not all(parts):
+        # The text holds keys: it is not repeated.
+        raise UsageError("--app takes ID:KEY:MASTERKEY, three parts separated by colons.")
+    return App(parts[0], parts[1], parts[2])
+
+
+def _prepare(data: Path) -> None:
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        usable = os.access(data, os.R_OK | os.W_OK | os.X_OK)
+    except OSError as error:
+        raise UsageError(
+            f"The data directory {data} cannot be used: {error.strerror or error}."
+        ) from error
+    if not usable:
+        raise UsageError(f"The data directory {data} cannot be used: it is not writable.")
+
+
+def _own_app(path: Path) -> App:
+    """The app made at the first start; the same ever after."""
+    from trio_realtime.server import App
+
+    try:
+        kept = json.loads(path.read_text("utf-8"))
+        return App(str(kept["appId"]), str(kept["appKey"]), str(kept["masterKey"]))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is damaged: it should hold the keys of an app.") from error
+    app = App("app" + secrets.token_hex(8), secrets.token_hex(12), secrets.token_hex(12))
+    kept = {"appId": app.id, "appKey": app.key, "masterKey": app.master_key}
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(kept, file, indent=2)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}.") from error
+    return app
+
+
+def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    if certificate is None:
+        if key is not None:
+            raise UsageError("--tls-key needs --tls-cert.")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key)
+    except FileNotFoundError as error:
+        raise UsageError(f"The TLS certificate {certificate} or its key is not there.") from error
+    except (ssl.SSLError, OSError) as error:
+        raise UsageError(
+            f"The TLS certificate {certificate} cannot be used: {error.strerror or error}."
+        ) from error
+    return context

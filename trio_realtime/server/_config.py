@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import attrs
+
+from ._limits import Limits
+from ._rule import App
+
+UserLookup = Callable[[App, str], Awaitable[str | None]]
+"""Tells which client id a storage user's session token stands for, None for nobody."""
+
+
+def wall_clock() -> int:
+    """The time in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+@attrs.frozen(kw_only=True)
+class ServerConfig:
+    """What a server serves, and where."""
+
+    apps: Sequence[App]
+    host: str = "127.0.0.1"
+    port: int = 8080
+    """0 chooses a free port."""
+    data: Path | None = None
+    """The directory that holds everything durable. None keeps all in memory."""
+    limits: Limits = attrs.field(factory=Limits)
+    tls: ssl.SSLContext | None = None
+    """Serve ``https://`` and ``wss://`` with this context."""
+    public_url: str | None = None
+    """The URL under which clients reach this server when that is not what they connect to,
+    behind a proxy that terminates TLS for instance: ``https://im.example.com``."""
+    refuse_repeated_nonces: bool = False
+    """Accept each login signature only once: signatures.md §1."""
+    user_lookup: UserLookup | None = None
+    """Enables ``POST /1.1/rtm/sign``: session.md §11."""
+    clock: Callable[[], int] = wall_clock
+    """Milliseconds since the epoch."""

@@ -1,0 +1,135 @@
+"""The sub-protocols: how a command travels in a WebSocket frame. Protocol: transport.md §3."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import attrs
+
+from trio_realtime.wire import GenericCommand, WireError, decode, encode, with_peer
+
+TEXT, BINARY = 0x81, 0x82
+"""First byte of an unfragmented frame."""
+
+
+class Dialect(Protocol):
+    """One sub-protocol: a format and what becomes of messages missed while offline."""
+
+    @property
+    def name(self) -> str:
+        """As it stands in ``Sec-WebSocket-Protocol``."""
+
+    @property
+    def format(self) -> str:
+        """Dialects of one format share what `prepare` makes."""
+
+    @property
+    def delivery(self) -> int:
+        """1: the missed messages are pushed. 2 and 3: unread counters are."""
+
+    def message_bytes(self, frame_bytes: int) -> int:
+        """The largest payload of a message that carries ``frame_bytes`` of protobuf."""
+
+    def decode(self, payload: bytes, *, text: bool) -> GenericCommand:
+        """Read a payload. Raises `WireError`."""
+
+    def prepare(self, command: GenericCommand) -> Any:
+        """Encode once what all receivers have in common."""
+
+    def frame(self, prepared: Any, peer_id: str | None) -> bytes:
+        """The whole frame for one receiver."""
+
+
+def frame_of(first: int, payload: bytes) -> bytes:
+    """An unmasked, unfragmented frame, as servers send them."""
+    size = len(payload)
+    if size < 126:
+        return bytes((first, size)) + payload
+    if size < 65536:
+        return bytes((first, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((first, 127)) + size.to_bytes(8, "big") + payload
+
+
+@attrs.frozen
+class ProtobufDialect:
+    """``lc.protobuf2.N``: the command's bytes in a binary frame."""
+
+    name: str
+    delivery: int
+    format: str = "protobuf2"
+
+    def message_bytes(self, frame_bytes: int) -> int:
+        return frame_bytes
+
+    def decode(self, payload: bytes, *, text: bool) -> GenericCommand:
+        if text:
+            raise WireError("a text frame in a binary sub-protocol")
+        return decode(payload)
+
+    def prepare(self, command: GenericCommand) -> bytes:
+        return encode(command)
+
+    def frame(self, prepared: bytes, peer_id: str | None) -> bytes:
+        payload = prepared if peer_id is None else with_peer(prepared, peer_id)
+        return frame_of(BINARY, payload)
+
+
+@attrs.frozen
+class Base64Dialect:
+    """``lc.proto2base64.N``: the same bytes as base64 text; binary frames are read too."""
+
+    name: str
+    delivery: int
+    format: str = "proto2base64"
+
+    def message_bytes(self, frame_bytes: int) -> int:
+        return (frame_bytes + 2) // 3 * 4
+
+    def decode(self, payload: bytes, *, text: bool) -> GenericCommand:
+        if not text:
+            return decode(payload)
+        try:
+            return decode(base64.b64decode(payload, validate=True))
+        except binascii.Error as error:
+            raise WireError("not base64") from error
+
+    def prepare(self, command: GenericCommand) -> bytes:
+        return encode(command)
+
+    def frame(self, prepared: bytes, peer_id: str | None) -> bytes:
+        payload = prepared if peer_id is None else with_peer(prepared, peer_id)
+        return frame_of(TEXT, base64.b64encode(payload))
+
+
+DIALECTS: Mapping[str, Dialect] = {
+    dialect.name: dialect
+    for dialect in (
+        ProtobufDialect("lc.protobuf2.3", 3),
+        ProtobufDialect("lc.protobuf2.2", 2),
+        ProtobufDialect("lc.protobuf2.1", 1),
+        Base64Dialect("lc.proto2base64.3", 3),
+        Base64Dialect("lc.proto2base64.2", 2),
+        Base64Dialect("lc.proto2base64.1", 1),
+    )
+}
+"""Every sub-protocol spoken, by name."""
+
+
+class Envelope:
+    """One command for many receivers: encoded once per format."""
+
+    __slots__ = ("_prepared", "command")
+
+    def __init__(self, command: GenericCommand) -> None:
+        self.command = command
+        self._prepared: dict[str, Any] = {}
+
+    def frame(self, dialect: Dialect, peer_id: str | None) -> bytes:
+        """The frame for one receiver."""
+        prepared = self._prepared.get(dialect.format)
+        if prepared is None:
+            prepared = self._prepared[dialect.format] = dialect.prepare(self.command)
+        return dialect.frame(prepared, peer_id)

@@ -1,0 +1,260 @@
+"""Plain HTTP: requests in, responses out, on h11; and the table that routes them.
+
+Protocol: rest.md §1.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import attrs
+import h11
+import trio
+
+from ._limits import Limits
+from ._log import Metrics, log
+from ._rule import Refusal
+
+CORS = (
+    ("access-control-allow-origin", "*"),
+    ("access-control-allow-methods", "GET, POST, PUT, DELETE, OPTIONS"),
+    (
+        "access-control-allow-headers",
+        (
+            "Content-Type, X-LC-Id, X-LC-Key, X-LC-Sign, X-LC-Session, X-LC-IM-Session-Token, "
+            "X-LC-Prod, X-LC-UA, X-LC-Hook-Key, X-Requested-With, Authorization"
+        ),
+    ),
+    ("access-control-expose-headers", "Location"),
+    ("access-control-max-age", "86400"),
+)
+
+READ_SIZE = 64 * 1024
+
+
+@attrs.frozen
+class Request:
+    """One request, its body complete."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    """Names in lower case; of repeated headers the last."""
+    body: bytes = b""
+    secure: bool = False
+    """Whether it came over TLS."""
+    address: str = ""
+    parameters: Mapping[str, str] = attrs.field(factory=dict)
+    """What the placeholders of the route stand for."""
+
+    def json(self) -> dict[str, Any]:
+        """The body as an object. Raises `HttpError` 400."""
+        try:
+            value = json.loads(self.body or b"{}")
+        except (ValueError, RecursionError):
+            raise HttpError(400, 107, "The body is not JSON.") from None
+        if not isinstance(value, dict):
+            raise HttpError(400, 107, "The body is not a JSON object.")
+        return value
+
+
+@attrs.frozen
+class Response:
+    """What is sent back."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "application/json; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class HttpError(Exception):
+    """Becomes ``{"code", "error"}`` with this status."""
+
+    def __init__(self, status: int, code: int, error: str) -> None:
+        super().__init__(status, code, error)
+        self.status = status
+        self.code = code
+        self.error = error
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """A JSON body."""
+    return Response(status, json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def error_response(status: int, code: int, error: str) -> Response:
+    """An error as every SDK reads it."""
+    return json_response({"code": code, "error": error}, status)
+
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Router:
+    """Finds the endpoint of a request by method and path; ``{name}`` matches one segment."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._routes: list[tuple[str, tuple[str, ...], Endpoint]] = []
+
+    def add(self, method: str, path: str, endpoint: Endpoint) -> None:
+        """Have an endpoint answer this method and path."""
+        self._routes.append((method, tuple(path.split("/")), endpoint))
+
+    async def answer(self, request: Request) -> Response:
+        """The response to a request; whatever goes wrong becomes one as well."""
+        self._metrics.http_requests_total += 1
+        try:
+            return await self._route(request)
+        except HttpError as error:
+            return error_response(error.status, error.code, error.error)
+        except Refusal as refusal:
+            text = refusal.reason + (f": {refusal.detail}" if refusal.detail else "")
+            return error_response(400, refusal.code, text)
+        except Exception:  # noqa: BLE001 - a defect costs one request
+            self._metrics.internal_errors_total += 1
+            log.exception("%s %s failed", request.method, request.path)
+            return error_response(500, 1, "Internal server error.")
+
+    async def _route(self, request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(204)
+        segments = request.path.split("/")
+        found = False
+        method = "GET" if request.method == "HEAD" else request.method
+        for route_method, pattern, endpoint in self._routes:
+            parameters = _match(pattern, segments)
+            if parameters is None:
+                continue
+            found = True
+            if route_method == method:
+                return await endpoint(attrs.evolve(request, parameters=parameters))
+        if found:
+            raise HttpError(405, 1, "Method not allowed.")
+        raise HttpError(404, 1, "Not found.")
+
+
+def _match(pattern: tuple[str, ...], segments: list[str]) -> dict[str, str] | None:
+    if len(pattern) != len(segments):
+        return None
+    parameters = {}
+    for expected, segment in zip(pattern, segments, strict=True):
+        if expected.startswith("{"):
+            if not segment:
+                return None
+            parameters[expected[1:-1]] = unquote(segment)
+        elif expected != segment:
+            return None
+    return parameters
+
+
+class HttpConnection:
+    """Serves the requests of one stream, one after another."""
+
+    def __init__(
+        self,
+        router: Router,
+        stream: trio.abc.Stream,
+        head: bytes,
+        *,
+        limits: Limits,
+        address: str,
+        secure: bool,
+    ) -> None:
+        self._router = router
+        self._stream = stream
+        self._limits = limits
+        self._address = address
+        self._secure = secure
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
+        self._h11.receive_data(head)
+
+    async def run(self) -> None:
+        """Serve until either side has had enough."""
+        try:
+            while await self._serve_one():
+                self._h11.start_next_cycle()
+        except h11.RemoteProtocolError as error:
+            await self._reject(error.error_status_hint)
+        except trio.TooSlowError:
+            await self._reject(408)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+
+    async def _serve_one(self) -> bool:
+        """Answer one request; whether another may follow."""
+        limits = self._limits
+        with trio.move_on_after(limits.keep_alive):
+            event = await self._next_event()
+            if isinstance(event, h11.Request):
+                with trio.fail_after(limits.body_timeout):
+                    request = await self._complete(event)
+                    response = await self._router.answer(request)
+                    await self._send(response, head=request.method == "HEAD")
+                return bool(self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE)
+        return False
+
+    async def _next_event(self) -> Any:
+        while True:
+            event = self._h11.next_event()
+            if event is not h11.NEED_DATA:
+                return event
+            if self._h11.they_are_waiting_for_100_continue:
+                await self._write(h11.InformationalResponse(status_code=100, headers=[]))
+            self._h11.receive_data(bytes(await self._stream.receive_some(READ_SIZE)))
+
+    async def _complete(self, event: h11.Request) -> Request:
+        body = bytearray()
+        while not isinstance(part := await self._next_event(), h11.EndOfMessage):
+            if not isinstance(part, h11.Data):
+                raise h11.RemoteProtocolError("the request broke off", 400)
+            body += part.data
+            if len(body) > self._limits.body_bytes:
+                raise h11.RemoteProtocolError("the body is too large", 413)
+        url = urlsplit(event.target.decode("ascii", "replace"))
+        return Request(
+            event.method.decode("ascii", "replace").upper(),
+            url.path,
+            dict(parse_qsl(url.query, keep_blank_values=True)),
+            {
+                name.decode("ascii", "replace"): value.decode("latin-1")
+                for name, value in event.headers
+            },
+            bytes(body),
+            self._secure,
+            self._address,
+        )
+
+    async def _send(self, response: Response, *, head: bool = False) -> None:
+        headers = [*CORS, *response.headers, ("content-length", str(len(response.body)))]
+        if response.body:
+            headers.append(("content-type", response.content_type))
+        reason = HTTPStatus(response.status).phrase
+        data = self._h11.send(
+            h11.Response(status_code=response.status, headers=headers, reason=reason)
+        )
+        assert data is not None
+        if response.body and not head:
+            data += self._h11.send(h11.Data(data=response.body)) or b""
+        data += self._h11.send(h11.EndOfMessage()) or b""
+        await self._stream.send_all(data)
+
+    async def _write(self, event: h11.InformationalResponse) -> None:
+        data = self._h11.send(event)
+        if data:
+            await self._stream.send_all(data)
+
+    async def _reject(self, status: int) -> None:
+        if self._h11.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            return
+        error = error_response(status, 1, HTTPStatus(status).phrase + ".")
+        gone = (h11.LocalProtocolError, trio.BrokenResourceError, trio.ClosedResourceError)
+        with trio.move_on_after(self._limits.close_timeout), suppress(*gone):
+            await self._send(attrs.evolve(error, headers=(("connection", "close"),)))

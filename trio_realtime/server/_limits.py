@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """What one connection, one client and one address may cost. Times in seconds.
+
+    Protocol: transport.md §3, §4 and §5.
+    """
+
+    login_timeout: float = 60.0
+    """From the handshake to the first login; then close 4108."""
+    read_timeout: float = 400.0
+    """Without a frame of any kind; then close 4107."""
+    close_timeout: float = 2.0
+    """How long a closing connection may take to say goodbye."""
+    head_timeout: float = 10.0
+    """For a request's head to arrive, TLS handshake included."""
+    head_bytes: int = 16 * 1024
+    body_timeout: float = 30.0
+    """For a request's body to arrive, and for its answer to be taken."""
+    body_bytes: int = 1024 * 1024
+    keep_alive: float = 60.0
+    """Between two HTTP requests of one connection."""
+
+    frame_bytes: int = 5 * 1024
+    """Largest command, counted in protobuf bytes; beyond it close 4109."""
+    outbound_bytes: int = 1024 * 1024
+    """What may wait for one receiver; beyond it close 1013, the client catches up later."""
+    commands_in_flight: int = 64
+    """Commands of one connection under way at once; beyond it reading pauses."""
+    clients_per_connection: int = 1000
+    """Clients logged in on one connection; beyond it 4113."""
+
+    connections: int | None = None
+    """Connections altogether. None: no limit."""
+    connections_per_address: int | None = None
+    """Connections of one network address. None: no limit."""
+    messages_per_minute: int | None = None
+    """Messages of one client id; beyond it 4116. None: no limit. LeanCloud's was 60."""
+    history_per_minute: int | None = None
+    """History queries of one client id. None: no limit. LeanCloud's was 120."""
+    commands_per_minute: int | None = None
+    """Any other kind of command of one client id. None: no limit. LeanCloud's was 30."""
+
+    token_ttl: int = 86400
+    """How long a session token lives."""
+    room_return: float = 1800.0
+    """How long a lost session's place in its chat room is kept for its return."""

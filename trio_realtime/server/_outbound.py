@@ -1,0 +1,238 @@
+"""Bytes on their way to one receiver, bounded, and never waited for by anybody else.
+
+`Outbox.put` only queues. Once per scheduler pass the `Flusher` writes what each touched
+outbox has gathered, with one system call per receiver. A receiver that takes less than it
+is given keeps its backlog in its own outbox, written by its own task, until it has taken
+everything or the bound is reached. Nobody waits for it in the meantime.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+BATCH = 64 * 1024
+"""Bytes written at once."""
+
+HIGH, NORMAL, LOW = 1, 2, 3
+"""Priorities: what may be lost first is lowest. HIGH is never lost."""
+
+Spawn = Callable[..., Any]
+"""``nursery.start_soon`` of a nursery that outlives the connections."""
+
+
+class Flusher:
+    """Writes out, once per scheduler pass, every outbox touched during it."""
+
+    def __init__(self) -> None:
+        self._touched: list[Outbox] = []
+        self._lot = trio.lowlevel.ParkingLot()
+
+    def touch(self, outbox: Outbox) -> None:
+        """Have this outbox flushed at the end of the pass."""
+        if not self._touched:
+            self._lot.unpark_all()
+        self._touched.append(outbox)
+
+    async def run(self) -> None:
+        """Flush until cancelled."""
+        while True:
+            if not self._touched:
+                await self._lot.park()
+            touched, self._touched = self._touched, []
+            for outbox in touched:
+                outbox.flush()
+
+
+class Outbox:
+    """The outgoing side of one connection.
+
+    ``on_overflow`` is called when ``limit`` bytes are exceeded and nothing may be shed,
+    ``on_broken`` when the stream is.
+    """
+
+    def __init__(
+        self,
+        stream: trio.abc.SendStream,
+        *,
+        limit: int,
+        flusher: Flusher,
+        spawn: Spawn,
+        on_overflow: Callable[[], None],
+        on_broken: Callable[[], None],
+    ) -> None:
+        self.size = 0
+        """Bytes not yet taken by the receiver's socket."""
+        self.shed = 0
+        """Frames dropped because the receiver was overloaded."""
+        self._stream = stream
+        self._write = _direct_writer(stream)
+        self._limit = limit
+        self._flusher = flusher
+        self._spawn = spawn
+        self._on_overflow = on_overflow
+        self._on_broken = on_broken
+        self._frames: deque[tuple[int, bytes]] = deque()
+        self._waiting = {NORMAL: 0, LOW: 0}
+        self._rest = b""
+        self._paused: deque[tuple[int, bytes] | None] | None = None
+        self._touched = False
+        self._draining = False
+        self._broken = False
+        self._below = trio.lowlevel.ParkingLot()
+
+    def put(self, frame: bytes, priority: int = HIGH) -> None:
+        """Queue one frame. Neither blocks nor raises."""
+        if self._broken:
+            return
+        self.size += len(frame)
+        item = (priority, frame)
+        if self._paused is not None:
+            self._paused.append(item)
+        else:
+            self._append(item)
+        # One reply larger than the bound is no backlog.
+        if self.size > self._limit and self.size > len(frame) and not self._make_room():
+            self._on_overflow()
+
+    def pause(self, seconds: float) -> None:
+        """Write nothing queued from now on until this long after what is queued already."""
+        if self._broken:
+            return
+        if self._paused is None:
+            self._paused = deque()
+            self._spawn(self._resume_after, seconds)
+        elif self._paused and self._paused[-1] is not None:
+            self._paused.append(None)
+
+    def flush(self) -> None:
+        """Write what the socket takes at once; leave the rest to a task."""
+        self._touched = False
+        if self._draining or self._broken:
+            return
+        if self._write is not None:
+            try:
+                self._write_now(self._write)
+            except OSError:
+                self._break()
+                return
+        if self._rest or self._frames:
+            self._draining = True
+            self._spawn(self._drain)
+
+    def discard(self) -> None:
+        """Forget every frame of which nothing has been written yet."""
+        self._frames.clear()
+        self._paused = None
+        self._waiting = {NORMAL: 0, LOW: 0}
+        # What the drain task has in hand it subtracts itself.
+        self.size = len(self._rest)
+
+    async def wait_below(self, size: int) -> None:
+        """Wait until at most ``size`` bytes are queued, or the stream is broken."""
+        while self.size > size and not self._broken:
+            await self._below.park()
+
+    def _append(self, item: tuple[int, bytes]) -> None:
+        self._frames.append(item)
+        if item[0] != HIGH:
+            self._waiting[item[0]] += 1
+        if not self._touched and not self._draining:
+            self._touched = True
+            self._flusher.touch(self)
+
+    def _make_room(self) -> bool:
+        """Shed low, then normal frames, oldest first; whether the bound holds again."""
+        target = self._limit * 3 // 4  # the next few frames need not shed again
+        for priority in (LOW, NORMAL):
+            if not self._waiting[priority]:
+                continue
+            kept: deque[tuple[int, bytes]] = deque()
+            for item in self._frames:
+                if item[0] == priority and self.size > target:
+                    self.size -= len(item[1])
+                    self.shed += 1
+                    self._waiting[priority] -= 1
+                else:
+                    kept.append(item)
+            self._frames = kept
+            if self.size <= self._limit:
+                return True
+        return False
+
+    def _take(self) -> bytes:
+        """The next bytes to write, about a batch, still counted in ``size``."""
+        taken, self._rest = [self._rest], b""
+        size = len(taken[0])
+        while self._frames and size < BATCH:
+            priority, frame = self._frames.popleft()
+            if priority != HIGH:
+                self._waiting[priority] -= 1
+            taken.append(frame)
+            size += len(frame)
+        return b"".join(taken)
+
+    def _write_now(self, write: Callable[[bytes], int]) -> None:
+        while self._rest or self._frames:
+            data = self._take()
+            try:
+                written = write(data)
+            except BlockingIOError:
+                written = 0
+            self.size -= written
+            if written < len(data):
+                self._rest = data[written:]
+                break
+        if self._below:
+            self._below.unpark_all()
+
+    async def _drain(self) -> None:
+        try:
+            while self._rest or self._frames:
+                data = self._take()
+                await self._stream.send_all(data)
+                self.size = max(self.size - len(data), 0)
+                self._below.unpark_all()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._break()
+        finally:
+            self._draining = False
+
+    async def _resume_after(self, seconds: float) -> None:
+        while True:
+            await trio.sleep(seconds)
+            paused = self._paused
+            if paused is None:
+                return
+            while paused:
+                item = paused.popleft()
+                if item is None:
+                    break
+                self._append(item)
+            else:
+                self._paused = None
+                return
+
+    def _break(self) -> None:
+        self._broken = True
+        self.discard()
+        self._rest = b""
+        self.size = 0
+        self._below.unpark_all()
+        self._on_broken()
+
+
+def _direct_writer(stream: trio.abc.SendStream) -> Callable[[bytes], int] | None:
+    """A non-blocking write to the stream's socket, where there is one to write to."""
+    if os.name != "posix" or not isinstance(stream, trio.SocketStream):
+        return None  # TLS and in-memory streams, and Windows' sockets, need their task
+    fileno = stream.socket.fileno
+
+    def write(data: bytes) -> int:
+        return os.write(fileno(), data)
+
+    return write

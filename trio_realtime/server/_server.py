@@ -1,0 +1,183 @@
+"""The server as a whole: a store, a gateway, a port."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from ._bus import Bus
+from ._config import ServerConfig
+from ._gateway import GOING_AWAY, Gateway
+from ._http import Request, Response, Router
+from ._listener import Front
+from ._log import Metrics
+from ._rest import Rest
+from ._rule import App
+from ._signatures import NonceMemory
+from ._sqlite import open_store
+from ._store import Store
+
+DATABASE = "realtime.sqlite3"
+
+
+class ServerStartError(Exception):
+    """The server cannot start: the address or the data directory is not usable.
+
+    ``str()`` is one sentence for the operator.
+    """
+
+
+class Server:
+    """A running server, made by `open_server`."""
+
+    def __init__(self, config: ServerConfig, gateway: Gateway, front: Front) -> None:
+        self.config = config
+        self.gateway = gateway
+        self.port = config.port
+        """The port listened on."""
+        self._front = front
+        self._nursery: trio.Nursery | None = None
+        self._accepting = trio.CancelScope()
+
+    @property
+    def url(self) -> str:
+        """Where clients find the server: what the SDKs call ``server``."""
+        if self.config.public_url is not None:
+            return self.config.public_url.rstrip("/")
+        scheme = "https" if self.config.tls is not None else "http"
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        return f"{scheme}://{host}:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        """The URL of the WebSocket itself."""
+        return self.url.replace("http", "ws", 1)
+
+    @property
+    def apps(self) -> Mapping[str, App]:
+        """The apps served, by id."""
+        return self.gateway.apps
+
+    @property
+    def metrics(self) -> Metrics:
+        """What was counted so far."""
+        return self.gateway.metrics
+
+    async def kick(self, app_id: str, client_id: str, reason: str | None = None) -> None:
+        """Force every session of a client off-line (4115). Protocol: session.md §5."""
+        await self.gateway.kick(app_id, client_id, reason)
+
+    async def answer(self, request: Request) -> Response:
+        """Answer an HTTP request without a connection."""
+        return await self._front.router.answer(request)
+
+    def accept(self, stream: trio.abc.Stream) -> None:
+        """Serve a stream as if it had been accepted on the port."""
+        assert self._nursery is not None
+        self._nursery.start_soon(self._front.serve, stream)
+
+    async def drain(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - the deadline is what this is about
+        """Stop accepting, ask clients to reconnect elsewhere, and wait for them to leave.
+
+        After ``timeout`` seconds the connections that are left are closed (1001).
+        Protocol: transport.md §6.
+        """
+        self._accepting.cancel()
+        gateway = self.gateway
+        gateway.go_away()
+        with trio.move_on_after(timeout):
+            await gateway.wait_deserted()
+        gateway.close_all(GOING_AWAY, "GOING_AWAY")
+        with trio.move_on_after(self.config.limits.close_timeout):
+            await gateway.wait_deserted()
+
+    async def _listen(self, nursery: trio.Nursery) -> None:
+        config = self.config
+        try:
+            listeners = await trio.open_tcp_listeners(config.port, host=config.host)
+        except OSError as error:
+            raise ServerStartError(_cannot_listen(config, error)) from error
+        self.port = listeners[0].socket.getsockname()[1]
+
+        async def serve() -> None:
+            with self._accepting:
+                await trio.serve_listeners(self._front.serve, listeners, handler_nursery=nursery)
+
+        nursery.start_soon(serve)
+
+
+@asynccontextmanager
+async def open_server(
+    config: ServerConfig, *, store: Store | None = None, listen: bool = True
+) -> AsyncGenerator[Server]:
+    """Run a server until the block ends; connections still open are then closed.
+
+    With ``store`` the server uses one that is already open, and ``config.data`` does not
+    count. With ``listen=False`` it opens no port, and serves what is passed to
+    `Server.accept`.
+
+    Raises:
+        ServerStartError: the address or the data directory cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        if store is None:
+            path = _database(config.data)
+            store = await stack.enter_async_context(open_store(path, clock=config.clock))
+        try:
+            async with trio.open_nursery() as nursery:
+                server = _assemble(config, store, nursery)
+                server._nursery = nursery  # noqa: SLF001 - the two are one
+                nursery.start_soon(server.gateway.flusher.run)
+                if listen:
+                    await server._listen(nursery)  # noqa: SLF001 - likewise
+                try:
+                    yield server
+                finally:
+                    with trio.CancelScope(shield=True):
+                        await server.drain(0)
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            if len(group.exceptions) == 1:
+                # The nursery is ours, so its wrapping is as well.
+                raise group.exceptions[0] from group.exceptions[0].__cause__
+            raise
+
+
+def _assemble(config: ServerConfig, store: Store, nursery: trio.Nursery) -> Server:
+    metrics = Metrics()
+    apps = {app.id: app for app in config.apps}
+    gateway = Gateway(
+        config=config,
+        store=store,
+        metrics=metrics,
+        spawn=nursery.start_soon,
+        apps=apps,
+        buses={app.id: Bus(config, app, metrics) for app in config.apps},
+        nonces=NonceMemory() if config.refuse_repeated_nonces else None,
+    )
+    router = Router(metrics)
+    Rest(gateway).routes(router)
+    return Server(config, gateway, Front(gateway, router, config.tls))
+
+
+def _database(data: Path | None) -> Path | None:
+    if data is None:
+        return None
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ServerStartError(
+            f"The data directory {data} cannot be used: {error.strerror or error}."
+        ) from error
+    return data / DATABASE
+
+
+def _cannot_listen(config: ServerConfig, error: OSError) -> str:
+    where = f"{config.host}:{config.port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {config.port} of {config.host} is already in use."
+    return f"Cannot listen on {where}: {error.strerror or error}."
