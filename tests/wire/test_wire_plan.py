@@ -1,3 +1,4 @@
+# ruff: noqa: RUF009 - fields are declared as the generated classes do
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -12,17 +13,17 @@ from trio_realtime.wire._plan import plan_of
 
 @dataclass(eq=False, repr=False)
 class Temperature(betterproto2.Message):
-    degrees: "float | None" = betterproto2.field(1, betterproto2.TYPE_DOUBLE, optional=True)  # noqa: UP037
+    degrees: float | None = betterproto2.field(1, betterproto2.TYPE_DOUBLE, optional=True)
 
 
 @dataclass(eq=False, repr=False)
 class Counters(betterproto2.Message):
-    counts: "list[int]" = betterproto2.field(1, betterproto2.TYPE_INT32, repeated=True)  # noqa: UP037
+    counts: list[int] = betterproto2.field(1, betterproto2.TYPE_INT32, repeated=True)
 
 
 @dataclass(eq=False, repr=False)
 class Implicit(betterproto2.Message):
-    count: "int" = betterproto2.field(1, betterproto2.TYPE_INT32)  # noqa: UP037
+    count: int = betterproto2.field(1, betterproto2.TYPE_INT32)
 
 
 @pytest.mark.parametrize("cls", [Temperature, Counters, Implicit])
