@@ -52,7 +52,7 @@ def conversation_from_json(
         client_id: who asks: whether *they* muted it, and whether the message mentions them.
 
     Raises:
-        MalformedReply: there is no id, so it describes nothing.
+        MalformedReply: there is no id, so it describes nothing; or it is nested too deeply.
     """
     cid = data.get("objectId") if isinstance(data, Mapping) else None
     if not isinstance(cid, str) or not cid:
@@ -83,7 +83,10 @@ def conversation_from_json(
     elif kind is ConversationKind.TEMPORARY:
         ttl = _number(data.get("ttl"))
         values["expires_at"] = None if ttl is None else _later(now, ttl)
-    return KINDS[kind](cid, **values)
+    try:
+        return KINDS[kind](cid, **values)
+    except RecursionError as error:
+        raise MalformedReply(f"the attributes of {cid} are nested too deeply") from error
 
 
 def conversations_from_results(

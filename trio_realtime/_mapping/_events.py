@@ -119,7 +119,10 @@ def _time(conv: ConvCommand, command: GenericCommand) -> datetime | None:
 
 def _object(text: JsonObjectMessage | None) -> Mapping[str, Any] | None:
     value = None if text is None else load_object(text.data or "")
-    return None if value is None else freeze_dates(value)
+    try:
+        return None if value is None else freeze_dates(value)
+    except RecursionError:
+        return None
 
 
 def _patches(command: GenericCommand, registry: MessageRegistry, client_id: str) -> Iterable[Event]:
@@ -225,7 +228,12 @@ def command_from_notification(item: Mapping[str, Any]) -> GenericCommand | None:
 
 
 def _json_object(value: Any) -> JsonObjectMessage | None:
-    return JsonObjectMessage(data=dump(value)) if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping):
+        return None
+    try:
+        return JsonObjectMessage(data=dump(value))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _text(value: Any) -> str | None:
