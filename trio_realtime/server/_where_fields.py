@@ -96,6 +96,8 @@ class Column:
         match test:
             case Compare(sign, None):
                 return Sql(f"{self.sql} IS NULL") if sign == "=" else Sql(NEVER)
+            case Compare("<" | "<=" | ">" | ">=", bool()):
+                return Sql(NEVER)
             case Compare(sign, constant) if _type(constant) == self.type:
                 bound = constant.ms if isinstance(constant, Date) else constant
                 return Sql(f"{self.sql} {sign} ?", (bound,))

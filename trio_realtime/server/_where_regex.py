@@ -19,7 +19,7 @@ from typing import Any
 from ._store import QueryError
 
 _PATTERN_AT_MOST = 1000
-_STEPS_AT_MOST = 4_000_000
+_STEPS_AT_MOST = 20_000_000
 _SUBJECT_AT_LEAST = 100
 """A pattern that cannot be tried on this many characters is of no use."""
 
@@ -114,15 +114,10 @@ def _longest_subject(tree: Any, size: int) -> int:
 
 
 def _anchored(tree: Any) -> bool:
-    return (
-        len(tree) > 0
-        and tree[0]
-        in {
-            (op.AT, op.AT_BEGINNING),
-            (op.AT, op.AT_BEGINNING_STRING),
-        }
-        and not tree.state.flags & re.MULTILINE
-    )
+    if not tree or tree.state.flags & re.MULTILINE:
+        return False
+    code, argument = tree[0]
+    return code is op.AT and argument in {op.AT_BEGINNING, op.AT_BEGINNING_STRING}
 
 
 def _cost(tree: Any) -> tuple[int, int]:
