@@ -17,7 +17,8 @@ import trio
 from ._errors import ConnectionLost, RealtimeError
 from ._events import Gap, MessageReceived, UnreadUpdated
 from ._mapping import message_from_log_item
-from .wire import CommandType, GenericCommand, LogsCommand, LogsCommandQueryDirection
+from ._times import optional_datetime, utc_now
+from .wire import CommandType, GenericCommand, LogsCommand, QueryDirection
 
 if TYPE_CHECKING:
     from ._session import Session
@@ -60,7 +61,16 @@ class CatchUp:
             except RealtimeError as error:
                 logger.info("cannot catch up conversation %s: %s", cid, error)
                 self._release(cid)
-                self._session.publish(Gap(cid, filled=0, error=error))
+                mark = self._session.delivery.tracks[cid].mark
+                since = mark[0] if mark else self._session.login.opened_at
+                self._session.publish(
+                    Gap(
+                        cid,
+                        missing_from=optional_datetime(since),
+                        missing_until=utc_now(),
+                        error=error,
+                    )
+                )
                 return
         self._release(cid)
         if filled:
@@ -74,7 +84,7 @@ class CatchUp:
         """Deliver the history since the last message known; how many messages that were."""
         session = self._session
         track = session.delivery.tracks[cid]
-        start = track.mark or (session.login.opened_at or 0, None)
+        start: tuple[int, str | None] = track.mark or (session.login.opened_at or 0, None)
         filled = 0
         while True:
             logs = LogsCommand(
@@ -82,7 +92,7 @@ class CatchUp:
                 t=start[0],
                 mid=start[1],
                 l=PAGE,
-                direction=LogsCommandQueryDirection.NEW,
+                direction=QueryDirection.NEW,
             )
             reply = await session.request(
                 GenericCommand(cmd=CommandType.LOGS, logs_message=logs), retry=False

@@ -18,6 +18,7 @@ import attrs
 import trio
 
 from ._errors import (
+    ClientClosed,
     CommandError,
     ConnectFailed,
     ConnectionLost,
@@ -86,12 +87,16 @@ class Connection:
             rtm_servers=config.rtm_servers,
         )
         self.serials = Serials()
+        self.attached: dict[Session, None] = {}
+        """Every client that is logged in or logging in, in order."""
         self.sessions: dict[str, Session] = {}
+        """Those to which pushes can be addressed."""
         self._machine = LinkMachine()
         self._transport: Transport | None = None
         self._link_scope: trio.CancelScope | None = None
         self._timer = trio.CancelScope()
         self._wish = trio.Event()
+        self._up = trio.Event()
         self._lost: Exception | None = None
         self.error: Exception | None = None
         """What ended the connection for good."""
@@ -170,8 +175,10 @@ class Connection:
                     return
                 await self._next_attempt()
         finally:
-            self._machine.handle(LinkEvent.CLOSE)
-            for session in list(self.sessions.values()):
+            if self._machine.handle(LinkEvent.CLOSE):
+                self.error = ClientClosed("the connection has been closed")
+                self._up.set()
+            for session in list(self.attached):
                 session.connection_closed()
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
                 await self.http.aclose()
@@ -205,24 +212,23 @@ class Connection:
         """Read one link until it ends."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._heartbeat, transport)
-            for session in list(self.sessions.values()):
-                nursery.start_soon(session.resume)
+            for session in self.attached:
+                if session.login.begun:
+                    nursery.start_soon(session.resume)
             self._nursery = nursery
             try:
                 while True:
                     for payload in await transport.receive():
                         self._received(payload)
-                    self._heard_at = trio.current_time()
-                    self.arm_timer()
             except TransportClosed as closed:
                 self._closed_by_peer(closed)
             nursery.cancel_scope.cancel()
 
     def _link_up(self, transport: Transport) -> None:
         self._transport = transport
-        self._heard_at = trio.current_time()
         self._lost = None
         self._machine.handle(LinkEvent.OPENED)
+        self._up.set()
 
     def _closed_by_peer(self, closed: TransportClosed) -> None:
         if closed.code in FATAL_CLOSE_CODES:
@@ -237,15 +243,17 @@ class Connection:
             self._link_down(self._lost or ConnectionLost(1006, ""))
 
     def _link_down(self, error: Exception) -> None:
-        for session in list(self.sessions.values()):
+        self._up = trio.Event()
+        for session in list(self.attached):
             session.link_lost(error)
         self._publish(Disconnected(error=error))
 
     def _fail(self, error: RealtimeError) -> None:
         """Nothing will mend this: end every client with the same error."""
         self.error = error
+        self._up.set()
         self._machine.handle(LinkEvent.THROW)
-        for session in list(self.sessions.values()):
+        for session in list(self.attached):
             session.end(error)
 
     async def _next_attempt(self) -> None:
@@ -268,6 +276,12 @@ class Connection:
         self._publish(Reconnecting(attempt=attempt))
 
     # While a link is up.
+
+    async def wait_up(self) -> None:
+        """Wait for a link. Raises what ended the connection for good."""
+        await self._up.wait()
+        if self.error is not None:
+            raise self.error
 
     async def transmit(self, command: GenericCommand) -> None:
         """Queue a command on the present link; without one it is lost with the last."""
@@ -319,31 +333,27 @@ class Connection:
         """Everything that happens because time passes; one timer for all of it."""
         next_echo = trio.current_time() + ECHO_INTERVAL
         while True:
-            acks_due = min(
-                (session.acks.due_at for session in self.sessions.values()), default=float("inf")
-            )
-            deadline = min(next_echo, self._heard_at + SILENCE_LIMIT, acks_due)
+            acks_due = min((session.acks.due_at for session in self.attached), default=float("inf"))
+            deadline = min(next_echo, transport.last_received + SILENCE_LIMIT, acks_due)
             with trio.CancelScope(deadline=deadline) as self._timer:
                 await trio.sleep_forever()
             now = trio.current_time()
-            if now >= self._heard_at + SILENCE_LIMIT:
+            if now >= transport.last_received + SILENCE_LIMIT:
                 self.drop(f"nothing heard for {SILENCE_LIMIT:g} seconds")
             if now >= next_echo:
                 next_echo = now + ECHO_INTERVAL
                 await self.transmit(GenericCommand(cmd=CommandType.ECHO, i=self.serials.skip()))
-            for session in list(self.sessions.values()):
+            for session in list(self.attached):
                 for command in session.acknowledgements(now):
                     await self.transmit(command)
 
     def arm_timer(self) -> None:
         """Something is due sooner than the timer knows."""
-        deadline = min(
-            (session.acks.due_at for session in self.sessions.values()), default=float("inf")
-        )
+        deadline = min((session.acks.due_at for session in self.attached), default=float("inf"))
         self._timer.deadline = min(self._timer.deadline, deadline)
 
     def _publish(self, event: Event) -> None:
-        for session in list(self.sessions.values()):
+        for session in list(self.attached):
             session.hub.publish(event)
 
 

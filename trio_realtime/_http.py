@@ -7,7 +7,7 @@ explicit WebSocket URLs never needs it.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -16,7 +16,6 @@ from ._errors import CommandError, ConnectFailed
 from .transport import StreamOpener
 
 if TYPE_CHECKING:
-    import httpcore
     import httpx
 
 REQUEST_TIMEOUT = 20.0
@@ -41,7 +40,9 @@ class Http:
 
             transport = None
             if self._open_stream is not None:
-                transport = _over(self._open_stream, self._ssl_context)
+                from ._http_streams import http_over
+
+                transport = http_over(self._open_stream, self._ssl_context)
             self._client = httpx.AsyncClient(
                 transport=transport,
                 verify=self._ssl_context if self._ssl_context is not None else True,
@@ -74,7 +75,7 @@ class Http:
                 )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ConnectFailed(
-                f"{method} {url} failed: {error or type(error).__name__}"
+                f"{method} {url} failed: {str(error) or type(error).__name__}"
             ) from error
         except trio.TooSlowError:
             raise ConnectFailed(f"{method} {url} got no answer in {timeout:g} seconds") from None
@@ -97,65 +98,3 @@ class Http:
         """Close idle connections."""
         if self._client is not None:
             await self._client.aclose()
-
-
-def _over(
-    open_stream: StreamOpener, ssl_context: ssl.SSLContext | None
-) -> httpx.AsyncBaseTransport:
-    """An httpx transport whose bytes travel over the given streams."""
-    import httpcore
-    import httpx
-
-    class Stream(httpcore.AsyncNetworkStream):
-        def __init__(self, stream: trio.abc.Stream) -> None:
-            self._stream = stream
-
-        async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-            try:
-                return bytes(await self._stream.receive_some(max_bytes))
-            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                raise httpcore.ReadError(str(error)) from error
-
-        async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-            try:
-                await self._stream.send_all(buffer)
-            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                raise httpcore.WriteError(str(error)) from error
-
-        async def aclose(self) -> None:
-            await self._stream.aclose()
-
-        async def start_tls(
-            self,
-            ssl_context: ssl.SSLContext,
-            server_hostname: str | None = None,
-            timeout: float | None = None,
-        ) -> httpcore.AsyncNetworkStream:
-            return Stream(trio.SSLStream(self._stream, ssl_context, server_hostname))
-
-        def get_extra_info(self, info: str) -> Any:
-            return None
-
-    class Backend(httpcore.AsyncNetworkBackend):
-        async def connect_tcp(
-            self,
-            host: str,
-            port: int,
-            timeout: float | None = None,
-            local_address: str | None = None,
-            socket_options: Iterable[Any] | None = None,
-        ) -> httpcore.AsyncNetworkStream:
-            try:
-                return Stream(await open_stream(host, port))
-            except OSError as error:
-                raise httpcore.ConnectError(str(error)) from error
-
-        async def sleep(self, seconds: float) -> None:
-            await trio.sleep(seconds)
-
-    transport = httpx.AsyncHTTPTransport(verify=ssl_context or True)
-    # httpx offers no argument for this; its pool does.
-    transport._pool = httpcore.AsyncConnectionPool(  # noqa: SLF001
-        ssl_context=ssl_context, network_backend=Backend()
-    )
-    return transport

@@ -13,6 +13,7 @@ import trio
 
 from ._catch_up import CatchUp
 from ._connection import Connection
+from ._conversations import BaseConversation
 from ._errors import (
     ClientClosed,
     CommandError,
@@ -20,6 +21,7 @@ from ._errors import (
     ConnectionLost,
     RealtimeError,
     RemoteProtocolError,
+    Retry,
     SessionTokenExpired,
 )
 from ._events import (
@@ -45,12 +47,6 @@ logger = logging.getLogger("trio_realtime")
 
 COMMAND_TIMEOUT = 20.0
 """Seconds to wait for a reply: transport.md §5."""
-
-LATER = frozenset({4107, 4108, 4116, 4200, 4201})
-"""Refusals of a resumption that may pass: errors.md, "later"."""
-
-ROOM = 2
-"""``convType`` of chat rooms, whose messages are not acknowledged."""
 
 LoginSigner = Callable[[str | None], Awaitable[Signature]]
 AckMode = Literal["delivery", "next"]
@@ -79,9 +75,11 @@ class Session:
         self.login = login
         self.registry = registry
         self.config = config
-        self.hub = Hub()
+        self.hub = Hub(self._delivered)
         self.delivery: Delivery[Event] = Delivery()
         self.acks = Acknowledgements()
+        self.conversations: dict[str, BaseConversation] = {}
+        """The conversations that are known, as last seen."""
         self._outbox = Outbox(connection.serials)
         self._control = Outbox(connection.serials)
         self._catch_up = CatchUp(self)
@@ -121,6 +119,8 @@ class Session:
         """
         if not retry and not self._outbox.online and self.error is None:
             raise ConnectionLost(1006, "not connected")
+        if self.error is not None:
+            self.hub.error_seen = True
         command.peer_id = self.login.client_id
         timeout = self.config.command_timeout if timeout is None else timeout
         reply: Reply[GenericCommand] = Reply()
@@ -173,7 +173,16 @@ class Session:
 
     async def open(self) -> None:
         """Log in for the first time. Raises what the server or the link says."""
-        await self._log_in()
+        with trio.move_on_after(self.config.command_timeout) as scope:
+            await self.connection.wait_up()
+        if scope.cancelled_caught:
+            raise ConnectionLost(1006, "not connected")
+        self.connection.attached[self] = None
+        try:
+            await self._log_in()
+        except BaseException:
+            self._detach()
+            raise
         self.connection.healthy()
         self._outbox.online = True
 
@@ -214,7 +223,7 @@ class Session:
             return
         except RealtimeError as error:
             self.hub.publish(ReconnectFailed(error=error))
-            if isinstance(error, CommandError) and error.code not in LATER:
+            if isinstance(error, CommandError) and error.retry is not Retry.LATER:
                 self.end(error)
             else:
                 self.connection.drop(str(error))
@@ -258,7 +267,7 @@ class Session:
         self._outbox.end(error)
         self._control.end(error)
         self.hub.end(error)
-        self.connection.sessions.pop(self.client_id, None)
+        self._detach()
         if not told and self.body_scope is not None:
             self.body_scope.cancel()
 
@@ -279,7 +288,13 @@ class Session:
                 except RealtimeError as error:
                     logger.debug("logging out: %s", error)
         self.connection_closed()
-        self.connection.sessions.pop(self.client_id, None)
+        self._detach()
+
+    def _detach(self) -> None:
+        self.connection.attached.pop(self, None)
+        client_id = self.login.client_id
+        if client_id is not None and self.connection.sessions.get(client_id) is self:
+            del self.connection.sessions[client_id]
 
     # Pushes.
 
@@ -329,9 +344,14 @@ class Session:
         message = event.message
         if not self.delivery.accept(event.conversation_id, message.timestamp_ms, message.id):
             return False
-        if self.hub.publish(event) and self.config.ack == "delivery":
-            self.handled(event)
+        if self.hub.publish(event):
+            self._delivered(event)
         return True
+
+    def _delivered(self, event: Event) -> None:
+        """A subscription has taken the event."""
+        if self.config.ack == "delivery":
+            self.handled(event)
 
     def handled(self, event: Event) -> None:
         """A message has reached the user: acknowledge it."""

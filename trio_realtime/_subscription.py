@@ -82,7 +82,10 @@ class Hub:
     between the login and the first ``events()``.
     """
 
-    def __init__(self, early_room: int = DEFAULT_BUFFER) -> None:
+    def __init__(
+        self, took_early: Callable[[Event], None], early_room: int = DEFAULT_BUFFER
+    ) -> None:
+        self.took_early = took_early
         self._queues: list[_Queue] = []
         self._early: _Queue | None = _Queue((), None, early_room)
         self._ended = False
@@ -109,20 +112,19 @@ class Hub:
 
     def subscribe(
         self, types: tuple[type[Event], ...], conversation: str | None, room: int
-    ) -> tuple[_Queue, list[Event]]:
-        """A new queue, and the early events that it took over."""
+    ) -> _Queue:
+        """A new queue; the first one takes over the early events."""
         queue = _Queue(types, conversation, room)
-        early: list[Event] = []
         if self._early is not None:
             for event in self._early.events:
                 if queue.put(event):
-                    early.append(event)
+                    self.took_early(event)
             self._early = None
         if self._ended:
             queue.end(self._error)
         else:
             self._queues.append(queue)
-        return queue, early
+        return queue
 
     def discard(self, queue: _Queue) -> None:
         """The subscription is over."""

@@ -6,14 +6,16 @@ import argparse
 import tempfile
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import trio
 
 from trio_realtime import (
+    BaseMessage,
     Disconnected,
+    Event,
     Gap,
     IMClient,
-    Message,
     MessageReceived,
     Reconnected,
     Subscription,
@@ -113,11 +115,11 @@ async def _hear(name: str, inbox: Subscription[MessageReceived]) -> str:
     return text
 
 
-def _text(message: Message) -> str:
-    return message.text if isinstance(message, TextMessage) else str(message.body)
+def _text(message: BaseMessage) -> str:
+    return message.text if isinstance(message, TextMessage) else message.summary
 
 
-async def _until(events: Subscription[object], kind: type) -> None:
+async def _until(events: Subscription[Any], kind: type[Event]) -> None:
     async for event in events:
         if isinstance(event, kind):
             return

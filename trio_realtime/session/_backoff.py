@@ -27,7 +27,7 @@ class Backoff:
         if self._immediate:
             return 0.0
         # 2 ** 9 exceeds 300 already; the exponent is bounded because attempts are not.
-        full = min(FIRST_DELAY * 2 ** min(self.attempt, 9), MAX_DELAY)
+        full: float = min(FIRST_DELAY * 2 ** min(self.attempt, 9), MAX_DELAY)
         return full * (1.0 - JITTER * self._random())
 
     def attempted(self) -> None:

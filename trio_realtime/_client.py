@@ -1,0 +1,277 @@
+"""Clients, and how they are opened: the entrance of the SDK."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, overload
+
+import trio
+
+from ._connection import Connection, ConnectionConfig, TransportName, run_connection
+from ._conversations import BaseConversation
+from ._events import Event
+from ._message_registry import MessageRegistry
+from ._operations._base import id_of
+from ._operations._conversations import ConversationOperations
+from ._operations._messages import MessageOperations
+from ._operations._presence import PresenceOperations
+from ._session import COMMAND_TIMEOUT, AckMode, LoginSigner, Session, SessionConfig
+from ._subscription import DEFAULT_BUFFER, E_co, Subscription
+from ._typed_messages import TypedMessage
+from .session._login import Login
+from .session._machine import LinkState
+from .transport import StreamOpener
+
+
+class IMClient(MessageOperations, ConversationOperations, PresenceOperations):
+    """A logged-in client: everything one client id can do.
+
+    Made by `open_client`; it lives until that block ends. All operations may be awaited
+    from any task, also inside an event loop. Operations on a conversation take the
+    conversation or its id. While the connection is down they wait for it, for at most the
+    command time-out; `send` waits for as long as its caller does.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __repr__(self) -> str:
+        return f"<IMClient {self.client_id!r} {self.state.name.lower()}>"
+
+    @property
+    def client_id(self) -> str:
+        """The id this client is logged in with, also where the server made it up."""
+        return self._session.client_id
+
+    @property
+    def state(self) -> LinkState:
+        """Where the connection stands. Protocol: transport.md §7."""
+        return self._session.connection.state
+
+    @overload
+    def events(
+        self,
+        *,
+        conversation: BaseConversation | str | None = None,
+        max_buffer: int = DEFAULT_BUFFER,
+    ) -> Subscription[Event]: ...
+
+    @overload
+    def events(
+        self,
+        *types: type[E_co],
+        conversation: BaseConversation | str | None = None,
+        max_buffer: int = DEFAULT_BUFFER,
+    ) -> Subscription[E_co]: ...
+
+    def events(
+        self,
+        *types: type[Event],
+        conversation: BaseConversation | str | None = None,
+        max_buffer: int = DEFAULT_BUFFER,
+    ) -> Subscription[Any]:
+        """Subscribe to what happens; each call gives an independent stream.
+
+        The first subscription also receives what has arrived since the login.
+
+        Args:
+            types: event classes; without any, all events.
+            conversation: only events of this conversation.
+            max_buffer: events that may wait for the loop before the subscription ends
+                with `SlowConsumer`.
+        """
+        hub = self._session.hub
+        cid = None if conversation is None else id_of(conversation)
+        queue = hub.subscribe(types, cid, max_buffer)
+        handled = self._session.handled if self._session.config.ack == "next" else None
+        return Subscription(hub, queue, handled)
+
+    def pause(self) -> None:
+        """Disconnect and stay offline until `resume`; allowed in any state."""
+        self._session.connection.pause()
+
+    def resume(self) -> None:
+        """Reconnect at once after `pause`; allowed in any state."""
+        self._session.connection.resume()
+
+    def retry(self) -> None:
+        """Try to reconnect now instead of at the scheduled time; allowed in any state."""
+        self._session.connection.retry()
+
+    async def close(self) -> None:
+        """Log out now. Loops over events end; leaving the block does this too."""
+        await self._session.log_out()
+
+
+class RealtimeConnection:
+    """One socket that any number of clients share. Made by `open_connection`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def state(self) -> LinkState:
+        """Where the connection stands. Protocol: transport.md §7."""
+        return self._connection.state
+
+    @asynccontextmanager
+    async def open_client(
+        self,
+        client_id: str | None = None,
+        *,
+        tag: str | None = None,
+        device_id: str | None = None,
+        sign_login: LoginSigner | None = None,
+        message_types: Sequence[type[TypedMessage]] = (),
+        catch_up: bool = True,
+        ack: AckMode = "delivery",
+        command_timeout: float = COMMAND_TIMEOUT,
+    ) -> AsyncIterator[IMClient]:
+        """Log a client in on this connection; see `trio_realtime.open_client`."""
+        login = Login(self._connection.config.app_id, client_id, _tag(tag))
+        if device_id is not None:
+            login.device_id = device_id
+        config = SessionConfig(
+            command_timeout=command_timeout, catch_up=catch_up, ack=ack, sign_login=sign_login
+        )
+        session = Session(self._connection, login, MessageRegistry(message_types), config)
+        await session.open()
+        try:
+            with trio.CancelScope() as session.body_scope:
+                yield IMClient(session)
+        finally:
+            await session.log_out()
+        if session.error is not None and not session.hub.error_seen:
+            raise session.error
+
+
+def _tag(tag: str | None) -> str | None:
+    return None if tag == "default" else tag
+
+
+@asynccontextmanager
+async def open_connection(
+    *,
+    app_id: str,
+    app_key: str,
+    server: str | None = None,
+    rtm_servers: Sequence[str] = (),
+    transport: TransportName = "auto",
+    ssl_context: ssl.SSLContext | None = None,
+    connect_timeout: float = 20.0,
+    open_stream: StreamOpener | None = None,
+) -> AsyncIterator[RealtimeConnection]:
+    """Open one connection for several clients: ``async with connection.open_client("Tom")``.
+
+    Args:
+        app_id: id of the application.
+        app_key: its app key.
+        server: URL of the server, for instance ``http://127.0.0.1:8080``. Only apps that
+            the public app router knows can do without it.
+        rtm_servers: WebSocket URLs to use instead of asking a router.
+        transport: ``"websockets"`` (fast, needs the extra ``[speedups]``),
+            ``"trio-websocket"``, or ``"auto"`` for the best that is installed.
+        ssl_context: for ``https://`` and ``wss://``; the default verifies the server.
+        connect_timeout: seconds that one attempt to connect may take.
+        open_stream: where bytes come from instead of TCP; for tests without sockets.
+
+    Raises:
+        RoutingError: nobody could say where to connect.
+        ConnectFailed: no server accepted the connection.
+        ValueError: the arguments name no server.
+
+    Protocol: transport.md §1 to §9.
+    """
+    config = ConnectionConfig(
+        app_id=app_id,
+        app_key=app_key,
+        server=server,
+        rtm_servers=tuple(rtm_servers),
+        transport=transport,
+        ssl_context=ssl_context,
+        connect_timeout=connect_timeout,
+        open_stream=open_stream,
+    )
+    async with run_connection(config) as connection:
+        yield RealtimeConnection(connection)
+
+
+@asynccontextmanager
+async def open_client(
+    client_id: str | None = None,
+    *,
+    app_id: str,
+    app_key: str,
+    server: str | None = None,
+    rtm_servers: Sequence[str] = (),
+    tag: str | None = None,
+    device_id: str | None = None,
+    sign_login: LoginSigner | None = None,
+    message_types: Sequence[type[TypedMessage]] = (),
+    catch_up: bool = True,
+    ack: AckMode = "delivery",
+    command_timeout: float = COMMAND_TIMEOUT,
+    transport: TransportName = "auto",
+    ssl_context: ssl.SSLContext | None = None,
+    connect_timeout: float = 20.0,
+    open_stream: StreamOpener | None = None,
+) -> AsyncIterator[IMClient]:
+    """Log in, and stay logged in for the time of the block.
+
+    Leaving the block logs out, closes the socket and ends every task. A connection that
+    breaks in between is restored by itself.
+
+    Args:
+        client_id: who logs in, at most 64 characters. None: the server invents an id.
+        app_id: see `open_connection`, as for everything not listed here.
+        app_key: likewise.
+        server: likewise.
+        rtm_servers: likewise.
+        tag: at most one login of this client id with this tag exists at a time; a new
+            one ends the older with `SessionConflictError`.
+        device_id: identity of this device, if it should outlive the program.
+        sign_login: asked for a login signature, with the client id.
+        message_types: classes of custom messages, see `message_type`.
+        catch_up: fetch and deliver, after a broken connection, what was missed.
+        ack: acknowledge messages on ``"delivery"`` to a subscription, or when the loop
+            asks for the ``"next"`` event.
+        command_timeout: seconds to wait for the server's reply to a command.
+        transport: see `open_connection`.
+        ssl_context: likewise.
+        connect_timeout: likewise.
+        open_stream: likewise.
+
+    Raises:
+        LoginError: the server refused the login.
+        SessionConflictError: another login took the place of this one, and nothing in
+            the block was there to be told.
+        RealtimeError: likewise for everything else that ends the client for good.
+        ConnectFailed: no connection could be made.
+
+    Protocol: session.md §1 to §5.
+    """
+    async with (
+        open_connection(
+            app_id=app_id,
+            app_key=app_key,
+            server=server,
+            rtm_servers=rtm_servers,
+            transport=transport,
+            ssl_context=ssl_context,
+            connect_timeout=connect_timeout,
+            open_stream=open_stream,
+        ) as connection,
+        connection.open_client(
+            client_id,
+            tag=tag,
+            device_id=device_id,
+            sign_login=sign_login,
+            message_types=message_types,
+            catch_up=catch_up,
+            ack=ack,
+            command_timeout=command_timeout,
+        ) as client,
+    ):
+        yield client

@@ -1,0 +1,79 @@
+"""HTTP over streams of the caller's choice: httpx on top, any Trio stream below."""
+# The signatures are httpcore's. Its time-outs are never set: a request has one deadline.
+# ruff: noqa: ARG002, ASYNC109
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from typing import Any
+
+import httpcore
+import httpx
+import trio
+
+from .transport import StreamOpener
+
+
+def http_over(
+    open_stream: StreamOpener, ssl_context: ssl.SSLContext | None
+) -> httpx.AsyncBaseTransport:
+    """An httpx transport whose bytes travel over the streams that ``open_stream`` opens."""
+    transport = httpx.AsyncHTTPTransport(verify=ssl_context or True)
+    # httpx offers no argument for this; its pool does.
+    transport._pool = httpcore.AsyncConnectionPool(  # noqa: SLF001
+        ssl_context=ssl_context, network_backend=_Backend(open_stream)
+    )
+    return transport
+
+
+class _Stream(httpcore.AsyncNetworkStream):
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            return bytes(await self._stream.receive_some(max_bytes))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise httpcore.ReadError(str(error)) from error
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        try:
+            await self._stream.send_all(buffer)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise httpcore.WriteError(str(error)) from error
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        return _Stream(trio.SSLStream(self._stream, ssl_context, server_hostname=server_hostname))
+
+    def get_extra_info(self, info: str) -> Any:
+        return None
+
+
+class _Backend(httpcore.AsyncNetworkBackend):
+    def __init__(self, open_stream: StreamOpener) -> None:
+        self._open_stream = open_stream
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return _Stream(await self._open_stream(host, port))
+        except OSError as error:
+            raise httpcore.ConnectError(str(error)) from error
+
+    async def sleep(self, seconds: float) -> None:
+        await trio.sleep(seconds)

@@ -1,0 +1,1 @@
+"""What a logged-in client can do, by topic. `IMClient` inherits all of it."""
