@@ -19,7 +19,7 @@ RESULTS_AT_MOST = 1000
 """The largest page: conversations.md §3."""
 
 _SORT_KEYS_AT_MOST = 8
-_INSTRUCTIONS_BETWEEN_CHECKS = 10_000
+_INSTRUCTIONS_BETWEEN_CHECKS = 500
 
 
 def find_sql(query: Query, app: int, now: int) -> tuple[str, tuple[Any, ...]]:
