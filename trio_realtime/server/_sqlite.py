@@ -195,17 +195,20 @@ async def open_store(
     *,
     inline: bool = False,
     clock: Callable[[], int] = _wall_clock,
+    query_seconds: float = 2.0,
 ) -> AsyncGenerator[SqliteStore]:
     """Open the database file ``path`` (created if need be), or one in memory for ``None``.
 
     ``inline`` runs rules in the event loop instead of threads, for tests in virtual time.
-    ``clock`` gives the time in milliseconds. Leaving the block normally runs what is queued;
+    ``clock`` gives the time in milliseconds. A conversation query that takes longer than
+    ``query_seconds`` fails with `QueryError`. Leaving the block normally runs what is queued;
     leaving it by an exception or cancellation finishes only the commit that is under way.
 
     Raises `StoreError` if the file is not a database of this program, or if another process
     has it open.
     """
-    files = await _call(inline, _Files.open, path, 0 if inline or path is None else _READERS)
+    readers = 0 if inline or path is None else _READERS
+    files = await _call(inline, _Files.open, path, readers, query_seconds)
     body: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
@@ -240,14 +243,14 @@ class _Files:
     claim: IO[bytes] | None
 
     @classmethod
-    def open(cls, path: Path | None, readers: int) -> _Files:
+    def open(cls, path: Path | None, readers: int, query_seconds: float) -> _Files:
         with ExitStack() as undo:
             claim = None if path is None else undo.enter_context(lock(path))
-            writer = Runner(Link(connect(path)))
+            writer = Runner(Link(connect(path), query_seconds))
             undo.callback(writer.close)
             opened: list[Runner] = []
             for _ in range(readers):
-                opened.append(Runner(Link(connect(path, read_only=True))))
+                opened.append(Runner(Link(connect(path, read_only=True), query_seconds)))
                 undo.callback(opened[-1].close)
             undo.pop_all()
         return cls(writer, tuple(opened), claim)

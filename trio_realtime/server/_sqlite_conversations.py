@@ -19,9 +19,6 @@ _PURGED_AT_ONCE = 20
 class Conversations(Part):
     """The conversation operations of a transaction."""
 
-    query_seconds: float = 2.0
-    """How long one query may take."""
-
     def conversation(self, cid: str) -> ConversationRow | None:
         row = self._execute(
             f"SELECT {CONVERSATION} FROM conversations c WHERE c.app = ? AND c.cid = ?"
@@ -123,7 +120,7 @@ class Conversations(Part):
 
     def find(self, query: Query) -> list[ConversationRow]:
         sql, parameters = find_sql(query, self._app, self.now)
-        with running_query(self._link.connection, self.query_seconds):
+        with running_query(self._link.connection, self._link.query_seconds):
             rows: list[sqlite3.Row] = self._execute(sql, parameters).fetchall()
         return [conversation_row(row) for row in rows]
 

@@ -29,6 +29,8 @@ class Link:
     """
 
     connection: sqlite3.Connection
+    query_seconds: float = 2.0
+    """How long one query may take."""
     apps: dict[str, int] = attrs.field(factory=dict)
     clients: dict[tuple[int, str], int] = attrs.field(factory=dict)
 
