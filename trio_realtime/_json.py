@@ -104,9 +104,14 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be expressed in JSON: {value!r}")
 
 
-_encoder = json.JSONEncoder(
-    ensure_ascii=False, separators=(",", ":"), default=_plain, allow_nan=False
-)
+def _encoder(*, ensure_ascii: bool) -> json.JSONEncoder:
+    return json.JSONEncoder(
+        ensure_ascii=ensure_ascii, separators=(",", ":"), default=_plain, allow_nan=False
+    )
+
+
+_to_text = _encoder(ensure_ascii=False).encode
+_to_ascii = _encoder(ensure_ascii=True).encode
 
 
 def dump(value: Any) -> str:
@@ -116,7 +121,14 @@ def dump(value: Any) -> str:
         TypeError: something in it cannot be expressed in JSON.
         ValueError: a number is not finite, a datetime naive, or the value contains itself.
     """
-    return _encoder.encode(value)
+    text = _to_text(value)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            # Half of a surrogate pair, cut off somewhere: it can travel only when escaped.
+            return _to_ascii(value)
+    return text
 
 
 def load_object(text: str) -> dict[str, Any] | None:
