@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from trio_realtime._errors import ErrorCode
 from trio_realtime.server import _signatures
-from trio_realtime.server._rule import Caller, Outcome, Presence
+from trio_realtime.server._rule import Caller, Outcome, Presence, Push
 from trio_realtime.server._store import ConversationRow, Kind, Listing, Tx
 from trio_realtime.wire import BlacklistCommand, CommandType, GenericCommand, OpType
 
@@ -132,8 +132,8 @@ def unblock_clients(tx: Tx, row: ConversationRow, ids: Sequence[str], *, by: str
 
 def _block_conversations(tx: Tx, caller: Caller, message: BlacklistCommand) -> Outcome:
     rows = _targets(tx, message)
-    notices = []
-    rooms = []
+    notices: list[Push] = []
+    rooms: list[str] = []
     for row in rows:
         _check_signature(tx, caller, message, row.id, "client-block-conversations")
         if row.kind is Kind.ROOM:

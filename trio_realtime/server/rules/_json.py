@@ -119,7 +119,7 @@ def touched(document: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]
 
 def is_operation(value: Any, name: str | None = None) -> bool:
     """Whether a value is a storage operation such as ``{"__op": "Delete"}``."""
-    return isinstance(value, dict) and "__op" in value and name in {None, value["__op"]}
+    return isinstance(value, dict) and "__op" in value and (name is None or value["__op"] == name)
 
 
 def _change(document: dict[str, Any], path: str, change: Any) -> None:
@@ -150,7 +150,7 @@ def _operate(current: Any, operation: Mapping[str, Any]) -> Any:
         return _increment(current, operation.get("amount", 1))
     objects = operation.get("objects")
     items = [] if current is None else current
-    if name not in {"Add", "AddUnique", "Remove"}:
+    if name not in ("Add", "AddUnique", "Remove"):  # which may not be hashable
         raise BadJson(f"unknown operation {name!r}")
     if not isinstance(objects, list) or not isinstance(items, list):
         raise BadJson(f"{name} works on arrays")
