@@ -40,9 +40,9 @@ def iso_from_datetime(moment: datetime) -> str:
     """The text JavaScript's ``toISOString`` writes: UTC, milliseconds, ``Z``.
 
     Raises:
-        ValueError: the datetime is naive.
+        ValueError: the datetime is naive, or not in the years 1 to 9999 of UTC.
     """
-    utc = aware(moment).astimezone(UTC)
+    utc = _in_utc(aware(moment))
     return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -53,10 +53,14 @@ def datetime_from_iso(text: str) -> datetime:
         ValueError: the text is no such date.
     """
     moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else _in_utc(moment)
+
+
+def _in_utc(moment: datetime) -> datetime:
     try:
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except OverflowError as error:  # the offset leads out of the years 1 to 9999
-        raise ValueError(f"{text!r} is out of range") from error
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{moment} is out of range") from error
 
 
 def aware(moment: datetime) -> datetime:
