@@ -70,7 +70,6 @@ class Connection:
         self.sessions: dict[str, Session] = {}
         self.opening: dict[str, list[GenericCommand]] = {}
         """Clients whose login is under way, with the commands that wait for it."""
-        self.logged_in = False
         self.closed = False
         """Nothing can be sent any more."""
         self.outbox = Outbox(
@@ -85,6 +84,7 @@ class Connection:
         self._websocket = websocket
         self._limits = limits
         self._scope = trio.CancelScope()
+        self._logged_in = False
         self._in_flight = 0
         self._room_to_read = trio.lowlevel.ParkingLot()
         self._close_code: int | None = None
@@ -112,6 +112,7 @@ class Connection:
         if self._close_code is not None or self.closed:
             return
         self._close_code = code
+        self._forget_sessions()
         if self._websocket.state is State.OPEN:
             self._websocket.send_close(code, reason)
             self._pump()
@@ -122,10 +123,19 @@ class Connection:
         self.closed = True
         self._scope.cancel()
 
+    def note_login(self) -> None:
+        """The login time-out is met; from now on the read time-out counts."""
+        self._logged_in = True
+        self._listen_on()
+
+    def _listen_on(self) -> None:
+        if self._close_code is None:
+            self._scope.deadline = trio.current_time() + self._limits.read_timeout
+
     async def _time_out(self) -> None:
         if self.closed:
             return
-        if self.logged_in:
+        if self._logged_in:
             self.close(4107, "READ_TIMEOUT")
         else:
             self.close(4108, "LOGIN_TIMEOUT")
@@ -181,22 +191,22 @@ class Connection:
     # Reading.
 
     async def _read(self) -> None:
-        websocket, limits = self._websocket, self._limits
+        websocket = self._websocket
         while True:
             for payload, text in websocket.messages():
                 if self._close_code is not None:
                     break
                 if not self._decode(payload, text=text):
                     break
-                while self._in_flight >= limits.commands_in_flight:
+                while self._in_flight >= self._limits.commands_in_flight:
                     await self._room_to_read.park()
-                # Who does not take the answers may not ask on.
-                if self.outbox.size > limits.outbound_bytes // 2:
-                    await self.outbox.wait_below(limits.outbound_bytes // 2)
+            # Who does not take the answers may not ask on.
+            if self.outbox.size > self._limits.outbound_bytes // 2:
+                await self.outbox.wait_below(self._limits.outbound_bytes // 2)
             if websocket.eof_sent or websocket.state is State.CLOSED:
                 return
-            if await self._receive() and self._close_code is None and self.logged_in:
-                self._scope.deadline = trio.current_time() + limits.read_timeout
+            if await self._receive() and self._logged_in:
+                self._listen_on()
 
     async def _receive(self) -> bool:
         """Feed what arrives to the protocol; whether it made up any frame."""

@@ -95,9 +95,11 @@ class Outbox:
             self._paused.append(item)
         else:
             self._append(item)
-        # One reply larger than the bound is no backlog.
-        if self.size > self._limit and self.size > len(frame) and not self._make_room():
-            self._on_overflow()
+        if self.size > self._limit:
+            self.flush()  # a fast receiver takes a burst at once
+            # One reply larger than the bound is no backlog.
+            if self._limit < self.size > len(frame) and not self._make_room():
+                self._on_overflow()
 
     def pause(self, seconds: float) -> None:
         """Write nothing queued from now on until this long after what is queued already."""

@@ -160,7 +160,7 @@ def _register(
         bus.add(session)
     else:
         session.update(login.features, opened.tag, opened.device)
-    connection.logged_in = True
+    connection.note_login()
     if opened.tag is not None:
         for other in bus.sessions_of(login.client_id):
             if other is not session and other.tag == opened.tag:
@@ -232,7 +232,7 @@ def installation_command(connection: Connection, command: GenericCommand) -> Non
     """``login`` and ``logout`` of a live query or push installation."""
     login = command.cmd == CommandType.LOGIN
     if login:
-        connection.logged_in = True
+        connection.note_login()
     reply = GenericCommand(
         cmd=CommandType.LOGGEDIN if login else CommandType.LOGGEDOUT,
         installation_id=command.installation_id,
