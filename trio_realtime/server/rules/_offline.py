@@ -42,9 +42,8 @@ def _missed(tx: Tx, conversation: ConversationRow, client_id: str) -> tuple[list
     """The newest messages others sent after what the client has received, and if there are more."""
     cid = conversation.id
     (marks,) = tx.marks(cid, [client_id])
-    since = marks.acked
-    if since is None:
-        since = tx.joined_at(cid, client_id) or 0
+    # A mark can lie before the client joined: one may read what is older.
+    since = max(marks.acked or 0, tx.joined_at(cid, client_id) or 0)
     if conversation.last_message_at is not None and conversation.last_message_at <= since:
         return [], False
     recent = tx.history(cid, end=(since, None), limit=_KEPT + 1)

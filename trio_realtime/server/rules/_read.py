@@ -41,7 +41,9 @@ def read(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     for target in _targets(command.read_message or ReadCommand()):
         cid = target.cid or ""
         conversation = tx.conversation(cid)
-        if conversation is None or not tx.is_member(cid, caller.client_id):
+        if conversation is None or conversation.kind is Kind.ROOM:
+            continue
+        if not tx.is_member(cid, caller.client_id):
             continue
         upto = _upto(tx, cid, target)
         if upto is None:
