@@ -10,6 +10,7 @@ trio-websocket only public names are used.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -110,6 +111,8 @@ class TrioWebsocketLink(Link):
                             self._scope.shield = True
                             task_status.started()
                             await self._pump(self._connection)
+                        # Cancelled at once, trio-websocket would forget what it failed of.
+                        await trio.lowlevel.checkpoint()
                         reading.cancel_scope.cancel()
                 except* Exception as group:  # noqa: BLE001 - the peer's bytes are in foreign hands
                     failure = group
@@ -119,8 +122,8 @@ class TrioWebsocketLink(Link):
                     writing.cancel_scope.cancel()
                     task_status.started()
                     return
-                if failure is not None:
-                    logger.debug("trio-websocket gave up", exc_info=failure)
+                if failure is not None and self._connection.closed is None:
+                    logger.warning("trio-websocket failed", exc_info=failure)
                 await self._finish(self._connection)
 
     # What the connection asks of its stream.
@@ -183,15 +186,13 @@ class TrioWebsocketLink(Link):
         """The connection is closed: tell both sides why."""
         closed = connection.closed
         code, reason = (1006, "") if closed is None else (int(closed.code), closed.reason or "")
-        if code in COMPLAINTS and not self._heard.is_set():
+        if code in COMPLAINTS:
             self._encode_close(code, reason)
             self._ended(code, reason)
             # Closing a socket that has unread data would reset it, and our complaint with it.
-            try:
+            with suppress(*STREAM_ERRORS):
                 while await self._stream.receive_some(READ_SIZE):
                     pass
-            except STREAM_ERRORS:
-                pass
         self._last_frame_said = True
         self._ended(code, reason)
         self._lost()

@@ -91,6 +91,8 @@ class WebsocketsLink(Link):
         try:
             while protocol.close_rcvd is None and protocol.state is not State.CLOSED:
                 await self._inbox.room()
+                if self._written.is_set():
+                    self._drain()  # into nowhere: no pong follows a close frame
                 while self._unwritten_control > CONTROL_LIMIT:
                     await self._control_written.park()
                 chunk = await self._stream.receive_some(READ_SIZE)
