@@ -71,10 +71,11 @@ async def run(args: argparse.Namespace) -> int:
     try:
         return await _serve(args)
     except ModuleNotFoundError as error:
-        if error.name not in {"h11", "websockets"}:
+        package = (error.name or "").partition(".")[0]
+        if package not in {"h11", "websockets"}:
             raise
         problem = (
-            f"The server needs the package {error.name}: "
+            f"The server needs the package {package}: "
             "install it with  pip install 'trio-realtime[server]'."
         )
     except UsageError as error:
