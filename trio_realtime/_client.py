@@ -17,6 +17,7 @@ from ._operations._base import id_of
 from ._operations._conversations import ConversationOperations
 from ._operations._messages import MessageOperations
 from ._operations._presence import PresenceOperations
+from ._operations._send import SendOperations
 from ._session import COMMAND_TIMEOUT, AckMode, LoginSigner, Session, SessionConfig
 from ._subscription import DEFAULT_BUFFER, E_co, Subscription
 from ._typed_messages import TypedMessage
@@ -25,7 +26,7 @@ from .session._machine import LinkState
 from .transport import StreamOpener
 
 
-class IMClient(MessageOperations, ConversationOperations, PresenceOperations):
+class IMClient(SendOperations, MessageOperations, ConversationOperations, PresenceOperations):
     """A logged-in client: everything one client id can do.
 
     Made by `open_client`; it lives until that block ends. All operations may be awaited

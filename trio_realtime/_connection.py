@@ -35,7 +35,7 @@ from ._events import (
 from ._groups import single_error
 from ._http import Http
 from ._routing import Endpoints
-from .session._commands import Serials
+from .session._commands import Serials, Waiting
 from .session._login import IM_SERVICE
 from .session._machine import LinkEvent, LinkMachine, LinkState
 from .transport import ConnectError, StreamOpener, Transport, TransportClosed, connect
@@ -292,6 +292,13 @@ class Connection:
                 # The reader is about to find out and tell everybody.
                 return
 
+    async def transmit_waiting(self, waiting: Waiting) -> None:
+        """Transmit a command that waits for its reply, under a new serial id."""
+        now = trio.current_time()
+        command = self.serials.stamp(waiting, now)
+        self._timer.deadline = min(self._timer.deadline, now + waiting.resend_after)
+        await self.transmit(command)
+
     def start_soon(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
         """Run something in the background of the present link; it ends with the link."""
         self._nursery.start_soon(function, *args)
@@ -334,7 +341,12 @@ class Connection:
         next_echo = trio.current_time() + ECHO_INTERVAL
         while True:
             acks_due = min((session.acks.due_at for session in self.attached), default=float("inf"))
-            deadline = min(next_echo, transport.last_received + SILENCE_LIMIT, acks_due)
+            deadline = min(
+                next_echo,
+                transport.last_received + SILENCE_LIMIT,
+                acks_due,
+                self.serials.resend_at,
+            )
             with trio.CancelScope(deadline=deadline) as self._timer:
                 await trio.sleep_forever()
             now = trio.current_time()
@@ -346,6 +358,8 @@ class Connection:
             for session in list(self.attached):
                 for command in session.acknowledgements(now):
                     await self.transmit(command)
+            for waiting in self.serials.overdue(now):
+                await self.transmit_waiting(waiting)
 
     def arm_timer(self) -> None:
         """Something is due sooner than the timer knows."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Literal
@@ -75,6 +77,8 @@ class Session:
         self.login = login
         self.registry = registry
         self.config = config
+        self._token_prefix = secrets.token_hex(12)
+        self._tokens = itertools.count(1)
         self.hub = Hub(self._delivered)
         self.delivery: Delivery[Event] = Delivery()
         self.acks = Acknowledgements()
@@ -98,18 +102,18 @@ class Session:
 
     # Commands.
 
+    def new_token(self) -> str:
+        """A token by which the server recognises one sending when it is repeated."""
+        return f"{self._token_prefix}-{next(self._tokens)}"
+
     async def request(
         self,
         command: GenericCommand,
         *,
         retry: bool = True,
-        insist: bool = False,
         timeout: float | None = None,  # noqa: ASYNC109 - configured by the user for all commands
     ) -> GenericCommand:
         """Send a command and wait for its reply, across broken links unless ``retry`` is off.
-
-        With ``insist`` there is no time-out: an unanswered command is sent again until the
-        caller gives up. Only for commands that the server recognises when repeated.
 
         Raises:
             CommandError: the server refused.
@@ -117,32 +121,44 @@ class Session:
             ConnectionLost: no link, or it broke and ``retry`` is off.
             RealtimeError: the client has ended.
         """
-        if not retry and not self._outbox.online and self.error is None:
-            raise ConnectionLost(1006, "not connected")
-        if self.error is not None:
-            self.hub.error_seen = True
-        command.peer_id = self.login.client_id
         timeout = self.config.command_timeout if timeout is None else timeout
-        reply: Reply[GenericCommand] = Reply()
-        waiting = self._outbox.submit(command, reply.set, retry=retry)
-        try:
-            while True:
-                with trio.move_on_after(timeout) as scope:
-                    if self._outbox.online:
-                        await self.connection.transmit(self.connection.serials.stamp(waiting))
-                    answer = await reply.get()
-                if not scope.cancelled_caught:
-                    break
-                if not insist:
-                    raise self._timed_out(command, timeout)
-        finally:
-            self._outbox.withdraw(waiting)
+        with trio.move_on_after(timeout) as scope:
+            answer = await self._transact(command, retry=retry)
+        if scope.cancelled_caught:
+            if self._outbox.online:
+                raise CommandTimeout(command.cmd, command.op, timeout)
+            raise ConnectionLost(1006, f"not connected for {timeout:g} seconds")
         return _checked(answer)
 
-    def _timed_out(self, command: GenericCommand, timeout: float) -> RealtimeError:
-        if not self._outbox.online:
-            return ConnectionLost(1006, f"not connected for {timeout:g} seconds")
-        return CommandTimeout(command.cmd, command.op, timeout)
+    async def insist(self, command: GenericCommand) -> GenericCommand:
+        """Send a command until it is answered; only for what the server knows when repeated.
+
+        Raises:
+            CommandError: the server refused.
+            RealtimeError: the client has ended.
+        """
+        return _checked(
+            await self._transact(command, retry=True, resend_after=self.config.command_timeout)
+        )
+
+    async def _transact(
+        self, command: GenericCommand, *, retry: bool, resend_after: float = float("inf")
+    ) -> GenericCommand:
+        outbox, connection = self._outbox, self.connection
+        if self.error is not None:
+            self.hub.error_seen = True
+        elif not (retry or outbox.online):
+            raise ConnectionLost(1006, "not connected")
+        if command.peer_id is None:
+            command.peer_id = self.login.client_id
+        reply: Reply[GenericCommand] = Reply()
+        waiting = outbox.submit(command, reply.set, retry=retry, resend_after=resend_after)
+        try:
+            if outbox.online:
+                await connection.transmit_waiting(waiting)
+            return await reply.get()
+        finally:
+            outbox.withdraw(waiting)
 
     async def _exchange(
         self, command: GenericCommand, took: Callable[[GenericCommand], None]
@@ -162,7 +178,7 @@ class Session:
         waiting = self._control.submit(command, settle, retry=False)
         try:
             with trio.move_on_after(self.config.command_timeout) as scope:
-                await self.connection.transmit(self.connection.serials.stamp(waiting))
+                await self.connection.transmit_waiting(waiting)
                 await reply.get()
             if scope.cancelled_caught:
                 raise CommandTimeout(command.cmd, command.op, self.config.command_timeout)
@@ -244,7 +260,7 @@ class Session:
                 # It may have been withdrawn while others were on their way.
                 if one in self._outbox:
                     unsettled.add(one)
-                    await self.connection.transmit(self.connection.serials.stamp(one))
+                    await self.connection.transmit_waiting(one)
         self._outbox.online = True
         return unsettled
 

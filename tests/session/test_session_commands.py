@@ -26,7 +26,7 @@ def test_a_reply_settles_the_command_with_its_serial_id_once():
     serials, results = Serials(), Results()
     outbox = Outbox(serials)
     waiting = outbox.submit(command(), results, retry=True)
-    sent = serials.stamp(waiting)
+    sent = serials.stamp(waiting, 0.0)
     assert sent.i == 1
     answer = command("reply", i=1)
     serials.reply(answer)
@@ -46,7 +46,7 @@ def test_a_withdrawn_command_leaves_no_trace():
     serials, results = Serials(), Results()
     outbox = Outbox(serials)
     waiting = outbox.submit(command(), results, retry=True)
-    serials.stamp(waiting)
+    serials.stamp(waiting, 0.0)
     outbox.withdraw(waiting)
     outbox.withdraw(waiting)
     serials.reply(command(i=1))
@@ -62,7 +62,7 @@ def test_a_broken_link_fails_what_may_not_be_retried_and_keeps_the_order_of_the_
         outbox.submit(command(str(n)), results[n], retry=n != 1) for n in range(4)
     ]
     for waiting in commands:
-        serials.stamp(waiting)
+        serials.stamp(waiting, 0.0)
     error = RuntimeError("gone")
     outbox.suspend(error)
     assert not outbox.online
@@ -75,9 +75,9 @@ def test_a_reply_to_the_transmission_before_the_break_is_ignored():
     serials, results = Serials(), Results()
     outbox = Outbox(serials)
     waiting = outbox.submit(command(), results, retry=True)
-    serials.stamp(waiting)
+    serials.stamp(waiting, 0.0)
     outbox.suspend(RuntimeError())
-    serials.stamp(waiting)
+    serials.stamp(waiting, 0.0)
     serials.reply(command(i=1))
     assert results.seen == []
     answer = command(i=2)
@@ -129,7 +129,7 @@ class AnyTraffic(RuleBasedStateMachine):
 
     def transmit(self):
         for waiting in self.outbox.untransmitted():
-            self.serials.stamp(waiting)
+            self.serials.stamp(waiting, 0.0)
 
     @rule(retry=st.booleans())
     def submit(self, retry):
@@ -140,7 +140,7 @@ class AnyTraffic(RuleBasedStateMachine):
         )
         self.open[name] = waiting
         if self.outbox.online:
-            self.serials.stamp(waiting)
+            self.serials.stamp(waiting, 0.0)
 
     @rule()
     def come_online(self):

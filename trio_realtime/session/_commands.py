@@ -29,6 +29,10 @@ class Waiting:
     settle: Callable[[Value[GenericCommand] | Error], None]
     """Told the result, once."""
     outbox: Outbox
+    resend_after: float = float("inf")
+    """Seconds without a reply after which it is sent again."""
+    sent_at: float = 0.0
+    """When it was transmitted last."""
     gone: Callable[[], None] | None = None
     """Told when nobody waits for the command any more."""
     serial: int = 0
@@ -45,7 +49,7 @@ class Serials:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def stamp(self, waiting: Waiting) -> GenericCommand:
+    def stamp(self, waiting: Waiting, now: float) -> GenericCommand:
         """Give the command a fresh serial id, also when it is sent again.
 
         A reply to an earlier transmission is then a late one, and ignored.
@@ -53,6 +57,7 @@ class Serials:
         self.forget(waiting)
         serial = self.skip()
         waiting.serial = waiting.command.i = serial
+        waiting.sent_at = now
         self._waiting[serial] = waiting
         return waiting.command
 
@@ -66,6 +71,19 @@ class Serials:
         if waiting.serial:
             self._waiting.pop(waiting.serial, None)
             waiting.serial = 0
+
+    @property
+    def resend_at(self) -> float:
+        """When the first of the unanswered commands is to be sent again; or infinity."""
+        return min(
+            (waiting.sent_at + waiting.resend_after for waiting in self._waiting.values()),
+            default=float("inf"),
+        )
+
+    def overdue(self, now: float) -> list[Waiting]:
+        """The commands that are to be sent again."""
+        waiting = self._waiting.values()
+        return [one for one in waiting if one.sent_at + one.resend_after <= now]
 
     def reply(self, command: GenericCommand) -> None:
         """Settle the command this is the reply to; an unknown serial id is a late reply."""
@@ -96,11 +114,12 @@ class Outbox:
         settle: Callable[[Value[GenericCommand] | Error], None],
         *,
         retry: bool,
+        resend_after: float = float("inf"),
     ) -> Waiting:
         """Enter a command. If `online`, the caller transmits it with `Serials.stamp`."""
         if self._ended is not None:
             raise self._ended
-        waiting = Waiting(command, retry, settle, self)
+        waiting = Waiting(command, retry, settle, self, resend_after=resend_after)
         self._unsettled[waiting] = None
         return waiting
 

@@ -1,0 +1,1 @@
+"""Measurements: the SDK beside the npm SDK, against a neutral responder."""

@@ -1,0 +1,82 @@
+"""How the project is tested, checked and measured. `nox` alone runs what must always pass."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["tests", "lint", "typecheck", "docs", "interop"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+INTEROP = Path("tests/interop")
+
+
+def group(name: str) -> list[str]:
+    return nox.project.dependency_groups(PYPROJECT, name)
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    requirements = [line for name in groups for line in group(name)]
+    session.install("-e", ".[speedups,server,media]", *requirements)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests that need nothing but Python."""
+    install(session, "test")
+    session.run("pytest", "-m", "not interop and not slow and not docs", *session.posargs)
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """The unmodified npm SDK against our server and our SDK. Needs node and npm."""
+    if shutil.which("npm") is None:
+        session.error("the interop tests need node and npm on the PATH")
+    install(session, "test")
+    with session.chdir(INTEROP):
+        session.run(
+            "npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent",
+            external=True,
+        )  # fmt: skip
+    session.run("pytest", "-m", "interop", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style of code."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def typecheck(session: nox.Session) -> None:
+    """Types, strictly."""
+    install(session, "typecheck")
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Every snippet of the documentation, run."""
+    install(session, "test")
+    session.run("pytest", "-m", "docs", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The SDK against the npm SDK, briefly. Needs node and npm."""
+    session.install(".[speedups,server,bench]")
+    session.run("python", "-m", "benchmarks", *(session.posargs or ["--quick"]))
+
+
+@nox.session
+def protos(session: nox.Session) -> None:
+    """Generate the message classes from protos/ again."""
+    session.install("-e", ".", *group("protos"), *group("lint"))
+    session.run("python", "protos/generate.py", *session.posargs)
