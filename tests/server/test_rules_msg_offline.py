@@ -117,3 +117,20 @@ def test_services_and_temporary_conversations(world):
 
 def test_who_was_nowhere_missed_nothing(world):
     assert missed(world, "nobody") == []
+
+
+def test_a_backlog_does_not_overrun_its_receiver(world):
+    tom, jerry = world.device("tom"), world.device("jerry")
+    for _ in range(40):
+        cid = world.conversation("tom", "jerry")
+        for _ in range(4):
+            world.send(tom, cid, "x" * 4000)
+    seen = set()
+    while pushes := missed(world):
+        assert sum(len(body) for body in bodies(pushes)) < 300 * 1024
+        cids = {push.direct_message.cid for push in pushes}
+        assert not cids & seen
+        seen |= cids
+        for push in pushes:
+            world.ack(jerry, push.direct_message.cid, mid=push.direct_message.id)
+    assert len(seen) == 40

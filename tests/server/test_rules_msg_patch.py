@@ -253,3 +253,13 @@ def test_missed_patches_without_temporary_conversations(world, chat):
     assert [item.cid for push in pushes for item in push.patch_message.patches] == [chat]
     (push,) = world.tx(lambda tx: patch_pushes(tx, "jerry", 0))
     assert len(push.patch_message.patches) == 2
+
+
+def test_a_backlog_of_patches_does_not_overrun_its_receiver(world, chat):
+    tom = world.device("tom")
+    sent = [world.send(tom, chat, "hi") for _ in range(100)]
+    for one in sent:
+        world.patch(tom, PatchItem(cid=chat, mid=one.uid, data="x" * 4000))
+    pushes = world.tx(lambda tx: patch_pushes(tx, "jerry", 0))
+    items = [item for push in pushes for item in push.patch_message.patches]
+    assert [item.mid for item in items] == [one.uid for one in sent[:65]]

@@ -11,13 +11,15 @@ _CONVERSATIONS = 50
 _KEPT = 100
 """How far back in a conversation missed messages are looked for."""
 _PUSHED = 20
+_BYTES = 256 * 1024
+"""What one login is sent at most, so that no receiver is overrun by its own backlog."""
 
 
 def offline_pushes(tx: Tx, client_id: str, *, temporary: bool = True) -> list[GenericCommand]:
     """What the client never acknowledged: the newest of each of the liveliest conversations.
 
-    They are pushed again at every login until they are acknowledged; older ones are left to
-    the history. ``temporary`` tells whether the session knows temporary conversations.
+    They are pushed again at every login until they are acknowledged, and so are conversations
+    for which there was no room; older messages are left to the history. ``temporary`` tells whether the session knows temporary conversations.
     """
     conversations: list[ConversationRow] = []
     for cid in tx.conversations_of(client_id):
@@ -26,14 +28,15 @@ def offline_pushes(tx: Tx, client_id: str, *, temporary: bool = True) -> list[Ge
             conversations.append(conversation)
     conversations.sort(key=lambda row: row.last_message_at or row.updated_at, reverse=True)
     pushes: list[GenericCommand] = []
-    served = 0
+    served = size = 0
     for conversation in conversations:
         missed, more = _missed(tx, conversation, client_id)
         if not missed:
             continue
         pushes += [direct_command(message, offline=True, has_more=more) for message in missed]
         served += 1
-        if served == _CONVERSATIONS:
+        size += sum(len(message.body) for message in missed)
+        if served == _CONVERSATIONS or size >= _BYTES:
             break
     return pushes
 

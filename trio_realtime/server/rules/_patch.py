@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from trio_realtime._errors import ErrorCode
 from trio_realtime.server._rule import Caller, Clients, Feature, Outcome, Push, Room
 from trio_realtime.server._store import ConversationRow, Kind, MessageRow, PatchRow, Tx
@@ -19,6 +21,8 @@ from ._checks import refuse
 
 _BATCH = 50
 _REPLAYED_AT_MOST = 1000
+_BYTES = 256 * 1024
+"""Bodies replayed to one login at most, so that no receiver is overrun by its own backlog."""
 
 
 def modify(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
@@ -126,6 +130,8 @@ def patch_pushes(
     patches = tx.patches_for(client_id, after, limit=_REPLAYED_AT_MOST)
     if not temporary:
         patches = [patch for patch in patches if patch.message.kind is not Kind.TEMPORARY]
+    sizes = accumulate(len(patch.message.body) for patch in patches)
+    patches = [patch for patch, size in zip(patches, sizes, strict=True) if size <= _BYTES]
     return [
         patch_command(patches[start : start + _BATCH]) for start in range(0, len(patches), _BATCH)
     ]
