@@ -6,10 +6,10 @@ Protocol: rest.md §1.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
@@ -27,19 +27,26 @@ CORS = (
         "access-control-allow-headers",
         (
             "Content-Type, X-LC-Id, X-LC-Key, X-LC-Sign, X-LC-Session, X-LC-IM-Session-Token, "
-            "X-LC-Prod, X-LC-UA, X-LC-Hook-Key, X-Requested-With, Authorization"
+            "X-LC-Prod, X-LC-UA, X-LC-Hook-Key, X-Requested-With, Authorization, "
+            "Cache-Control, Range, If-Range, If-Match, If-None-Match"
         ),
     ),
-    ("access-control-expose-headers", "Location"),
+    (
+        "access-control-expose-headers",
+        "Location, ETag, Accept-Ranges, Content-Length, Content-Range, Content-Disposition",
+    ),
     ("access-control-max-age", "86400"),
 )
 
 READ_SIZE = 64 * 1024
 
+BODILESS = frozenset({204, 304})
+"""Answers that say nothing about a body, not even that it is empty."""
+
 
 @attrs.frozen
 class Request:
-    """One request, its body complete."""
+    """One request, its body complete unless the route streams."""
 
     method: str
     path: str
@@ -52,6 +59,17 @@ class Request:
     address: str = ""
     parameters: Mapping[str, str] = attrs.field(factory=dict)
     """What the placeholders of the route stand for."""
+    receive: Callable[[], Awaitable[bytes]] | None = None
+    """For routes that stream: the next part of the body, empty at its end. Raises
+    `HttpError` when the client stops sending."""
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """The body as it arrives."""
+        if self.receive is None:
+            yield self.body
+            return
+        while part := await self.receive():
+            yield part
 
     def json(self) -> dict[str, Any]:
         """The body as an object. Raises `HttpError` 400."""
@@ -64,6 +82,20 @@ class Request:
         return value
 
 
+class Content(Protocol):
+    """A body too large to be held in memory."""
+
+    @property
+    def size(self) -> int:
+        """Bytes altogether."""
+
+    async def read(self) -> bytes:
+        """The next part, empty at the end."""
+
+    def close(self) -> None:
+        """Let go of what was opened; called once."""
+
+
 @attrs.frozen
 class Response:
     """What is sent back."""
@@ -72,6 +104,8 @@ class Response:
     body: bytes = b""
     content_type: str = "application/json; charset=utf-8"
     headers: tuple[tuple[str, str], ...] = ()
+    content: Content | None = None
+    """Takes the place of ``body``; whoever sends the response closes it."""
 
 
 class HttpError(Exception):
@@ -97,16 +131,35 @@ def error_response(status: int, code: int, error: str) -> Response:
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
+@attrs.frozen
+class _Route:
+    method: str
+    pattern: tuple[str, ...]
+    endpoint: Endpoint
+    streams: bool
+
+
 class Router:
     """Finds the endpoint of a request by method and path; ``{name}`` matches one segment."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._routes: list[tuple[str, tuple[str, ...], Endpoint]] = []
+        self._routes: list[_Route] = []
 
-    def add(self, method: str, path: str, endpoint: Endpoint) -> None:
-        """Have an endpoint answer this method and path."""
-        self._routes.append((method, tuple(path.split("/")), endpoint))
+    def add(self, method: str, path: str, endpoint: Endpoint, *, streams: bool = False) -> None:
+        """Have an endpoint answer this method and path.
+
+        With ``streams`` it reads the body itself, part by part, and limits its size.
+        """
+        self._routes.append(_Route(method, tuple(path.split("/")), endpoint, streams))
+
+    def streams(self, method: str, path: str) -> bool:
+        """Whether the endpoint of this method and path reads the body itself."""
+        segments = path.split("/")
+        return any(
+            route.streams and route.method == method and _match(route.pattern, segments) is not None
+            for route in self._routes
+        )
 
     async def answer(self, request: Request) -> Response:
         """The response to a request; whatever goes wrong becomes one as well."""
@@ -129,13 +182,13 @@ class Router:
         segments = request.path.split("/")
         found = False
         method = "GET" if request.method == "HEAD" else request.method
-        for route_method, pattern, endpoint in self._routes:
-            parameters = _match(pattern, segments)
+        for route in self._routes:
+            parameters = _match(route.pattern, segments)
             if parameters is None:
                 continue
             found = True
-            if route_method == method:
-                return await endpoint(attrs.evolve(request, parameters=parameters))
+            if route.method == method:
+                return await route.endpoint(attrs.evolve(request, parameters=parameters))
         if found:
             raise HttpError(405, 1, "Method not allowed.")
         raise HttpError(404, 1, "Not found.")
@@ -181,8 +234,10 @@ class HttpConnection:
         try:
             while await self._serve_one():
                 self._h11.start_next_cycle()
+            await self._linger()
         except h11.RemoteProtocolError as error:
             await self._reject(error.error_status_hint)
+            await self._linger()
         except trio.TooSlowError:
             await self._reject(408)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -190,16 +245,22 @@ class HttpConnection:
 
     async def _serve_one(self) -> bool:
         """Answer one request; whether another may follow."""
-        limits = self._limits
-        with trio.move_on_after(limits.keep_alive):
+        event = None
+        with trio.move_on_after(self._limits.keep_alive):
             event = await self._next_event()
-            if isinstance(event, h11.Request):
-                with trio.fail_after(limits.body_timeout):
-                    request = await self._complete(event)
-                    response = await self._router.answer(request)
-                    await self._send(response, head=request.method == "HEAD")
-                return bool(self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE)
-        return False
+        if not isinstance(event, h11.Request):
+            return False
+        response = await self._answer(_request(event, self._address, secure=self._secure))
+        await self._send(response, head=event.method == b"HEAD")
+        return bool(self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE)
+
+    async def _answer(self, request: Request) -> Response:
+        limits = self._limits
+        if self._router.streams(request.method, request.path):
+            with trio.fail_after(limits.transfer_timeout):
+                return await self._router.answer(attrs.evolve(request, receive=self._receive))
+        with trio.fail_after(limits.body_timeout):
+            return await self._router.answer(attrs.evolve(request, body=await self._body()))
 
     async def _next_event(self) -> Any:
         while True:
@@ -210,7 +271,7 @@ class HttpConnection:
                 await self._write(h11.InformationalResponse(status_code=100, headers=[]))
             self._h11.receive_data(bytes(await self._stream.receive_some(READ_SIZE)))
 
-    async def _complete(self, event: h11.Request) -> Request:
+    async def _body(self) -> bytes:
         body = bytearray()
         while not isinstance(part := await self._next_event(), h11.EndOfMessage):
             if not isinstance(part, h11.Data):
@@ -218,33 +279,75 @@ class HttpConnection:
             body += part.data
             if len(body) > self._limits.body_bytes:
                 raise h11.RemoteProtocolError("the body is too large", 413)
-        url = urlsplit(event.target.decode("ascii", "replace"))
-        return Request(
-            event.method.decode("ascii", "replace").upper(),
-            url.path,
-            dict(parse_qsl(url.query, keep_blank_values=True)),
-            {
-                name.decode("ascii", "replace"): value.decode("latin-1")
-                for name, value in event.headers
-            },
-            bytes(body),
-            self._secure,
-            self._address,
-        )
+        return bytes(body)
+
+    async def _receive(self) -> bytes:
+        """The next part of a body for an endpoint that streams."""
+        try:
+            with trio.fail_after(self._limits.body_timeout):
+                while self._h11.their_state is h11.SEND_BODY:
+                    event = await self._next_event()
+                    if isinstance(event, h11.Data) and event.data:
+                        return bytes(event.data)
+        except trio.TooSlowError:
+            raise HttpError(408, 408, "Request Timeout.") from None
+        except (h11.RemoteProtocolError, trio.BrokenResourceError):
+            raise HttpError(400, 400, "The request broke off.") from None
+        return b""
 
     async def _send(self, response: Response, *, head: bool = False) -> None:
-        headers = [*CORS, *response.headers, ("content-length", str(len(response.body)))]
-        if response.body:
+        content = response.content
+        size = len(response.body) if content is None else content.size
+        headers = [*CORS, *response.headers]
+        if response.status not in BODILESS:
+            headers.append(("content-length", str(size)))
+        if response.body or content is not None:
             headers.append(("content-type", response.content_type))
-        reason = HTTPStatus(response.status).phrase
-        data = self._h11.send(
-            h11.Response(status_code=response.status, headers=headers, reason=reason)
-        )
-        assert data is not None
-        if response.body and not head:
-            data += self._h11.send(h11.Data(data=response.body)) or b""
-        data += self._h11.send(h11.EndOfMessage()) or b""
-        await self._stream.send_all(data)
+        if self._h11.their_state is not h11.DONE:
+            headers.append(("connection", "close"))
+        try:
+            reason = HTTPStatus(response.status).phrase
+            data = self._h11.send(
+                h11.Response(status_code=response.status, headers=headers, reason=reason)
+            )
+            assert data is not None
+            if content is not None and not head:
+                await self._send_content(data, content)
+                return
+            if response.body and not head:
+                data += self._h11.send(h11.Data(data=response.body)) or b""
+            data += self._h11.send(h11.EndOfMessage()) or b""
+            with trio.fail_after(self._limits.body_timeout):
+                await self._stream.send_all(data)
+        finally:
+            if content is not None:
+                content.close()
+
+    async def _send_content(self, data: bytes, content: Content) -> None:
+        """Send a head and the body that belongs to it."""
+        limits = self._limits
+        with trio.fail_after(limits.transfer_timeout):
+            while part := await content.read():
+                data += self._h11.send(h11.Data(data=part)) or b""
+                with trio.fail_after(limits.body_timeout):
+                    await self._stream.send_all(data)
+                data = b""
+            data += self._h11.send(h11.EndOfMessage()) or b""
+            await self._stream.send_all(data)
+
+    async def _linger(self) -> None:
+        """Let a client that is still sending finish.
+
+        To close with unread data resets the connection, and the client loses our answer.
+        """
+        if self._h11.their_state is not h11.SEND_BODY:
+            return
+        gone = (trio.BrokenResourceError, trio.ClosedResourceError)
+        with trio.move_on_after(self._limits.close_timeout), suppress(*gone):
+            if isinstance(self._stream, trio.abc.HalfCloseableStream):
+                await self._stream.send_eof()
+            while await self._stream.receive_some(READ_SIZE):
+                pass
 
     async def _write(self, event: h11.InformationalResponse) -> None:
         data = self._h11.send(event)
@@ -257,4 +360,16 @@ class HttpConnection:
         error = error_response(status, 1, HTTPStatus(status).phrase + ".")
         gone = (h11.LocalProtocolError, trio.BrokenResourceError, trio.ClosedResourceError)
         with trio.move_on_after(self._limits.close_timeout), suppress(*gone):
-            await self._send(attrs.evolve(error, headers=(("connection", "close"),)))
+            await self._send(error)
+
+
+def _request(event: h11.Request, address: str, *, secure: bool) -> Request:
+    url = urlsplit(event.target.decode("ascii", "replace"))
+    return Request(
+        event.method.decode("ascii", "replace").upper(),
+        url.path,
+        dict(parse_qsl(url.query, keep_blank_values=True)),
+        {name.decode("ascii", "replace"): value.decode("latin-1") for name, value in event.headers},
+        secure=secure,
+        address=address,
+    )

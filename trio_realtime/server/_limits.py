@@ -25,6 +25,15 @@ class Limits:
     keep_alive: float = 60.0
     """Between two HTTP requests of one connection."""
 
+    file_bytes: int = 64 * 1024 * 1024
+    """Largest file; beyond it 413."""
+    file_memory_bytes: int = 256 * 1024 * 1024
+    """All files together, where they are kept in memory; beyond it 507."""
+    upload_ttl: float = 3600.0
+    """How long the permission to upload a file lasts."""
+    transfer_timeout: float = 900.0
+    """For a whole file to pass, up or down. Between two parts of it ``body_timeout`` counts."""
+
     frame_bytes: int = 5 * 1024
     """Largest command, counted in protobuf bytes; beyond it close 4109."""
     outbound_bytes: int = 1024 * 1024
