@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 import ssl
+from contextlib import suppress
 from functools import partial
 
 import pytest
 import trio
 import trustme
-from transport_peer import NAME, Peer, Wire, close, linked
+from transport_peer import NAME, Peer, Wire, close, linked, serve_quietly
 
 from trio_realtime.transport import ConnectError, connect
 from trio_realtime.transport import _connect as connect_module
@@ -234,6 +235,34 @@ async def test_cancelling_the_handshake(implementation, autojump_clock):
             pytest.fail("connected")
     assert scope.cancelled_caught
     assert trio.current_time() == 3
+    assert wire.closed
+
+
+async def test_an_answer_at_the_very_last_moment(implementation, autojump_clock):
+    client, server = trio.testing.memory_stream_pair()
+    wire = Wire(client)
+
+    async def time_is_up():
+        # The answer is there, and the deadline is over before the client gets to run.
+        trio.testing.memory_stream_pump(server.send_stream, client.receive_stream)
+        autojump_clock.jump(20)
+
+    async def answer():
+        server.receive_stream.receive_some_hook = trio.testing.wait_all_tasks_blocked
+        peer, pump = Peer(server), server.send_stream.send_all_hook
+        server.send_stream.send_all_hook = time_is_up
+        await peer.accept()
+        server.send_stream.send_all_hook = pump
+        await serve_quietly(peer)
+
+    with trio.move_on_after(100) as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer)
+            with suppress(ConnectError):
+                async with _connect(wire, implementation, connect_timeout=20) as transport:
+                    await transport.send(b"either it works, or it says that it does not")
+    assert trio.current_time() == 20
+    assert not scope.cancelled_caught
     assert wire.closed
 
 

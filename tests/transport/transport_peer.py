@@ -77,6 +77,7 @@ class Peer:
         self.stream = stream
         self.wire = None
         self.request = None
+        self.accepted = trio.Event()
         self._protocol = ServerProtocol(subprotocols=offered and [offered], max_size=None)
         self._events = []
 
@@ -88,6 +89,7 @@ class Peer:
         assert response.status_code == 101, response.body
         self._protocol.send_response(response)
         await self.stream.send_all(b"".join(self._protocol.data_to_send()) + trailing)
+        self.accepted.set()
 
     async def hear(self, count):
         """The next `count` frames from the client."""
@@ -156,13 +158,14 @@ async def linked(implementation, *, wire="memory", trailing=b"", url="ws://serve
         async with connect(
             url, implementation=implementation, open_stream=open_stream, **options
         ) as transport:
+            await peer.accepted.wait()
             yield transport, peer
-            nursery.start_soon(_serve_quietly, peer)
+            nursery.start_soon(serve_quietly, peer)
         assert peer.wire.closed
         nursery.cancel_scope.cancel()
 
 
-async def _serve_quietly(peer):
+async def serve_quietly(peer):
     with suppress(AssertionError, trio.BrokenResourceError, trio.ClosedResourceError):
         await peer.serve()
 

@@ -84,6 +84,10 @@ class Link(ABC):
             self._gone.set()
         await self._gone.wait()
 
+    def abandon(self) -> None:
+        """Stop the tasks of a link that nobody has seen yet."""
+        self._scope.cancel()
+
     @abstractmethod
     async def _encode(self, payloads: list[Payload]) -> None:
         """Turn payloads into frames, or drop them if a close frame has been said already."""

@@ -62,6 +62,7 @@ class TrioWebsocketLink(Link):
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         super().__init__(stream)
+        self.opened = trio.Event()
         self._opening = trio.CancelScope()
         self._connection: WebSocketConnection | None = None
         self._batch: list[Payload] = []
@@ -78,8 +79,6 @@ class TrioWebsocketLink(Link):
         subprotocol: str | None,
         max_message_size: int,
         extra_headers: Sequence[tuple[str, str]],
-        *,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Open the connection, then read and write until `aclose`; or set `refusal` and return."""
 
@@ -109,18 +108,18 @@ class TrioWebsocketLink(Link):
                         if self._connection is not None:
                             self.subprotocol = self._connection.subprotocol
                             self._scope.shield = True
-                            task_status.started()
+                            self.opened.set()
                             await self._pump(self._connection)
-                        # Cancelled at once, trio-websocket would forget what it failed of.
-                        await trio.lowlevel.checkpoint()
-                        reading.cancel_scope.cancel()
+                        if self._connection is None or self._connection.closed is not None:
+                            reading.cancel_scope.cancel()
+                        # Otherwise the reader is about to leave with the error it failed of.
                 except* Exception as group:  # noqa: BLE001 - the peer's bytes are in foreign hands
                     failure = group
                 if self._connection is None:
                     self.refusal = self.refusal or ConnectError("the server's handshake is invalid")
                     self.refusal.__cause__ = failure
                     writing.cancel_scope.cancel()
-                    task_status.started()
+                    self.opened.set()
                     return
                 if failure is not None and self._connection.closed is None:
                     logger.warning("trio-websocket failed", exc_info=failure)
@@ -230,7 +229,13 @@ async def open_link(
 ) -> Link:
     """Start a link in `nursery` and wait for its opening handshake."""
     link = TrioWebsocketLink(stream)
-    await nursery.start(link.run, endpoint, subprotocol, max_message_size, extra_headers)
+    nursery.start_soon(link.run, endpoint, subprotocol, max_message_size, extra_headers)
+    try:
+        await link.opened.wait()
+    except trio.Cancelled:
+        # `nursery.start` would wait for a task that may just have shielded itself.
+        link.abandon()
+        raise
     if link.refusal is not None:
         raise link.refusal
     return link

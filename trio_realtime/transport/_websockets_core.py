@@ -34,14 +34,13 @@ class WebsocketsLink(Link):
         self._unwritten_control = 0
         self._control_written = trio.lowlevel.ParkingLot()
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self) -> None:
         """Read and write until `aclose`."""
         self._scope.shield = True
         with self._scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write)
                 nursery.start_soon(self._read)
-                task_status.started()
 
     async def handshake(self, extra_headers: Sequence[tuple[str, str]]) -> None:
         """Ask for the upgrade and check the answer. Raises `ConnectError`."""
@@ -176,5 +175,5 @@ async def open_link(
     )
     link = WebsocketsLink(stream, protocol)
     await link.handshake(extra_headers)
-    await nursery.start(link.run)
+    nursery.start_soon(link.run)
     return link
