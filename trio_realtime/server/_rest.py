@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from ._config import ServerConfig
 from ._gateway import Gateway
 from ._http import HttpError, Request, Response, Router, json_response
 from ._rule import App
@@ -59,7 +60,7 @@ class Rest:
         JavaScript SDK asks for one unless told otherwise, and follows the answer.
         """
         self._routed_app(request)
-        origin = self._origin(request)
+        origin = origin_of(self.gateway.config, request)
         url = origin.replace("http", "ws", 1)
         return json_response(
             {
@@ -74,7 +75,7 @@ class Rest:
     async def app_route(self, request: Request) -> Response:
         """Which hosts serve an app: all services are here."""
         self._routed_app(request)
-        host = urlsplit(self._origin(request)).netloc
+        host = urlsplit(origin_of(self.gateway.config, request)).netloc
         names = ("rtm_router", "api", "push", "engine", "stats")
         return json_response({**{f"{name}_server": host for name in names}, "ttl": ROUTE_TTL})
 
@@ -141,13 +142,13 @@ class Rest:
             raise HttpError(404, 4100, "APP_NOT_AVAILABLE")
         return app
 
-    def _origin(self, request: Request) -> str:
-        """The URL clients use for this server, without a path."""
-        config = self.gateway.config
-        if config.public_url is not None:
-            return config.public_url.rstrip("/")
-        host = request.headers.get("host") or f"{config.host}:{config.port}"
-        return f"{'https' if request.secure else 'http'}://{host}"
+
+def origin_of(config: ServerConfig, request: Request) -> str:
+    """The URL the client of a request uses for this server, without a path."""
+    if config.public_url is not None:
+        return config.public_url.rstrip("/")
+    host = request.headers.get("host") or f"{config.host}:{config.port}"
+    return f"{'https' if request.secure else 'http'}://{host}"
 
 
 def authorized_app(gateway: Gateway, request: Request, *, master: bool = False) -> App:

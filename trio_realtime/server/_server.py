@@ -11,6 +11,8 @@ import trio
 
 from ._bus import Bus
 from ._config import ServerConfig
+from ._file_store import Blobs, DiskBlobs, MemoryBlobs
+from ._files import Files
 from ._gateway import GOING_AWAY, Gateway
 from ._http import Request, Response, Router
 from ._listener import Front
@@ -22,6 +24,7 @@ from ._sqlite import open_store
 from ._store import Store
 
 DATABASE = "realtime.sqlite3"
+FILES = "files"
 
 
 class ServerStartError(Exception):
@@ -112,12 +115,16 @@ class Server:
 
 @asynccontextmanager
 async def open_server(
-    config: ServerConfig, *, store: Store | None = None, listen: bool = True
+    config: ServerConfig,
+    *,
+    store: Store | None = None,
+    blobs: Blobs | None = None,
+    listen: bool = True,
 ) -> AsyncGenerator[Server]:
     """Run a server until the block ends; connections still open are then closed.
 
-    With ``store`` the server uses one that is already open, and ``config.data`` does not
-    count. With ``listen=False`` it opens no port, and serves what is passed to
+    With ``store`` and ``blobs`` the server uses what is already open, and ``config.data``
+    does not count. With ``listen=False`` it opens no port, and serves what is passed to
     `Server.accept`.
 
     Raises:
@@ -127,9 +134,11 @@ async def open_server(
         if store is None:
             path = _database(config.data)
             store = await stack.enter_async_context(open_store(path, clock=config.clock))
+        if blobs is None:
+            blobs = _blobs(config)
         try:
             async with trio.open_nursery() as nursery:
-                server = _assemble(config, store, nursery)
+                server = await _assemble(config, store, blobs, nursery)
                 server._nursery = nursery  # noqa: SLF001 - the two are one
                 nursery.start_soon(server.gateway.flusher.run)
                 if listen:
@@ -147,7 +156,9 @@ async def open_server(
             raise
 
 
-def _assemble(config: ServerConfig, store: Store, nursery: trio.Nursery) -> Server:
+async def _assemble(
+    config: ServerConfig, store: Store, blobs: Blobs, nursery: trio.Nursery
+) -> Server:
     metrics = Metrics()
     apps = {app.id: app for app in config.apps}
     gateway = Gateway(
@@ -161,6 +172,9 @@ def _assemble(config: ServerConfig, store: Store, nursery: trio.Nursery) -> Serv
     )
     router = Router(metrics)
     Rest(gateway).routes(router)
+    files = Files(gateway, blobs)
+    files.routes(router)
+    await files.recover()
     return Server(config, gateway, Front(gateway, router, config.tls))
 
 
@@ -174,6 +188,18 @@ def _database(data: Path | None) -> Path | None:
             f"The data directory {data} cannot be used: {error.strerror or error}."
         ) from error
     return data / DATABASE
+
+
+def _blobs(config: ServerConfig) -> Blobs:
+    if config.data is None:
+        return MemoryBlobs(config.limits.file_memory_bytes)
+    directory = config.data / FILES
+    try:
+        return DiskBlobs(directory)
+    except OSError as error:
+        raise ServerStartError(
+            f"The directory {directory} cannot be used: {error.strerror or error}."
+        ) from error
 
 
 def _cannot_listen(config: ServerConfig, error: OSError) -> str:

@@ -13,6 +13,7 @@ import trio
 from trio_realtime.server import App, Limits, Metrics, Server, ServerConfig
 from trio_realtime.server import open_server as open_real_server
 from trio_realtime.server._config import wall_clock
+from trio_realtime.server._file_store import MemoryBlobs
 from trio_realtime.server._sqlite import open_store
 from trio_realtime.server._store import Store
 
@@ -47,6 +48,7 @@ class LocalServer:
         self._config = config
         self._nursery = nursery
         self._store = store
+        self._blobs = None if store is None else MemoryBlobs(config.limits.file_memory_bytes)
         self._server: Server | None = None
         self._stop = trio.Event()
         self._stopped = trio.Event()
@@ -162,7 +164,7 @@ class LocalServer:
         self._stop, self._stopped = trio.Event(), trio.Event()
         try:
             async with open_real_server(
-                self._config, store=self._store, listen=self._store is None
+                self._config, store=self._store, blobs=self._blobs, listen=self._store is None
             ) as server:
                 self._config = attrs.evolve(self._config, port=server.port)
                 self._server = server
