@@ -22,6 +22,18 @@ from trio_realtime.wire import (
 PROTOBUF = "lc.protobuf2.3"
 PATIENCE = 3600
 
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Protocol: lc.protobuf2.3\r\n\r\n"
+)
+
+
+def masked(payload, opcode=0x82):
+    size = len(payload)
+    header = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
+    return bytes([opcode]) + header + b"\0\0\0\0" + payload
+
 
 class Peer:
     """One connection: numbered calls, and whatever else arrives in ``pushed``."""

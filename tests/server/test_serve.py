@@ -113,7 +113,7 @@ async def test_made_keys_are_kept(tmp_path):
 
 
 async def test_given_master_keys_are_not_printed(tmp_path):
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: ASYNC220 - returns at once
         command("--port", 0, "--data", tmp_path, "--app", APP), stdout=subprocess.PIPE, text=True
     )
     try:

@@ -11,16 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import outcome
 import trio
 from websockets.protocol import State
 
 from trio_realtime.wire import (
-    AckCommand,
     CommandType,
-    ErrorCommand,
     GenericCommand,
     OpType,
     WireError,
@@ -30,6 +28,7 @@ from ._bus import IM, ActingPresence
 from ._dialects import Dialect, Envelope
 from ._log import log
 from ._outbound import Outbox
+from ._refusals import command_name, refusal_reply
 from ._rule import App, Handler, Outcome, Refusal
 from ._sessions import Session, installation_command, open_client, session_command
 from ._store import StoreError, Tx
@@ -367,38 +366,17 @@ class Connection:
             self.refuse(command, error, peer)
             return
         self.gateway.metrics.internal_errors_total += 1
-        log.error("%s failed", _name(command), exc_info=error)
+        log.error("%s failed", command_name(command), exc_info=error)
         self.refuse(command, Refusal(4200, "INTERNAL_ERROR"), peer)
 
     def refuse(self, command: GenericCommand, refusal: Refusal, peer: str | None) -> None:
         """Say no: as an error, or as an acknowledgement with a code for a message."""
         self.gateway.metrics.refusals[refusal.code] += 1
-        if command.cmd == CommandType.DIRECT:
-            reply = GenericCommand(
-                cmd=CommandType.ACK,
-                ack_message=AckCommand(
-                    code=refusal.code,
-                    reason=refusal.reason,
-                    app_code=refusal.app_code,
-                    app_msg=refusal.app_message,
-                ),
-            )
-        else:
-            reply = GenericCommand(
-                cmd=CommandType.ERROR,
-                error_message=ErrorCommand(
-                    code=refusal.code,
-                    reason=refusal.reason,
-                    detail=refusal.detail,
-                    app_code=refusal.app_code,
-                    app_msg=refusal.app_message,
-                ),
-            )
-        self.reply(command, reply, peer, None)
+        self.reply(command, refusal_reply(command, refusal), peer, None)
 
     def refuse_unknown(self, command: GenericCommand, peer: str | None) -> None:
         """Answer a command nobody handles; the connection goes on."""
-        detail = f"unknown command {_name(command)}"
+        detail = f"unknown command {command_name(command)}"
         self.refuse(command, Refusal(4114, "UNPARSEABLE_RAW_MESSAGE", detail), peer)
 
     def push(self, envelope: Envelope, peer: str | None, priority: int) -> None:
@@ -424,8 +402,3 @@ class Connection:
         if reply.server_ts is None:
             reply.server_ts = at if at is not None else self.gateway.config.clock()
         self.outbox.put(self.dialect.frame(self.dialect.prepare(reply), peer))
-
-
-def _name(command: GenericCommand) -> str:
-    parts: Sequence[Any] = (command.cmd, command.op)
-    return "/".join(str(getattr(part, "name", part)).lower() for part in parts if part is not None)

@@ -152,6 +152,16 @@ def _register(
 ) -> None:
     bus = connection.gateway.buses[login.app.id]
     session = connection.sessions.get(login.client_id)
+    rivals = [
+        other
+        for other in bus.sessions_of(login.client_id)
+        if other is not session and opened.tag is not None and other.tag == opened.tag
+    ]
+    if rivals and opened.assumed:
+        # It may be another device than the one that holds the tag now.
+        refusal = Refusal(4111, "SESSION_CONFLICT", "another device logged in with this tag")
+        connection.refuse(command, refusal, login.client_id)
+        return
     if session is None:
         session = Session(
             connection, login.app, login.client_id, login.features, opened.tag, opened.device
@@ -161,10 +171,8 @@ def _register(
     else:
         session.update(login.features, opened.tag, opened.device)
     connection.note_login()
-    if opened.tag is not None:
-        for other in bus.sessions_of(login.client_id):
-            if other is not session and other.tag == opened.tag:
-                end_session(other, 4111, "SESSION_CONFLICT")
+    for rival in rivals:
+        end_session(rival, 4111, "SESSION_CONFLICT")
     if login.reopen:
         bus.return_to_room(session)
     granted = SessionCommand(st=opened.token, st_ttl=login.ttl)

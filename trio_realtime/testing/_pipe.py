@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import trio
 
 CAPACITY = 64 * 1024
@@ -23,6 +25,22 @@ class _Pipe:
         self.changed.unpark_all()
 
 
+class _Alone:
+    """Refuses a second task in the same half of a stream, as sockets do."""
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+        self._busy = False
+
+    def __enter__(self) -> None:
+        if self._busy:
+            raise trio.BusyResourceError(f"another task is already {self._doing}")
+        self._busy = True
+
+    def __exit__(self, *_exc: object) -> None:
+        self._busy = False
+
+
 class MemoryStream(trio.abc.HalfCloseableStream):
     """One end of an in-memory connection; `memory_streams` makes both."""
 
@@ -30,17 +48,20 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         self._incoming = incoming
         self._outgoing = outgoing
         self._closed = False
-        self._sending = trio.Lock()
+        self._sending = _Alone("sending")
+        self._receiving = _Alone("receiving")
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send; waits while the peer is a full buffer behind."""
         pipe = self._outgoing
         rest = memoryview(data)
-        async with self._sending:
+        with self._sending:
             await trio.lowlevel.checkpoint()
             while True:
                 self._check_open()
-                if pipe.broken or pipe.ended:
+                if pipe.ended:
+                    raise trio.ClosedResourceError("this end has said that it is done")
+                if pipe.broken:
                     raise trio.BrokenResourceError("the peer is gone")
                 free = CAPACITY - len(pipe.data)
                 if free > 0 and rest:
@@ -53,34 +74,38 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until there is room to send."""
-        await trio.lowlevel.checkpoint()
         pipe = self._outgoing
-        while len(pipe.data) >= CAPACITY and not (pipe.broken or self._closed):
-            await pipe.changed.park()
-        self._check_open()
+        with self._sending:
+            await trio.lowlevel.checkpoint()
+            while len(pipe.data) >= CAPACITY and not (pipe.broken or self._closed):
+                await pipe.changed.park()
+            self._check_open()
 
     async def send_eof(self) -> None:
         """Say that nothing more will be sent."""
-        await trio.lowlevel.checkpoint()
-        self._check_open()
-        self._outgoing.ended = True
-        self._outgoing.change()
+        with self._sending:
+            await trio.lowlevel.checkpoint()
+            self._check_open()
+            self._outgoing.ended = True
+            self._outgoing.change()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Receive what is there; empty at the end."""
-        await trio.lowlevel.checkpoint()
+        if max_bytes is not None and operator.index(max_bytes) < 1:
+            raise ValueError("max_bytes must be at least 1")
         pipe = self._incoming
-        while True:
-            self._check_open()
-            if pipe.data:
-                size = len(pipe.data) if max_bytes is None else max_bytes
-                data = bytes(pipe.data[:size])
-                del pipe.data[:size]
-                pipe.change()
-                return data
-            if pipe.ended:
-                return b""
-            await pipe.changed.park()
+        with self._receiving:
+            await trio.lowlevel.checkpoint()
+            while True:
+                self._check_open()
+                if pipe.data:
+                    data = bytes(pipe.data[:max_bytes])
+                    del pipe.data[:max_bytes]
+                    pipe.change()
+                    return data
+                if pipe.ended:
+                    return b""
+                await pipe.changed.park()
 
     def close(self) -> None:
         """Close at once: the peer reads to the end, and cannot send any more."""

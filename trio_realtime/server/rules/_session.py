@@ -59,6 +59,9 @@ class Opened:
     token: str
     tag: str | None
     device: str | None
+    assumed: bool
+    """Tag and device are those of the client's newest login: it named neither, and brought no
+    token that would tell."""
     backlog: list[GenericCommand]
     """Unread counters or offline messages, then missed edits."""
 
@@ -79,8 +82,9 @@ def open_session(tx: Tx, login: Login) -> Opened:
         tag = None
     if tag is not None:
         _take_slot(tx, login, tag, device)
+    assumed = known is not None and not (message.st or message.device_token or message.device_id)
     token = _issue(tx, login.client_id, tag, device, login.ttl)
-    return Opened(tx.now, token, tag, device, _backlog(tx, login))
+    return Opened(tx.now, token, tag, device, assumed, _backlog(tx, login))
 
 
 def refresh_session(
