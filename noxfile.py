@@ -63,8 +63,8 @@ def typecheck(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Every snippet of the documentation, run."""
-    install(session, "test")
+    """Every snippet of the documentation, run and checked for its types."""
+    install(session, "test", "typecheck")
     session.run("pytest", "-m", "docs", *session.posargs)
 
 

@@ -110,6 +110,21 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors(target), link
 
 
+def test_snippets_are_typed(tmp_path):
+    """The API as its users meet it passes the strictest check of types."""
+    for page in {block.page for block in PROGRAMS}:
+        source = "\n\n".join(block.source for block in PROGRAMS if block.page == page)
+        (tmp_path / f"{page.stem.lower().replace('-', '_')}_page.py").write_text(source, "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "."],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 async def test_program_of_the_readme_answers(monkeypatch):
     """The twelve lines do what the text around them says."""
     (program,) = [block for block in BLOCKS if block.page.name == "README.md" and block.endless]
