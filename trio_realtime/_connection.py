@@ -38,7 +38,7 @@ from ._routing import Endpoints
 from .session._commands import Serials, Waiting
 from .session._login import IM_SERVICE
 from .session._machine import LinkEvent, LinkMachine, LinkState
-from .transport import ConnectError, StreamOpener, Transport, TransportClosed, connect
+from .transport import ConnectError, Payload, StreamOpener, Transport, TransportClosed, connect
 from .wire import CommandType, GenericCommand, WireError, decode, encode
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class Connection:
         self._transport: Transport | None = None
         self._link_scope: trio.CancelScope | None = None
         self._timer = trio.CancelScope()
+        self._due = float("inf")
         self._wish = trio.Event()
         self._up = trio.Event()
         self._lost: Exception | None = None
@@ -197,6 +198,7 @@ class Connection:
                     implementation=config.transport,
                     connect_timeout=config.connect_timeout,
                     open_stream=config.open_stream,
+                    deliver=self._received,
                 ) as transport:
                     self.endpoints.connected(url)
                     yield transport
@@ -217,9 +219,8 @@ class Connection:
                     nursery.start_soon(session.resume)
             self._nursery = nursery
             try:
-                while True:
-                    for payload in await transport.receive():
-                        self._received(payload)
+                # Messages go to `_received` as they arrive; this waits for the end.
+                await transport.receive()
             except TransportClosed as closed:
                 self._closed_by_peer(closed)
             nursery.cancel_scope.cancel()
@@ -296,14 +297,22 @@ class Connection:
         """Transmit a command that waits for its reply, under a new serial id."""
         now = trio.current_time()
         command = self.serials.stamp(waiting, now)
-        self._timer.deadline = min(self._timer.deadline, now + waiting.resend_after)
+        self.arm_timer(now + waiting.resend_after)
         await self.transmit(command)
 
     def start_soon(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
         """Run something in the background of the present link; it ends with the link."""
         self._nursery.start_soon(function, *args)
 
-    def _received(self, payload: bytes | str) -> None:
+    def _received(self, payloads: list[Payload]) -> None:
+        for payload in payloads:
+            try:
+                self._receive(payload)
+            except Exception:
+                # A bug of ours must not end the reader of everybody on this connection.
+                logger.exception("failed to handle a frame")
+
+    def _receive(self, payload: Payload) -> None:
         try:
             command = decode(payload)  # type: ignore[arg-type]
         except (WireError, TypeError) as error:
@@ -341,13 +350,13 @@ class Connection:
         next_echo = trio.current_time() + ECHO_INTERVAL
         while True:
             acks_due = min((session.acks.due_at for session in self.attached), default=float("inf"))
-            deadline = min(
+            self._due = min(
                 next_echo,
                 transport.last_received + SILENCE_LIMIT,
                 acks_due,
                 self.serials.resend_at,
             )
-            with trio.CancelScope(deadline=deadline) as self._timer:
+            with trio.CancelScope(deadline=self._due) as self._timer:
                 await trio.sleep_forever()
             now = trio.current_time()
             if now >= transport.last_received + SILENCE_LIMIT:
@@ -361,10 +370,10 @@ class Connection:
             for waiting in self.serials.overdue(now):
                 await self.transmit_waiting(waiting)
 
-    def arm_timer(self) -> None:
-        """Something is due sooner than the timer knows."""
-        deadline = min((session.acks.due_at for session in self.attached), default=float("inf"))
-        self._timer.deadline = min(self._timer.deadline, deadline)
+    def arm_timer(self, due: float) -> None:
+        """Something is due at this time, perhaps sooner than the timer knows."""
+        if due < self._due:
+            self._due = self._timer.deadline = due
 
     def _publish(self, event: Event) -> None:
         for session in list(self.attached):

@@ -375,7 +375,7 @@ class Session:
             message = event.message
             if not message.transient and message.sender != self.client_id:
                 self.acks.add(event.conversation_id, message.timestamp_ms)
-                self.connection.arm_timer()
+                self.connection.arm_timer(self.acks.due_at)
 
     def acknowledgements(self, now: float) -> Iterable[GenericCommand]:
         """The acknowledgements to send now: messages.md §1.4."""

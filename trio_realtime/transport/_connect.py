@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from ._interface import StreamOpener, Transport
+    from ._interface import Deliver, StreamOpener, Transport
     from ._link import Link
 
 Implementation = Literal["auto", "trio-websocket", "websockets"]
@@ -47,6 +47,7 @@ async def connect(
     connect_timeout: float = 20.0,
     open_stream: StreamOpener | None = None,
     extra_headers: Sequence[tuple[str, str]] = (),
+    deliver: Deliver | None = None,
 ) -> AsyncIterator[Transport]:
     """Open a WebSocket, and close it when the block is left.
 
@@ -57,6 +58,8 @@ async def connect(
     `connect_timeout`, in seconds, covers everything until the WebSocket is open.
     `open_stream` replaces TCP; TLS, if the URL asks for it, is still spoken on top.
     `extra_headers` go with the upgrade request.
+    `deliver` is given the messages as they arrive, one turn of the scheduler earlier than
+    `Transport.receive`, which then only waits for the end.
 
     Raises `ConnectError` if there is no connection in the end. Exceptions of the block, also
     `trio.Cancelled`, pass unchanged.
@@ -80,6 +83,7 @@ async def connect(
                         subprotocol=subprotocol,
                         max_message_size=max_message_size,
                         extra_headers=extra_headers,
+                        deliver=deliver,
                     )
                 except BaseException:
                     await trio.aclose_forcefully(stream)

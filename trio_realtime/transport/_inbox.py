@@ -1,4 +1,7 @@
-"""The incoming buffer: the reader fills it, whoever receives empties it."""
+"""The incoming buffer: the reader fills it, whoever receives empties it.
+
+A receiver that never waits can have the messages at once instead, without a buffer.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import trio
 from ._errors import closed_error
 
 if TYPE_CHECKING:
-    from ._interface import Payload
+    from ._interface import Deliver, Payload
 
 HIGH_WATER = 1024 * 1024
 """Bytes on the wire that may wait for a receiver before the socket is no longer read."""
@@ -18,7 +21,8 @@ HIGH_WATER = 1024 * 1024
 class Inbox:
     """Bounded, first in first out, emptied in one go; its end comes after its last message."""
 
-    def __init__(self, high_water: int = HIGH_WATER) -> None:
+    def __init__(self, deliver: Deliver | None = None, high_water: int = HIGH_WATER) -> None:
+        self._deliver = deliver
         self._high_water = high_water
         self._payloads: list[Payload] = []
         self._size = 0
@@ -28,7 +32,11 @@ class Inbox:
 
     def put(self, payloads: list[Payload], size: int) -> None:
         """Add messages that took `size` bytes on the wire. After the end they are dropped."""
-        if self._end is None and payloads:
+        if self._end is not None or not payloads:
+            return
+        if self._deliver is not None:
+            self._deliver(payloads)
+        else:
             self._payloads += payloads
             self._size += size
             self._receivers.unpark_all()

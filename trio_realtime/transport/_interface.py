@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ class Transport(Protocol):
         Idempotent. Finishes even if cancelled, within the same 2 seconds. Raises ValueError for a
         code that may not be sent (RFC 6455 section 7.4).
         """
+
+
+Deliver = Callable[[list[Payload]], None]
+"""Takes messages the moment they arrive, in the task that read them; must not block or raise."""
 
 
 class StreamOpener(Protocol):

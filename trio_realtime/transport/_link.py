@@ -9,6 +9,10 @@ Life of a link::
     aclose()   asks the writer to say goodbye as the last thing it does (`_written`), waits until
                the reader has heard the answer or the end of the stream (`_heard`), and stops both
 
+The first message sent after something was heard is written at once, past the writer task,
+if the socket takes it: a dialogue then costs no extra turn of the scheduler. All others wait
+for the writer, and leave together.
+
 A close frame is the last thing either side says, so the writer is done when it has written one,
 whether it was our goodbye, the answer to the peer's, or a complaint about a violated protocol.
 """
@@ -21,12 +25,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ._direct import DirectWriter
 from ._errors import ConnectError
 from ._inbox import Inbox
 from ._outbox import Outbox
 
 if TYPE_CHECKING:
-    from ._interface import Payload
+    from ._interface import Deliver, Payload
 
 CLOSE_TIMEOUT = 2.0
 """Seconds for the whole closing handshake."""
@@ -34,6 +39,8 @@ READ_SIZE = 64 * 1024
 """Bytes asked of the stream at a time."""
 CONTROL_LIMIT = 64 * 1024
 """Bytes of pongs that may wait for a peer which sends pings but does not read."""
+DIRECT_LIMIT = 8 * 1024
+"""Bytes of a message that may be written at once; larger ones count in the outgoing buffer."""
 UNSENDABLE_CODES = frozenset({1004, 1005, 1006, 1015})
 """Reserved by RFC 6455 section 7.4.1."""
 STATUS_LINE = re.compile(rb"HTTP/\d\.\d (\d{3})[ \r\n]")
@@ -45,21 +52,35 @@ class Link(ABC):
 
     subprotocol: str | None = None
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    def __init__(self, stream: trio.abc.Stream, deliver: Deliver | None) -> None:
         self.last_received = trio.current_time()
         self._stream = stream
         self._outbox = Outbox()
-        self._inbox = Inbox()
+        self._inbox = Inbox(deliver)
         self._scope = trio.CancelScope()
         self._goodbye: tuple[int, str] | None = None
         self._written = trio.Event()
         self._heard = trio.Event()
         self._gone = trio.Event()
         self._greeting = b""
+        self._direct = DirectWriter(stream)
+        self._eager = False
+        """Whether the next message may be written at once."""
+        self._writing = False
+        self._rest = b""
+        """What a direct write left over."""
 
     async def send(self, payload: Payload) -> None:
-        """Queue one message; see `Transport.send`."""
-        if not self._outbox.offer(payload):
+        """Queue one message, or write it at once; see `Transport.send`."""
+        if self._eager and not self._writing and self._outbox.idle and len(payload) <= DIRECT_LIMIT:
+            self._eager = False
+            self._encode([payload])
+            data, last = self._drain()
+            self._rest = self._direct.write(data)
+            if self._rest or last:
+                self._writing = True
+                self._outbox.ring()
+        elif not self._outbox.offer(payload):
             await self._outbox.wait_turn(payload)
 
     async def receive(self) -> list[Payload]:
@@ -81,15 +102,20 @@ class Link(ABC):
                     await self._heard.wait()
                 self._scope.cancel()
                 await trio.aclose_forcefully(self._stream)
+            self._direct.close()
             self._gone.set()
         await self._gone.wait()
+
+    def ring(self) -> None:
+        """Something besides the outbox waits to be written."""
+        self._outbox.ring()
 
     def abandon(self) -> None:
         """Stop the tasks of a link that nobody has seen yet."""
         self._scope.cancel()
 
     @abstractmethod
-    async def _encode(self, payloads: list[Payload]) -> None:
+    def _encode(self, payloads: list[Payload]) -> None:
         """Turn payloads into frames, or drop them if a close frame has been said already."""
 
     @abstractmethod
@@ -117,10 +143,15 @@ class Link(ABC):
         try:
             last = False
             while not last:
-                await self._encode(await self._outbox.take())
+                self._writing = False
+                payloads = await self._outbox.take()
+                self._writing = True
+                self._encode(payloads)
                 if self._goodbye is not None:
                     self._encode_close(*self._goodbye)
                 data, last = self._drain()
+                if self._rest:
+                    data, self._rest = self._rest + data, b""
                 if data:
                     await self._stream.send_all(data)
         except STREAM_ERRORS:

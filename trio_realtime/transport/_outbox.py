@@ -32,6 +32,11 @@ class Outbox:
         self._rung = False
         self._end: tuple[int, str] | None = None
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is queued, nobody waits, and the end has not come."""
+        return not (self._rung or self._payloads or self._waiting or self._end)
+
     def offer(self, payload: Payload) -> bool:
         """Queue `payload` if there is room, and say whether there was."""
         if self._end is not None:

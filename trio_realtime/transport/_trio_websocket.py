@@ -23,7 +23,7 @@ from ._link import CONTROL_LIMIT, READ_SIZE, STREAM_ERRORS, Link
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._interface import Payload
+    from ._interface import Deliver, Payload
     from ._open import Endpoint
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ class Tap(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         self._link.collect(bytes(data))
+        self._link.ring()
 
     async def wait_send_all_might_not_block(self) -> None:
         pass
@@ -60,11 +61,12 @@ class TrioWebsocketLink(Link):
 
     refusal: ConnectError | None = None
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: trio.abc.Stream, deliver: Deliver | None) -> None:
+        super().__init__(stream, deliver)
         self.opened = trio.Event()
         self._opening = trio.CancelScope()
         self._connection: WebSocketConnection | None = None
+        self._framing = FrameProtocol(client=True, extensions=[])
         self._batch: list[Payload] = []
         self._batch_size = 0
         self._parsing = False
@@ -128,13 +130,12 @@ class TrioWebsocketLink(Link):
     # What the connection asks of its stream.
 
     def collect(self, frame: bytes) -> None:
-        """Keep a frame for the writer; drop it if a close frame went before."""
+        """Keep a frame until `_drain`; drop it if a close frame went before."""
         if self._last_frame_said:
             return
         self._last_frame_said = frame.startswith(CLOSE_HEADER)
         self._frames.append(frame)
         self._frames_size += len(frame)
-        self._outbox.ring()
 
     async def read(self) -> bytes | bytearray:
         """Hand up what has been parsed, and read on when there is room for more."""
@@ -155,6 +156,7 @@ class TrioWebsocketLink(Link):
         if chunk:
             self.last_received = trio.current_time()
             self._batch_size += len(chunk)
+            self._eager = True
             self._parsing = True
         else:
             self.let_go()
@@ -198,18 +200,15 @@ class TrioWebsocketLink(Link):
 
     # From the outbox to the writer.
 
-    async def _encode(self, payloads: list[Payload]) -> None:
-        connection = self._connection
-        try:
-            for payload in payloads:
-                assert connection is not None, "the outbox is filled after the handshake"
-                await connection.send_message(payload)
-        except ConnectionClosed:
-            pass
+    def _encode(self, payloads: list[Payload]) -> None:
+        # Made by the same wsproto that the connection uses, but without its lock, which costs
+        # a turn of the scheduler for each message.
+        for payload in payloads:
+            self.collect(bytes(self._framing.send_data(payload)))
 
     def _encode_close(self, code: int, reason: str) -> None:
         if not self._last_frame_said:
-            self.collect(bytes(FrameProtocol(client=True, extensions=[]).close(code, reason)))
+            self.collect(bytes(self._framing.close(code, reason)))
 
     def _drain(self) -> tuple[bytes, bool]:
         frames, self._frames = self._frames, []
@@ -226,9 +225,10 @@ async def open_link(
     subprotocol: str | None,
     max_message_size: int,
     extra_headers: Sequence[tuple[str, str]],
+    deliver: Deliver | None,
 ) -> Link:
     """Start a link in `nursery` and wait for its opening handshake."""
-    link = TrioWebsocketLink(stream)
+    link = TrioWebsocketLink(stream, deliver)
     nursery.start_soon(link.run, endpoint, subprotocol, max_message_size, extra_headers)
     try:
         await link.opened.wait()

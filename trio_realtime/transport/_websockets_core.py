@@ -19,15 +19,17 @@ if TYPE_CHECKING:
 
     from websockets.protocol import Event
 
-    from ._interface import Payload
+    from ._interface import Deliver, Payload
     from ._open import Endpoint
 
 
 class WebsocketsLink(Link):
     """A link whose frames are made and parsed by `ClientProtocol`."""
 
-    def __init__(self, stream: trio.abc.Stream, protocol: ClientProtocol) -> None:
-        super().__init__(stream)
+    def __init__(
+        self, stream: trio.abc.Stream, protocol: ClientProtocol, deliver: Deliver | None
+    ) -> None:
+        super().__init__(stream, deliver)
         self._protocol = protocol
         self._fragments: bytearray | None = None
         self._fragments_are_text = False
@@ -66,7 +68,7 @@ class WebsocketsLink(Link):
         _response, *frames = protocol.events_received()
         self._accept(frames, 0)
 
-    async def _encode(self, payloads: list[Payload]) -> None:
+    def _encode(self, payloads: list[Payload]) -> None:
         protocol = self._protocol
         if protocol.state is not State.OPEN:
             return
@@ -104,6 +106,7 @@ class WebsocketsLink(Link):
     def _feed(self, chunk: bytes | bytearray) -> None:
         if chunk:
             self.last_received = trio.current_time()
+            self._eager = True
             self._protocol.receive_data(chunk)
         else:
             self._protocol.receive_eof()
@@ -166,6 +169,7 @@ async def open_link(
     subprotocol: str | None,
     max_message_size: int,
     extra_headers: Sequence[tuple[str, str]],
+    deliver: Deliver | None,
 ) -> Link:
     """Do the opening handshake on `stream` and start the link in `nursery`."""
     protocol = ClientProtocol(
@@ -173,7 +177,7 @@ async def open_link(
         subprotocols=None if subprotocol is None else [Subprotocol(subprotocol)],
         max_size=max_message_size,
     )
-    link = WebsocketsLink(stream, protocol)
+    link = WebsocketsLink(stream, protocol, deliver)
     await link.handshake(extra_headers)
     nursery.start_soon(link.run)
     return link
