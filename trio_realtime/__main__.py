@@ -11,6 +11,8 @@ import trio
 
 COMMANDS = ("serve", "demo")
 
+SERVER_PACKAGES = frozenset({"h11", "websockets"})
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; the exit status is its result.
@@ -29,6 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(given)
     try:
         return int(trio.run(args.run, args))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in SERVER_PACKAGES:
+            raise
+        print(
+            f"trio-realtime: The server needs the package {package}: "
+            "install it with  pip install 'trio-realtime[server]'.",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         return 130
 

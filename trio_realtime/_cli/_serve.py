@@ -70,14 +70,6 @@ async def run(args: argparse.Namespace) -> int:
     """Serve until a signal; the exit status."""
     try:
         return await _serve(args)
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in {"h11", "websockets"}:
-            raise
-        problem = (
-            f"The server needs the package {package}: "
-            "install it with  pip install 'trio-realtime[server]'."
-        )
     except UsageError as error:
         problem = str(error)
     print(f"trio-realtime: {problem}", file=sys.stderr)
