@@ -216,7 +216,7 @@ async def test_a_body_that_never_comes_has_a_time_out(clock):
         b"POST / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nContent-Length: 4\r\n\r\nabcd",
     ],
 )
-async def test_malformed_requests_are_refused(request_):
+async def test_malformed_requests_are_refused(request_, autojump_clock):
     async with world() as server:
         status, _, _ = parsed(await exchange(server, request_))
         assert 400 <= status < 500

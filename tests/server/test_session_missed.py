@@ -41,12 +41,13 @@ def signature(server, client_id, *, age_ms=0, nonce="n", key="master"):
 # What was missed.
 
 
-async def test_unread_counters_follow_the_login():
+async def test_unread_counters_follow_the_login(clock):
     async with world() as server, peer_of(server) as tom:
         await tom.login("Tom")
         cid = await conversation_of(tom, "Tom", "Jerry")
         for n in range(3):
             await tom.call(direct(cid, str(n)))
+        await trio.sleep(1)  # three messages of one millisecond reach into the next ones
         async with peer_of(server) as jerry:
             await jerry.login("Jerry")
             push = await jerry.push(CommandType.UNREAD)
@@ -59,7 +60,8 @@ async def test_unread_counters_follow_the_login():
             await jerry.nothing_more()
 
 
-async def test_delivery_mode_one_gets_the_messages_themselves():
+async def test_delivery_mode_one_gets_the_messages_themselves(autojump_clock):
+    # With this clock everything happens in one millisecond.
     async with world() as server, peer_of(server) as tom:
         await tom.login("Tom")
         cid = await conversation_of(tom, "Tom", "Jerry")

@@ -46,7 +46,8 @@ def _missed(tx: Tx, conversation: ConversationRow, client_id: str) -> tuple[list
     cid = conversation.id
     (marks,) = tx.marks(cid, [client_id])
     # A mark can lie before the client joined: one may read what is older.
-    since = max(marks.acked or 0, tx.joined_at(cid, client_id) or 0)
+    # What was sent in the very millisecond of joining counts as sent afterwards.
+    since = max(marks.acked or 0, (tx.joined_at(cid, client_id) or 1) - 1)
     if conversation.last_message_at is not None and conversation.last_message_at <= since:
         return [], False
     recent = tx.history(cid, end=(since, None), limit=_KEPT + 1)
