@@ -228,7 +228,7 @@ class Files:
         """Write what arrives; the row with what is known then. Raises `NoRoom`."""
         size, digest = 0, hashlib.sha256()
         async with self.blobs.write(row.blob or "") as writer:
-            async for part in request.parts():
+            while part := await request.receive():
                 size += len(part)
                 self._check_size(size)
                 digest.update(part)

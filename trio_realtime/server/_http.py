@@ -6,7 +6,7 @@ Protocol: rest.md §1.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -59,17 +59,15 @@ class Request:
     address: str = ""
     parameters: Mapping[str, str] = attrs.field(factory=dict)
     """What the placeholders of the route stand for."""
-    receive: Callable[[], Awaitable[bytes]] | None = None
-    """For routes that stream: the next part of the body, empty at its end. Raises
-    `HttpError` when the client stops sending."""
+    source: Callable[[], Awaitable[bytes]] | None = None
+    """For routes that stream: where the body comes from."""
 
-    async def parts(self) -> AsyncIterator[bytes]:
-        """The body as it arrives."""
-        if self.receive is None:
-            yield self.body
-            return
-        while part := await self.receive():
-            yield part
+    async def receive(self) -> bytes:
+        """For routes that stream: the next part of the body, empty at its end.
+
+        Raises `HttpError` when the client stops sending.
+        """
+        return b"" if self.source is None else await self.source()
 
     def json(self) -> dict[str, Any]:
         """The body as an object. Raises `HttpError` 400."""
@@ -258,7 +256,7 @@ class HttpConnection:
         limits = self._limits
         if self._router.streams(request.method, request.path):
             with trio.fail_after(limits.transfer_timeout):
-                return await self._router.answer(attrs.evolve(request, receive=self._receive))
+                return await self._router.answer(attrs.evolve(request, source=self._receive))
         with trio.fail_after(limits.body_timeout):
             return await self._router.answer(attrs.evolve(request, body=await self._body()))
 
