@@ -2,7 +2,8 @@
 // object a line. js_peer.py is the other side.
 //
 //   {id, op: "new",  class, args}            construct; classes of the SDK, its plugin, AV
-//   {id, op: "call", target, method, args}   call, and await, a method
+//   {id, op: "call", target, method, args}   call, and await, a method; with listen: true
+//                                            also listen to what it returns, at once
 //   {id, op: "get",  target, name}           read a property
 //   {id, op: "set",  target, name, value}    write one
 //   {id, op: "listen", target}               report every event of an emitter from now on
@@ -184,6 +185,7 @@ const operations = {
 async function execute(command) {
   try {
     const value = await operations[command.op](command);
+    if (command.listen) listen(value);
     write({ id: command.id, ok: encode(value) });
   } catch (error) {
     write({ id: command.id, error: encode(error instanceof Error ? error : new Error(error)) });

@@ -141,10 +141,15 @@ class JsPeer:
     async def log_in(
         self, client_id: str | None, options: dict[str, Any] | None = None
     ) -> JsObject:
-        """Log a client in, and listen to its events."""
-        client = await self.realtime.call("createIMClient", client_id, options or {})
+        """Log a client in, and listen to its events from the first one."""
+        client = await self.command(
+            "call",
+            target=self.realtime.handle,
+            method="createIMClient",
+            args=[client_id, options or {}],
+            listen=True,
+        )
         assert isinstance(client, JsObject)
-        await client.listen()
         return client
 
     async def drop(self) -> int:
