@@ -354,7 +354,9 @@ async def test_a_silent_link_is_given_up_after_380_seconds(scripted, autojump_cl
         assert "380 seconds" in str(lost.error)
 
 
-async def test_a_conflict_ends_loops_operations_and_the_client_with_one_error(scripted, autojump_clock):
+async def test_a_conflict_ends_loops_operations_and_the_client_with_one_error(
+    scripted, autojump_clock
+):
     async def server():
         link = await scripted.accept()
         await link.welcome()
@@ -392,7 +394,7 @@ async def test_a_conflict_ends_loops_operations_and_the_client_with_one_error(sc
 
 async def test_an_end_that_nobody_would_notice_cancels_the_body_and_is_raised(autojump_clock):
     async with open_server(memory=True) as server:
-        with pytest.raises(SessionConflictError):
+        with pytest.raises(SessionConflictError):  # noqa: PT012 - the block is what raises
             async with client_of(server, "Tom", tag="phone"):
                 async with client_of(server, "Tom", tag="phone"):
                     pass
@@ -478,5 +480,5 @@ async def test_many_clients_share_one_connection(autojump_clock):
             await tom.send(chat, TextMessage("three"))
             assert (await anext(jerrys)).message.text == "three"
         with trio.fail_after(5):
-            while server.stats().connections:
+            while server.stats().connections:  # noqa: ASYNC110 - no event tells
                 await trio.sleep(0.1)

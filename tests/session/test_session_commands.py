@@ -58,9 +58,7 @@ def test_a_broken_link_fails_what_may_not_be_retried_and_keeps_the_order_of_the_
     outbox = Outbox(serials)
     outbox.online = True
     results = [Results() for _ in range(4)]
-    commands = [
-        outbox.submit(command(str(n)), results[n], retry=n != 1) for n in range(4)
-    ]
+    commands = [outbox.submit(command(str(n)), results[n], retry=n != 1) for n in range(4)]
     for waiting in commands:
         serials.stamp(waiting, 0.0)
     error = RuntimeError("gone")

@@ -65,7 +65,7 @@ class Caller:
     """The chat room the acting session is in."""
 
 
-class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
+class Refusal(Exception):
     """A rule says no: becomes the error reply of the command, and undoes the rule."""
 
     def __init__(
