@@ -110,6 +110,12 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors(target), link
 
 
+def test_every_page_is_in_the_index():
+    index = ROOT / "docs" / "index.md"
+    listed = {(index.parent / link).resolve() for link in links(index)}
+    assert set(PAGES) - {ROOT / "README.md", index} <= listed
+
+
 def test_snippets_are_typed(tmp_path):
     """The API as its users meet it passes the strictest check of types."""
     for page in {block.page for block in PROGRAMS}:
