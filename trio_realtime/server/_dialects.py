@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import attrs
 
-from trio_realtime.wire import GenericCommand, WireError, decode, encode, with_peer
+from trio_realtime.wire import (
+    GenericCommand,
+    WireError,
+    decode,
+    decode_json,
+    encode,
+    encode_json,
+    with_peer,
+)
 
 TEXT, BINARY = 0x81, 0x82
 """First byte of an unfragmented frame."""
@@ -104,6 +113,35 @@ class Base64Dialect:
         return frame_of(TEXT, base64.b64encode(payload))
 
 
+@attrs.frozen
+class JsonDialect:
+    """``lc.json.N``, and the dialect without a name: flat JSON objects in text frames."""
+
+    name: str
+    delivery: int
+    format: str = "json"
+
+    def message_bytes(self, frame_bytes: int) -> int:
+        # Names instead of numbers, and up to six bytes for a character.
+        return 6 * frame_bytes
+
+    def decode(self, payload: bytes, *, text: bool) -> GenericCommand:
+        if not text:
+            raise WireError("a binary frame in a text sub-protocol")
+        return decode_json(payload)
+
+    def prepare(self, command: GenericCommand) -> str:
+        return encode_json(command)
+
+    def frame(self, prepared: str, peer_id: str | None) -> bytes:
+        if peer_id is not None and prepared != "{}":
+            prepared = f'{{"peerId":{json.dumps(peer_id, ensure_ascii=False)},{prepared[1:]}'
+        return frame_of(TEXT, prepared.encode())
+
+
+NAMELESS = JsonDialect("", 1)
+"""Spoken on connections that name no sub-protocol: v2-and-json.md §1."""
+
 DIALECTS: Mapping[str, Dialect] = {
     dialect.name: dialect
     for dialect in (
@@ -113,6 +151,9 @@ DIALECTS: Mapping[str, Dialect] = {
         Base64Dialect("lc.proto2base64.3", 3),
         Base64Dialect("lc.proto2base64.2", 2),
         Base64Dialect("lc.proto2base64.1", 1),
+        JsonDialect("lc.json.3", 3),
+        JsonDialect("lc.json.2", 2),
+        JsonDialect("lc.json.1", 1),
     )
 }
 """Every sub-protocol spoken, by name."""

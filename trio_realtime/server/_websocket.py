@@ -18,7 +18,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from ._dialects import DIALECTS, Dialect
+from ._dialects import DIALECTS, NAMELESS, Dialect
 
 _log = logging.getLogger("trio_realtime.server.websocket")
 
@@ -65,6 +65,9 @@ class WebSocket(ServerProtocol):
 
     def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
         """The first one offered that is spoken here; the URL's counts if none is offered."""
+        if not subprotocols and not self._named_in_url:
+            self.dialect = NAMELESS
+            return None
         for name in subprotocols or self._named_in_url:
             if name in DIALECTS:
                 self.dialect = DIALECTS[name]

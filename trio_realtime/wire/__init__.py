@@ -15,6 +15,7 @@ from betterproto2 import Message as _Message
 from ._codec import decode, decode_message, encode, encode_message
 from ._construct import make_construction_cheap
 from ._errors import WireError
+from ._flat_json import decode_json, encode_json
 from ._generated import realtime as _realtime
 from ._generated.realtime import (
     AckCommand,
@@ -95,8 +96,10 @@ __all__ = [
     "UnreadTuple",
     "WireError",
     "decode",
+    "decode_json",
     "decode_message",
     "encode",
+    "encode_json",
     "encode_message",
     "with_peer",
 ]
