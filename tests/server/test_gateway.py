@@ -73,14 +73,6 @@ async def test_the_sub_protocol_may_be_named_in_the_url():
         assert peer.transport.subprotocol is None
 
 
-async def test_no_sub_protocol_at_all_is_a_bad_request():
-    async with world() as server:
-        with pytest.raises(ConnectError) as caught:
-            async with peer_of(server, subprotocol=None):
-                pytest.fail("accepted")  # pragma: no cover
-        assert caught.value.status == 400
-
-
 async def test_base64_travels_as_text_and_binary_is_read_too():
     async with (
         world() as server,
