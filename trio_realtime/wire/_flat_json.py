@@ -143,6 +143,8 @@ def _spelled(field: _Field, value: Any) -> Any:
     if kind == ENUM:
         # Directions keep their capitals; commands and operations are lower case.
         name: str = value.name
+        if not name:
+            return int(value)
         return name if field.key == "direction" else name.lower().replace("_", "-")
     if kind == MESSAGE:
         return _inner(value)
@@ -265,9 +267,11 @@ def _enum(field: _Field, value: Any) -> Any:
             member = field.enum[value.replace("-", "_").upper()]
         except KeyError:
             raise WireError(f"`{field.key}` is {value!r}, which is not known") from None
-        # The artificial zeros of the schema are not for the wire.
-        if member or field.key in {"cmd", "deviceType"}:
-            return member
     elif isinstance(value, int) and not isinstance(value, bool) and value in INT32_RANGE:
-        return field.enum(value)
+        member = field.enum(value)
+    else:
+        raise WireError(f"`{field.key}` does not take this value")
+    # The artificial zeros of the schema are not for the wire.
+    if member or field.key in {"cmd", "deviceType"}:
+        return member
     raise WireError(f"`{field.key}` does not take this value")
