@@ -11,6 +11,9 @@ Log in with `open_client`, then iterate over ``client.events()``::
 
 from __future__ import annotations
 
+from ._bound_query import (
+    BoundQuery,
+)
 from ._client import (
     IMClient,
     RealtimeConnection,
@@ -61,6 +64,7 @@ from ._errors import (
     SessionRequired,
     SessionTokenExpired,
     SignatureFailed,
+    SigningError,
     Silenced,
     SlowConsumer,
     TemporaryConversationExpired,
@@ -125,9 +129,15 @@ from ._query import (
 )
 from ._results import (
     Failure,
+    MemberChange,
     NothingSucceeded,
     Page,
     PartialResult,
+)
+from ._signing import (
+    ConversationSigner,
+    LoginSigner,
+    MasterKeySigner,
 )
 from ._subscription import (
     Subscription,
@@ -160,6 +170,7 @@ __all__ = [
     "BinaryMessage",
     "Blocked",
     "BlockedError",
+    "BoundQuery",
     "ChatRoom",
     "ClientClosed",
     "CommandError",
@@ -174,6 +185,7 @@ __all__ = [
     "ConversationNotFound",
     "ConversationQuery",
     "ConversationReadOnly",
+    "ConversationSigner",
     "ConversationUpdated",
     "Disconnected",
     "ErrorCode",
@@ -194,8 +206,11 @@ __all__ = [
     "LocalProtocolError",
     "LocationMessage",
     "LoginError",
+    "LoginSigner",
     "MalformedReply",
+    "MasterKeySigner",
     "MediaMessage",
+    "MemberChange",
     "MemberInfo",
     "MemberInfoUpdated",
     "MembersBlocked",
@@ -253,6 +268,7 @@ __all__ = [
     "SessionTokenExpired",
     "Signature",
     "SignatureFailed",
+    "SigningError",
     "Silenced",
     "SlowConsumer",
     "Subscription",

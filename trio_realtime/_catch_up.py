@@ -10,13 +10,13 @@ through the unread notification that follows the login.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from ._errors import ConnectionLost, RealtimeError
 from ._events import Gap, MessageReceived, UnreadUpdated
-from ._mapping import message_from_log_item
+from ._mapping import events_from_notification, message_from_log_item
 from ._times import optional_datetime, utc_now
 from .wire import CommandType, GenericCommand, LogsCommand, QueryDirection
 
@@ -42,6 +42,44 @@ class CatchUp:
         for cid, track in self._session.delivery.tracks.items():
             if track.held is not None:
                 self._session.connection.start_soon(self._conversation, cid)
+
+    async def notifications(self) -> None:
+        """Deliver the membership notifications that were missed: session.md §7.
+
+        They come from the REST API; without one, or if it fails, they stay missed.
+        """
+        session = self._session
+        login = session.login
+        watermark = login.notification_watermark
+        try:
+            while watermark is not None and session.connection.has_api:
+                answer = await session.rest.get(
+                    "/1.1/rtm/notifications",
+                    {
+                        "client_id": session.client_id,
+                        "start_ts": str(watermark),
+                        "notification_type": "permanent",
+                    },
+                )
+                before, watermark = watermark, self._replay(answer, watermark)
+                if not answer.get("hasMore") or watermark <= before:
+                    return
+        except (RealtimeError, AttributeError, TypeError) as error:
+            logger.warning("missed notifications could not be fetched: %s", error)
+
+    def _replay(self, answer: Any, watermark: int) -> int:
+        """Deliver one page; returns up to when it reaches."""
+        session = self._session
+        for item in answer["notifications"]:
+            at = item.get("serverTs")
+            if not isinstance(at, int) or at <= watermark:
+                continue
+            for event in events_from_notification(item, session.registry, session.client_id):
+                session.publish(event)
+            watermark = at
+        login = session.login
+        login.notification_watermark = max(login.notification_watermark or 0, watermark)
+        return watermark
 
     def unread(self, event: UnreadUpdated) -> None:
         """After a resumption: an unread notification may name a conversation never seen yet."""

@@ -14,11 +14,13 @@ from ._conversations import BaseConversation
 from ._events import Event
 from ._message_registry import MessageRegistry
 from ._operations._base import id_of
-from ._operations._conversations import ConversationOperations
+from ._operations._members import MemberOperations
 from ._operations._messages import MessageOperations
+from ._operations._moderation import ModerationOperations
 from ._operations._presence import PresenceOperations
 from ._operations._send import SendOperations
-from ._session import COMMAND_TIMEOUT, AckMode, LoginSigner, Session, SessionConfig
+from ._session import COMMAND_TIMEOUT, AckMode, Session, SessionConfig
+from ._signing import ConversationSigner, LoginSigner
 from ._subscription import DEFAULT_BUFFER, E_co, Subscription
 from ._typed_messages import TypedMessage
 from .session._login import Login
@@ -26,7 +28,9 @@ from .session._machine import LinkState
 from .transport import StreamOpener
 
 
-class IMClient(SendOperations, MessageOperations, ConversationOperations, PresenceOperations):
+class IMClient(
+    SendOperations, MessageOperations, MemberOperations, ModerationOperations, PresenceOperations
+):
     """A logged-in client: everything one client id can do.
 
     Made by `open_client`; it lives until that block ends. All operations may be awaited
@@ -125,6 +129,8 @@ class RealtimeConnection:
         tag: str | None = None,
         device_id: str | None = None,
         sign_login: LoginSigner | None = None,
+        sign_conversation: ConversationSigner | None = None,
+        sign_block_list: ConversationSigner | None = None,
         message_types: Sequence[type[TypedMessage]] = (),
         catch_up: bool = True,
         ack: AckMode = "delivery",
@@ -135,7 +141,12 @@ class RealtimeConnection:
         if device_id is not None:
             login.device_id = device_id
         config = SessionConfig(
-            command_timeout=command_timeout, catch_up=catch_up, ack=ack, sign_login=sign_login
+            command_timeout=command_timeout,
+            catch_up=catch_up,
+            ack=ack,
+            sign_login=sign_login,
+            sign_conversation=sign_conversation,
+            sign_block_list=sign_block_list,
         )
         session = Session(self._connection, login, MessageRegistry(message_types), config)
         await session.open()
@@ -210,6 +221,8 @@ async def open_client(
     tag: str | None = None,
     device_id: str | None = None,
     sign_login: LoginSigner | None = None,
+    sign_conversation: ConversationSigner | None = None,
+    sign_block_list: ConversationSigner | None = None,
     message_types: Sequence[type[TypedMessage]] = (),
     catch_up: bool = True,
     ack: AckMode = "delivery",
@@ -234,6 +247,9 @@ async def open_client(
             one ends the older with `SessionConflictError`.
         device_id: identity of this device, if it should outlive the program.
         sign_login: asked for a login signature, with the client id.
+        sign_conversation: asked to sign creations, invitations and kicks, see
+            `ConversationSigner`.
+        sign_block_list: asked to sign changes of block lists, likewise.
         message_types: classes of custom messages, see `message_type`.
         catch_up: fetch and deliver, after a broken connection, what was missed.
         ack: acknowledge messages on ``"delivery"`` to a subscription, or when the loop
@@ -269,6 +285,8 @@ async def open_client(
             tag=tag,
             device_id=device_id,
             sign_login=sign_login,
+            sign_conversation=sign_conversation,
+            sign_block_list=sign_block_list,
             message_types=message_types,
             catch_up=catch_up,
             ack=ack,

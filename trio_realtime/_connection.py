@@ -107,6 +107,11 @@ class Connection:
         """Where the connection stands."""
         return self._machine.state
 
+    @property
+    def has_api(self) -> bool:
+        """Whether a REST API belongs to the server; explicit WebSocket URLs tell of none."""
+        return self.config.server is not None or not self.config.rtm_servers
+
     # Wishes of the user: allowed in any state.
 
     def pause(self) -> None:

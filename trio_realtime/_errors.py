@@ -41,6 +41,7 @@ __all__ = [
     "SessionRequired",
     "SessionTokenExpired",
     "SignatureFailed",
+    "SigningError",
     "Silenced",
     "SlowConsumer",
     "TemporaryConversationExpired",
@@ -173,6 +174,14 @@ class MessageTooLarge(LocalProtocolError):
             f"the command has {self.size} bytes, {self.size - self.limit} more than"
             f" the {self.limit} allowed; nothing was sent"
         )
+
+
+class SigningError(RealtimeError):
+    """The application's signer failed; nothing was sent. The cause is in ``__cause__``.
+
+    What to do: mend the function passed as ``sign_login``, ``sign_conversation`` or
+    ``sign_block_list``.
+    """
 
 
 class OwnerPromotionNotAllowed(LocalProtocolError):

@@ -6,9 +6,10 @@ from typing import Generic, Self, TypeVar
 
 import attrs
 
+from ._conversations import BaseConversation
 from ._errors import CommandError, RealtimeError
 
-__all__ = ["Failure", "NothingSucceeded", "Page", "PartialResult"]
+__all__ = ["Failure", "MemberChange", "NothingSucceeded", "Page", "PartialResult"]
 
 T = TypeVar("T")
 
@@ -44,6 +45,14 @@ class PartialResult:
         if len(self.failures) == 1:
             raise self.failures[0].error
         raise NothingSucceeded(self.failures)
+
+
+@attrs.frozen
+class MemberChange(PartialResult):
+    """What became of adding or removing members, and the conversation afterwards."""
+
+    conversation: BaseConversation = attrs.field(kw_only=True)
+    """The new snapshot."""
 
 
 class NothingSucceeded(RealtimeError):

@@ -6,7 +6,7 @@ import itertools
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import attrs
@@ -15,7 +15,7 @@ import trio
 
 from ._catch_up import CatchUp
 from ._connection import Connection
-from ._conversations import BaseConversation
+from ._conversation_cache import ConversationCache
 from ._errors import (
     ClientClosed,
     CommandError,
@@ -39,18 +39,27 @@ from ._events import (
 from ._mapping import events_from_command, message_from_direct
 from ._message_registry import MessageRegistry
 from ._reply import Reply
+from ._rest import Rest
+from ._signing import ConversationSigner, LoginSigner, signing
 from ._subscription import Hub
 from .session._commands import Outbox, Waiting
 from .session._delivery import Acknowledgements, Delivery
 from .session._login import Login, Signature
-from .wire import AckCommand, CommandType, DirectCommand, GenericCommand, OpType
+from .wire import (
+    AckCommand,
+    BlacklistCommand,
+    CommandType,
+    ConvCommand,
+    DirectCommand,
+    GenericCommand,
+    OpType,
+)
 
 logger = logging.getLogger("trio_realtime")
 
 COMMAND_TIMEOUT = 20.0
 """Seconds to wait for a reply: transport.md §5."""
 
-LoginSigner = Callable[[str | None], Awaitable[Signature]]
 AckMode = Literal["delivery", "next"]
 
 
@@ -62,6 +71,8 @@ class SessionConfig:
     catch_up: bool = True
     ack: AckMode = "delivery"
     sign_login: LoginSigner | None = None
+    sign_conversation: ConversationSigner | None = None
+    sign_block_list: ConversationSigner | None = None
 
 
 class Session:
@@ -82,8 +93,8 @@ class Session:
         self.hub = Hub(self._delivered)
         self.delivery: Delivery[Event] = Delivery()
         self.acks = Acknowledgements()
-        self.conversations: dict[str, BaseConversation] = {}
-        """The conversations that are known, as last seen."""
+        self.conversations = ConversationCache(lambda: self.client_id)
+        self.rest = Rest(self)
         self._outbox = Outbox(connection.serials)
         self._control = Outbox(connection.serials)
         self._catch_up = CatchUp(self)
@@ -185,6 +196,52 @@ class Session:
         finally:
             self._control.withdraw(waiting)
 
+    # Permissions.
+
+    async def sign_conversation(
+        self, conv: ConvCommand, cid: str | None, targets: Sequence[str], action: str
+    ) -> None:
+        """Have an operation on a conversation signed, if the application signs them."""
+        await self._sign(self.config.sign_conversation, conv, cid, targets, action)
+
+    async def sign_block_list(
+        self, command: BlacklistCommand, cid: str, targets: Sequence[str], action: str
+    ) -> None:
+        """Have a change of a block list signed, if the application signs them."""
+        await self._sign(self.config.sign_block_list, command, cid, targets, action)
+
+    async def _sign(
+        self,
+        signer: ConversationSigner | None,
+        command: ConvCommand | BlacklistCommand,
+        cid: str | None,
+        targets: Sequence[str],
+        action: str,
+    ) -> None:
+        if signer is not None:
+            async with signing():
+                signature = await signer(cid, self.client_id, sorted(targets), action)
+                command.t, command.n = signature.timestamp, signature.nonce
+                command.s = signature.signature
+
+    async def current_token(self) -> str | None:
+        """A session token that is valid, refreshed if need be: session.md §3.
+
+        Raises:
+            CommandError: the server refused.
+            RealtimeError: the server could not be reached.
+        """
+        if not self.login.can_resume(_now()):
+            reply = await self.request(self.login.refresh_command(await self._login_signature()))
+            self.login.opened(reply, _now())
+        return self.login.token
+
+    async def _login_signature(self) -> Signature | None:
+        if self.config.sign_login is None:
+            return None
+        async with signing():
+            return await self.config.sign_login(self.login.client_id)
+
     # The life of the session.
 
     async def open(self) -> None:
@@ -214,10 +271,8 @@ class Session:
     async def _open_once(self) -> None:
         now = _now()
         signature = None
-        if self.config.sign_login is not None and not (
-            self.login.begun and self.login.can_resume(now)
-        ):
-            signature = await self.config.sign_login(self.login.client_id)
+        if not (self.login.begun and self.login.can_resume(now)):
+            signature = await self._login_signature()
 
         def opened(reply: GenericCommand) -> None:
             if reply.op != OpType.OPENED:
@@ -248,6 +303,7 @@ class Session:
         self.hub.publish(Reconnected())
         resent = await self._transmit_waiting()
         if self.config.catch_up:
+            await self._catch_up.notifications()
             # History may show what is being sent again; its ids are known once it is settled.
             await resent.wait()
             self._catch_up.start()
@@ -269,6 +325,7 @@ class Session:
         self._outbox.suspend(error)
         self._control.suspend(error)
         self.acks.clear()
+        self.conversations.clear()
         if self.config.catch_up:
             self.delivery.hold()
 
@@ -355,11 +412,14 @@ class Session:
     def publish(self, event: Event) -> bool:
         """Hand an event to the subscriptions; False for a message that was delivered before."""
         if type(event) is not MessageReceived:
+            if isinstance(event, ConversationEvent):
+                self.conversations.follow(event)
             self.hub.publish(event)
             return True
         message = event.message
         if not self.delivery.accept(event.conversation_id, message.timestamp_ms, message.id):
             return False
+        self.conversations.follow(event)
         if self.hub.publish(event):
             self._delivered(event)
         return True
