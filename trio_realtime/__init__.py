@@ -97,6 +97,7 @@ from ._events import (
     Offline,
     Online,
     PatchReason,
+    PluginFailed,
     ReceiptEvent,
     Reconnected,
     ReconnectFailed,
@@ -123,6 +124,15 @@ from ._messages import (
     MessagePriority,
     MessageStatus,
     SendOptions,
+)
+from ._operations._editing import (
+    MessageRef,
+)
+from ._operations._receipts import (
+    ReadState,
+)
+from ._plugins import (
+    Plugin,
 )
 from ._query import (
     ConversationQuery,
@@ -155,6 +165,9 @@ from ._typed_messages import (
     date_field,
     message_field,
     message_type,
+)
+from ._unread import (
+    Unread,
 )
 from .session._login import (
     Signature,
@@ -230,6 +243,7 @@ __all__ = [
     "MessageRead",
     "MessageRecalled",
     "MessageReceived",
+    "MessageRef",
     "MessageRegistry",
     "MessageStatus",
     "MessageTooLarge",
@@ -243,7 +257,10 @@ __all__ = [
     "Page",
     "PartialResult",
     "PatchReason",
+    "Plugin",
+    "PluginFailed",
     "QuotaExceeded",
+    "ReadState",
     "RealtimeConnection",
     "RealtimeError",
     "RecalledMessage",
@@ -278,6 +295,7 @@ __all__ = [
     "TypedMessage",
     "Unblocked",
     "Unmuted",
+    "Unread",
     "UnreadUpdated",
     "VideoMessage",
     "date_field",

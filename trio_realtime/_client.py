@@ -9,16 +9,25 @@ from typing import Any, overload
 
 import trio
 
-from ._connection import Connection, ConnectionConfig, TransportName, run_connection
+from ._connection import (
+    SUBPROTOCOLS,
+    Connection,
+    ConnectionConfig,
+    OfflineMessages,
+    TransportName,
+    run_connection,
+)
 from ._conversations import BaseConversation
 from ._events import Event
-from ._message_registry import MessageRegistry
 from ._operations._base import id_of
+from ._operations._editing import EditOperations
+from ._operations._history import HistoryOperations
 from ._operations._members import MemberOperations
-from ._operations._messages import MessageOperations
 from ._operations._moderation import ModerationOperations
 from ._operations._presence import PresenceOperations
+from ._operations._receipts import ReceiptOperations
 from ._operations._send import SendOperations
+from ._plugins import Plugin
 from ._session import COMMAND_TIMEOUT, AckMode, Session, SessionConfig
 from ._signing import ConversationSigner, LoginSigner
 from ._subscription import DEFAULT_BUFFER, E_co, Subscription
@@ -29,7 +38,13 @@ from .transport import StreamOpener
 
 
 class IMClient(
-    SendOperations, MessageOperations, MemberOperations, ModerationOperations, PresenceOperations
+    SendOperations,
+    EditOperations,
+    HistoryOperations,
+    ReceiptOperations,
+    MemberOperations,
+    ModerationOperations,
+    PresenceOperations,
 ):
     """A logged-in client: everything one client id can do.
 
@@ -132,6 +147,7 @@ class RealtimeConnection:
         sign_conversation: ConversationSigner | None = None,
         sign_block_list: ConversationSigner | None = None,
         message_types: Sequence[type[TypedMessage]] = (),
+        plugins: Sequence[Plugin] = (),
         catch_up: bool = True,
         ack: AckMode = "delivery",
         command_timeout: float = COMMAND_TIMEOUT,
@@ -147,12 +163,18 @@ class RealtimeConnection:
             sign_login=sign_login,
             sign_conversation=sign_conversation,
             sign_block_list=sign_block_list,
+            message_types=message_types,
+            plugins=plugins,
         )
-        session = Session(self._connection, login, MessageRegistry(message_types), config)
+        session = Session(self._connection, login, config)
         await session.open()
         try:
             with trio.CancelScope() as session.body_scope:
-                yield IMClient(session)
+                client = IMClient(session)
+                for plugin in plugins:
+                    if plugin.on_client_create is not None:
+                        plugin.on_client_create(client)
+                yield client
         finally:
             await session.log_out()
         if session.error is not None and not session.hub.error_seen:
@@ -174,6 +196,7 @@ async def open_connection(
     ssl_context: ssl.SSLContext | None = None,
     connect_timeout: float = 20.0,
     open_stream: StreamOpener | None = None,
+    offline_messages: OfflineMessages = "unread",
 ) -> AsyncIterator[RealtimeConnection]:
     """Open one connection for several clients: ``async with connection.open_client("Tom")``.
 
@@ -188,6 +211,8 @@ async def open_connection(
         ssl_context: for ``https://`` and ``wss://``; the default verifies the server.
         connect_timeout: seconds that one attempt to connect may take.
         open_stream: where bytes come from instead of TCP; for tests without sockets.
+        offline_messages: what becomes of messages sent while the client was away:
+            ``"unread"`` counts them, ``"push"`` delivers the latest of them after the login.
 
     Raises:
         RoutingError: nobody could say where to connect.
@@ -205,6 +230,7 @@ async def open_connection(
         ssl_context=ssl_context,
         connect_timeout=connect_timeout,
         open_stream=open_stream,
+        subprotocol=SUBPROTOCOLS[offline_messages],
     )
     async with run_connection(config) as connection:
         yield RealtimeConnection(connection)
@@ -224,6 +250,7 @@ async def open_client(
     sign_conversation: ConversationSigner | None = None,
     sign_block_list: ConversationSigner | None = None,
     message_types: Sequence[type[TypedMessage]] = (),
+    plugins: Sequence[Plugin] = (),
     catch_up: bool = True,
     ack: AckMode = "delivery",
     command_timeout: float = COMMAND_TIMEOUT,
@@ -231,6 +258,7 @@ async def open_client(
     ssl_context: ssl.SSLContext | None = None,
     connect_timeout: float = 20.0,
     open_stream: StreamOpener | None = None,
+    offline_messages: OfflineMessages = "unread",
 ) -> AsyncIterator[IMClient]:
     """Log in, and stay logged in for the time of the block.
 
@@ -251,6 +279,7 @@ async def open_client(
             `ConversationSigner`.
         sign_block_list: asked to sign changes of block lists, likewise.
         message_types: classes of custom messages, see `message_type`.
+        plugins: extensions, see `Plugin`.
         catch_up: fetch and deliver, after a broken connection, what was missed.
         ack: acknowledge messages on ``"delivery"`` to a subscription, or when the loop
             asks for the ``"next"`` event.
@@ -259,6 +288,7 @@ async def open_client(
         ssl_context: likewise.
         connect_timeout: likewise.
         open_stream: likewise.
+        offline_messages: likewise.
 
     Raises:
         LoginError: the server refused the login.
@@ -279,6 +309,7 @@ async def open_client(
             ssl_context=ssl_context,
             connect_timeout=connect_timeout,
             open_stream=open_stream,
+            offline_messages=offline_messages,
         ) as connection,
         connection.open_client(
             client_id,
@@ -288,6 +319,7 @@ async def open_client(
             sign_conversation=sign_conversation,
             sign_block_list=sign_block_list,
             message_types=message_types,
+            plugins=plugins,
             catch_up=catch_up,
             ack=ack,
             command_timeout=command_timeout,

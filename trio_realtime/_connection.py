@@ -46,7 +46,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("trio_realtime")
 
-SUBPROTOCOL = "lc.protobuf2.3"
+OfflineMessages = Literal["unread", "push"]
+"""What becomes of messages sent while a client was away."""
+
+SUBPROTOCOLS: dict[OfflineMessages, str] = {"unread": "lc.protobuf2.3", "push": "lc.protobuf2.1"}
+"""The sub-protocol to offer: transport.md §3."""
 
 ECHO_INTERVAL = 180.0
 """Seconds between heartbeats: transport.md §4."""
@@ -68,7 +72,7 @@ class ConnectionConfig:
     server: str | None = None
     rtm_servers: tuple[str, ...] = ()
     transport: TransportName = "auto"
-    subprotocol: str = SUBPROTOCOL
+    subprotocol: str = SUBPROTOCOLS["unread"]
     ssl_context: ssl.SSLContext | None = None
     open_stream: StreamOpener | None = None
     connect_timeout: float = 20.0
@@ -354,11 +358,11 @@ class Connection:
         """Everything that happens because time passes; one timer for all of it."""
         next_echo = trio.current_time() + ECHO_INTERVAL
         while True:
-            acks_due = min((session.acks.due_at for session in self.attached), default=float("inf"))
+            commands_due = min((session.due_at for session in self.attached), default=float("inf"))
             self._due = min(
                 next_echo,
                 transport.last_received + SILENCE_LIMIT,
-                acks_due,
+                commands_due,
                 self.serials.resend_at,
             )
             with trio.CancelScope(deadline=self._due) as self._timer:
@@ -370,7 +374,7 @@ class Connection:
                 next_echo = now + ECHO_INTERVAL
                 await self.transmit(GenericCommand(cmd=CommandType.ECHO, i=self.serials.skip()))
             for session in list(self.attached):
-                for command in session.acknowledgements(now):
+                for command in session.due_commands(now):
                     await self.transmit(command)
             for waiting in self.serials.overdue(now):
                 await self.transmit_waiting(waiting)

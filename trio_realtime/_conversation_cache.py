@@ -63,6 +63,11 @@ class ConversationCache:
         self._known.clear()
         self._latest.clear()
 
+    def sent(self, message: BaseMessage) -> None:
+        """This client sent a message."""
+        if message.conversation_id in self._known:
+            self._latest[message.conversation_id] = message
+
     def follow(self, event: ConversationEvent) -> None:
         """Take an event into account."""
         cid = event.conversation_id

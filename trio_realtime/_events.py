@@ -44,6 +44,7 @@ __all__ = [
     "Offline",
     "Online",
     "PatchReason",
+    "PluginFailed",
     "ReceiptEvent",
     "ReconnectFailed",
     "ReconnectScheduled",
@@ -144,6 +145,19 @@ class SessionClosed(SessionEvent):
 
     error: Exception
     """Why."""
+
+
+# Plugins: live-query-and-plugins.md §1
+
+
+@attrs.frozen
+class PluginFailed(Event):
+    """A hook of a plugin raised; what it was given was used as it was."""
+
+    plugin: str
+    """Name of the plugin."""
+    error: Exception
+    """What it raised."""
 
 
 # Conversations: conversations.md §9

@@ -16,6 +16,7 @@ import trio
 from ._catch_up import CatchUp
 from ._connection import Connection
 from ._conversation_cache import ConversationCache
+from ._conversations import ConversationKind
 from ._errors import (
     ClientClosed,
     CommandError,
@@ -30,6 +31,7 @@ from ._events import (
     ConversationEvent,
     Event,
     MessageReceived,
+    PluginFailed,
     Reconnected,
     ReconnectFailed,
     SessionClosed,
@@ -37,11 +39,13 @@ from ._events import (
     UnreadUpdated,
 )
 from ._mapping import events_from_command, message_from_direct
-from ._message_registry import MessageRegistry
+from ._plugins import Plugin, PluginRegistry
 from ._reply import Reply
 from ._rest import Rest
 from ._signing import ConversationSigner, LoginSigner, signing
 from ._subscription import Hub
+from ._typed_messages import TypedMessage
+from ._unread import UnreadCounters
 from .session._commands import Outbox, Waiting
 from .session._delivery import Acknowledgements, Delivery
 from .session._login import Login, Signature
@@ -73,6 +77,8 @@ class SessionConfig:
     sign_login: LoginSigner | None = None
     sign_conversation: ConversationSigner | None = None
     sign_block_list: ConversationSigner | None = None
+    message_types: Sequence[type[TypedMessage]] = ()
+    plugins: Sequence[Plugin] = ()
 
 
 class Session:
@@ -81,18 +87,19 @@ class Session:
     The reader calls `receive` for every push and never waits; tasks call `request`.
     """
 
-    def __init__(
-        self, connection: Connection, login: Login, registry: MessageRegistry, config: SessionConfig
-    ) -> None:
+    def __init__(self, connection: Connection, login: Login, config: SessionConfig) -> None:
         self.connection = connection
         self.login = login
-        self.registry = registry
         self.config = config
         self._token_prefix = secrets.token_hex(12)
         self._tokens = itertools.count(1)
         self.hub = Hub(self._delivered)
+        self.registry = PluginRegistry(config.message_types, config.plugins, self._report)
         self.delivery: Delivery[Event] = Delivery()
         self.acks = Acknowledgements()
+        self.unread = UnreadCounters()
+        self._rooms: set[str] = set()
+        """Chat rooms: their messages are neither acknowledged nor counted."""
         self.conversations = ConversationCache(lambda: self.client_id)
         self.rest = Rest(self)
         self._outbox = Outbox(connection.serials)
@@ -104,6 +111,9 @@ class Session:
         """Cancelled where an error that ends the client would reach nobody."""
         self.error: Exception | None = None
         """What ended this client, if it was not the user."""
+
+    def _report(self, event: PluginFailed) -> None:
+        self.hub.publish(event)
 
     @property
     def client_id(self) -> str:
@@ -318,6 +328,7 @@ class Session:
                     unsettled.add(one)
                     await self.connection.transmit_waiting(one)
         self._outbox.online = True
+        self.connection.arm_timer(self.due_at)
         return unsettled
 
     def link_lost(self, error: Exception) -> None:
@@ -386,6 +397,8 @@ class Session:
                 self.deliver(event)
 
     def _receive_message(self, direct: DirectCommand) -> None:
+        if direct.conv_type == ConversationKind.CHAT_ROOM and direct.cid:
+            self._rooms.add(direct.cid)
         message = message_from_direct(direct, self.registry, self.client_id)
         self.deliver(MessageReceived(direct.cid or "", message))
 
@@ -414,12 +427,22 @@ class Session:
         if type(event) is not MessageReceived:
             if isinstance(event, ConversationEvent):
                 self.conversations.follow(event)
+                if isinstance(event, UnreadUpdated):
+                    self.unread.told(event)
             self.hub.publish(event)
             return True
         message = event.message
         if not self.delivery.accept(event.conversation_id, message.timestamp_ms, message.id):
             return False
         self.conversations.follow(event)
+        if not self.registry.lets_through(event):
+            return True
+        if (
+            message.sender != self.client_id
+            and not message.transient
+            and event.conversation_id not in self._rooms
+        ):
+            self.unread.received(event)
         if self.hub.publish(event):
             self._delivered(event)
         return True
@@ -433,11 +456,37 @@ class Session:
         """A message has reached the user: acknowledge it."""
         if isinstance(event, MessageReceived):
             message = event.message
-            if not message.transient and message.sender != self.client_id:
+            if (
+                not message.transient
+                and message.sender != self.client_id
+                and event.conversation_id not in self._rooms
+            ):
                 self.acks.add(event.conversation_id, message.timestamp_ms)
-                self.connection.arm_timer(self.acks.due_at)
+                self.connection.arm_timer(self.due_at)
 
-    def acknowledgements(self, now: float) -> Iterable[GenericCommand]:
+    async def mark_read(self, cids: Sequence[str]) -> None:
+        """Report that conversations were read, now or as soon as that is possible."""
+        self.unread.read(cids, _now())
+        for command in self.due_commands(trio.current_time()):
+            await self.connection.transmit(command)
+        self.connection.arm_timer(self.due_at)
+        await trio.lowlevel.checkpoint()
+
+    @property
+    def due_at(self) -> float:
+        """When something is to be sent by itself; infinity if there is nothing."""
+        return min(self.acks.due_at, self.unread.due_at) if self._outbox.online else float("inf")
+
+    def due_commands(self, now: float) -> Iterable[GenericCommand]:
+        """What is to be sent by itself now: acknowledgements and read marks."""
+        if not self._outbox.online:
+            return []
+        read = self.unread.take(now)
+        if read is not None:
+            read.peer_id = self.login.client_id
+        return [*self._acknowledgements(now), *([] if read is None else [read])]
+
+    def _acknowledgements(self, now: float) -> Iterable[GenericCommand]:
         """The acknowledgements to send now: messages.md §1.4."""
         return [
             GenericCommand(

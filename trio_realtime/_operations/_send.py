@@ -82,9 +82,10 @@ class SendOperations(Operations):
             raise CommandError.from_wire(ack.code, ack.reason, None, ack.app_code, ack.app_msg)
         if not ack.uid or ack.t is None:
             raise MalformedReply("the acknowledgement of a message lacks its id or time")
-        if not options.transient and not options.will:
+        stored = not (options.transient or options.will)
+        if stored:
             session.delivery.sent(cid, ack.t, ack.uid)
-        return with_envelope(
+        sent = with_envelope(
             message,
             {
                 "id": ack.uid,
@@ -97,6 +98,9 @@ class SendOperations(Operations):
                 "dt": dt,
             },
         )
+        if stored:
+            session.conversations.sent(sent)
+        return sent
 
 
 def _check_size(command: GenericCommand) -> None:
