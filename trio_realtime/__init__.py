@@ -114,6 +114,10 @@ from ._files import (
     File,
     GeoPoint,
 )
+from ._local_file import (
+    LocalFile,
+    UploadProgress,
+)
 from ._message_registry import (
     MessageRegistry,
 )
@@ -216,6 +220,7 @@ __all__ = [
     "Kicked",
     "KickedError",
     "LinkState",
+    "LocalFile",
     "LocalProtocolError",
     "LocationMessage",
     "LoginError",
@@ -297,6 +302,7 @@ __all__ = [
     "Unmuted",
     "Unread",
     "UnreadUpdated",
+    "UploadProgress",
     "VideoMessage",
     "date_field",
     "message_field",

@@ -21,6 +21,7 @@ from ._conversations import BaseConversation
 from ._events import Event
 from ._operations._base import id_of
 from ._operations._editing import EditOperations
+from ._operations._files import FileOperations
 from ._operations._history import HistoryOperations
 from ._operations._members import MemberOperations
 from ._operations._moderation import ModerationOperations
@@ -42,6 +43,7 @@ class IMClient(
     EditOperations,
     HistoryOperations,
     ReceiptOperations,
+    FileOperations,
     MemberOperations,
     ModerationOperations,
     PresenceOperations,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import attrs
 
 from ._json import EMPTY, freeze, thaw
+from ._local_file import LocalFile
 
 __all__ = ["File", "GeoPoint"]
 
@@ -46,8 +48,25 @@ class File:
     )
     """What else its sender wanted to say of it."""
 
+    @staticmethod
+    def from_path(
+        path: str | Path, *, name: str | None = None, mime_type: str | None = None
+    ) -> LocalFile:
+        """A file on disk, to be uploaded: `LocalFile.from_path`."""
+        return LocalFile.from_path(path, name=name, mime_type=mime_type)
+
+    @staticmethod
+    def from_bytes(name: str, data: bytes, *, mime_type: str | None = None) -> LocalFile:
+        """Bytes to be uploaded under a name: `LocalFile.from_bytes`."""
+        return LocalFile.from_bytes(name, data, mime_type=mime_type)
+
+    @classmethod
+    def from_url(cls, url: str, *, name: str | None = None, mime_type: str | None = None) -> Self:
+        """A file that lies elsewhere and needs no upload."""
+        return cls(url, name=name, mime_type=mime_type)
+
     def to_json(self) -> dict[str, Any]:
-        """The ``_lcfile`` object of a message body."""
+        """The ``_lcfile object of a message body."""
         known = {key: getattr(self, name) for name, key in _METADATA.items()}
         metadata = thaw(self.metadata) | {k: v for k, v in known.items() if v is not None}
         result: dict[str, Any] = {"objId": self.id, "url": self.url or None}

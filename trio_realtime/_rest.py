@@ -23,14 +23,22 @@ class Rest:
             ConnectFailed: no proper answer, or no REST server is known.
             CommandError: the server refused.
         """
+        encoded = {
+            key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            for key, value in params.items()
+        }
+        return await self._request("GET", path, params=encoded)
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Submit something; keys without a value are left out. Raises as `get` does."""
+        given = {key: value for key, value in body.items() if value is not None}
+        return await self._request("POST", path, body=given)
+
+    async def _request(self, method: str, path: str, **options: Any) -> Any:
         connection = self._session.connection
         base = await connection.endpoints.api_base()
         headers = {"X-LC-Id": connection.config.app_id, "X-LC-Key": connection.config.app_key}
         token = await self._session.current_token()
         if token is not None:
             headers["X-LC-IM-Session-Token"] = token
-        encoded = {
-            key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            for key, value in params.items()
-        }
-        return await connection.http.json("GET", base + path, params=encoded, headers=headers)
+        return await connection.http.json(method, base + path, headers=headers, **options)
