@@ -9,13 +9,14 @@ import secrets
 import signal
 import ssl
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
 if TYPE_CHECKING:
-    from trio_realtime.server import App
+    from trio_realtime.server import App, Hooks
 
 DEFAULT_DATA = Path("trio-realtime-data")
 KEYS_FILE = "app.json"
@@ -61,6 +62,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="how long clients may take to move on at the end (%(default)s)",
     )
     parser.add_argument(
+        "--web-hooks",
+        metavar="URL",
+        help="ask and tell the application by POST to URL/_messageReceived and so on",
+    )
+    parser.add_argument(
+        "--web-hook",
+        metavar="NAME",
+        action="append",
+        help="a hook that exists there, such as _messageReceived; may be repeated (all)",
+    )
+    parser.add_argument(
         "--ready-json", action="store_true", help="print the ready line as one JSON object"
     )
     parser.set_defaults(run=run)
@@ -77,8 +89,6 @@ async def run(args: argparse.Namespace) -> int:
 
 
 async def _serve(args: argparse.Namespace) -> int:
-    from trio_realtime.server import ServerConfig, ServerStartError, StoreError, open_server
-
     if not 0 <= args.port <= 65535:
         raise UsageError(f"There is no port {args.port}: it must be between 0 and 65535.")
     given = [_app(text) for text in args.app]
@@ -86,6 +96,29 @@ async def _serve(args: argparse.Namespace) -> int:
         raise UsageError("Two --app options have the same id.")
     _prepare(args.data)
     apps = given or [_own_app(args.data / KEYS_FILE)]
+    async with AsyncExitStack() as stack:
+        return await _run(args, apps, await _hooks(args, stack))
+
+
+async def _hooks(args: argparse.Namespace, stack: AsyncExitStack) -> Hooks | None:
+    if args.web_hooks is None:
+        return None
+    import httpx
+
+    from trio_realtime.server import web_hooks
+
+    if not args.web_hooks.startswith(("http://", "https://")):
+        raise UsageError(f"--web-hooks takes an http or https URL, not {args.web_hooks}")
+    client = await stack.enter_async_context(httpx.AsyncClient())
+    try:
+        return web_hooks(args.web_hooks, client, only=args.web_hook)
+    except ValueError as error:
+        raise UsageError(f"--web-hook: {error}.") from error
+
+
+async def _run(args: argparse.Namespace, apps: list[App], hooks: Hooks | None) -> int:
+    from trio_realtime.server import ServerConfig, ServerStartError, StoreError, open_server
+
     config = ServerConfig(
         apps=apps,
         host=args.host,
@@ -93,11 +126,13 @@ async def _serve(args: argparse.Namespace) -> int:
         data=args.data,
         tls=_tls(args.tls_cert, args.tls_key),
         public_url=args.public_url,
+        hooks={} if hooks is None else {app.id: hooks for app in apps},
     )
     try:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with open_server(config) as server:
-                print(_ready(server.url, apps, made=not given, as_json=args.ready_json), flush=True)
+                made = not args.app
+                print(_ready(server.url, apps, made=made, as_json=args.ready_json), flush=True)
                 async for _ in signals:
                     break
                 await server.drain(args.drain)

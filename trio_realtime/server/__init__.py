@@ -10,21 +10,59 @@
 from __future__ import annotations
 
 from ._config import ServerConfig, UserLookup
+from ._hooks import (
+    Amend,
+    ClientOffline,
+    ClientOnline,
+    ConversationStart,
+    ConversationStarted,
+    ConversationUpdate,
+    Hooks,
+    IncomingMessage,
+    MemberChange,
+    MessageUpdate,
+    OfflineDecision,
+    OfflinePush,
+    OfflineReason,
+    ReceiversOffline,
+    Reject,
+    Rewrite,
+    SentMessage,
+)
 from ._limits import Limits
 from ._log import Metrics
 from ._rule import App, Enforcement
 from ._server import Server, ServerStartError, open_server
 from ._store import StoreError
+from ._web_hooks import web_hooks
 
 __all__ = [
+    "Amend",
     "App",
+    "ClientOffline",
+    "ClientOnline",
+    "ConversationStart",
+    "ConversationStarted",
+    "ConversationUpdate",
     "Enforcement",
+    "Hooks",
+    "IncomingMessage",
     "Limits",
+    "MemberChange",
+    "MessageUpdate",
     "Metrics",
+    "OfflineDecision",
+    "OfflinePush",
+    "OfflineReason",
+    "ReceiversOffline",
+    "Reject",
+    "Rewrite",
+    "SentMessage",
     "Server",
     "ServerConfig",
     "ServerStartError",
     "StoreError",
     "UserLookup",
     "open_server",
+    "web_hooks",
 ]

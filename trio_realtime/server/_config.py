@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import attrs
 
+from ._hooks import Hooks
 from ._limits import Limits
 from ._rule import App
 
@@ -39,5 +41,11 @@ class ServerConfig:
     """Accept each login signature only once: signatures.md §1."""
     user_lookup: UserLookup | None = None
     """Enables ``POST /1.1/rtm/sign``: session.md §11."""
+    hooks: Mapping[str, Hooks] = attrs.field(factory=dict)
+    """What an app wants to be asked and told, by app id: rest.md §10."""
+    hook_timeout: float = 5.0
+    """Seconds that one call of a hook may take."""
+    on_hook_failure: Literal["ignore", "refuse"] = "ignore"
+    """What a hook that raises, or takes too long, means for what it was asked about."""
     clock: Callable[[], int] = wall_clock
     """Milliseconds since the epoch."""

@@ -26,6 +26,8 @@ from trio_realtime.wire import (
 
 from ._bus import IM, ActingPresence
 from ._dialects import Dialect, Envelope
+from ._hook_runner import Approved
+from ._hooks import OfflineReason
 from ._log import log
 from ._outbound import Outbox
 from ._refusals import command_name, refusal_reply
@@ -178,6 +180,7 @@ class Connection:
         for session in sessions.values():
             will = not self.gateway.draining
             self.gateway.buses[session.app.id].lose(session, will=will)
+            session.tell_offline(OfflineReason.LOST)
 
     def _overflowed(self) -> None:
         """The receiver does not keep up: it catches up when it returns."""
@@ -295,34 +298,64 @@ class Connection:
         return bus.within_rate(session.client_id, "command", limits.commands_per_minute)
 
     def _run_rule(self, session: Session, command: GenericCommand, handler: Handler) -> None:
+        """Carry a command out, once the application has nothing against it."""
+        if session.lane is None:
+            self._carry_out(session, handler, Approved(command))
+            return
+        self._in_flight += 1
+        decided = partial(self._approved, session, command, handler)
+        session.lane.enter(session.caller, command, decided)
+
+    def _approved(
+        self,
+        session: Session,
+        command: GenericCommand,
+        handler: Handler,
+        result: outcome.Outcome[Approved],
+    ) -> None:
+        self._in_flight -= 1
+        if self._room_to_read:
+            self._room_to_read.unpark_all()
+        if isinstance(result, outcome.Error):
+            self.fail(command, result.error, session.client_id)
+        elif self.sessions.get(session.client_id) is session:
+            self._carry_out(session, handler, result.unwrap())
+
+    def _carry_out(self, session: Session, handler: Handler, approved: Approved) -> None:
         caller = session.caller
-        rule = handler.rule
+        command, rule = approved.command, handler.rule
 
         def run(tx: Tx) -> tuple[int, Outcome]:
             return tx.now, rule(tx, caller, command)
 
-        done = partial(self._ruled, session, command)
+        done = partial(self._ruled, session, approved)
         self.submit(session.app, run, done, writes=handler.writes)
 
     def _ruled(
         self,
         session: Session,
-        command: GenericCommand,
+        approved: Approved,
         result: outcome.Outcome[tuple[int, Outcome]],
     ) -> None:
+        command = approved.command
         if isinstance(result, outcome.Error):
             self.fail(command, result.error, session.client_id)
             return
         at, decided = result.unwrap()
+        decided = approved.narrowed(decided, session.client_id)
         bus = self.gateway.buses[session.app.id]
+        presence = ActingPresence(bus, session)
         if decided.finish is not None:
-            decided.finish(ActingPresence(bus, session))
+            decided.finish(presence)
         if command.cmd == CommandType.DIRECT:
             self.gateway.metrics.messages_total += 1
         if decided.reply is not None:
             self.reply(command, decided.reply, session.client_id, at)
         if decided.pushes:
             bus.emit(decided.pushes, actor=session, at=at)
+        runner = self.gateway.hooks.get(session.app.id)
+        if runner is not None:
+            runner.after(session.caller, command, decided, presence)
 
     def submit(
         self,

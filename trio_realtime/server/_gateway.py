@@ -12,6 +12,7 @@ from trio_realtime.wire import CommandType, GenericCommand
 from ._bus import Bus
 from ._config import ServerConfig
 from ._connection import Connection
+from ._hook_runner import HookRunner
 from ._log import Metrics
 from ._outbound import Flusher, Spawn
 from ._rule import App
@@ -34,6 +35,8 @@ class Gateway:
     spawn: Spawn
     apps: Mapping[str, App]
     buses: Mapping[str, Bus]
+    hooks: Mapping[str, HookRunner] = attrs.field(factory=dict)
+    """By app id, for apps that have hooks."""
     flusher: Flusher = attrs.field(factory=Flusher)
     nonces: NonceMemory | None = None
     connections: set[Connection] = attrs.field(factory=set)

@@ -15,7 +15,7 @@ import attrs
 from ._config import ServerConfig
 from ._gateway import Gateway
 from ._http import HttpError, Request, Response, Router, json_response
-from ._rule import App
+from ._rule import App, Refusal
 from ._signatures import login_string, rest_key_is, rest_sign_is, sign
 from .rules._member_info import member_infos_json
 from .rules._notifications import notifications_json
@@ -89,6 +89,12 @@ class Rest:
         client_id = await lookup(app, token) if lookup is not None else None
         if client_id is None:
             raise HttpError(401, 211, "Could not find user.")
+        runner = self.gateway.hooks.get(app.id)
+        if runner is not None:
+            try:
+                await runner.may_sign({"objectId": client_id, "sessionToken": token})
+            except Refusal as refusal:
+                raise HttpError(403, refusal.code, refusal.detail or refusal.reason) from refusal
         timestamp, nonce = self.gateway.config.clock(), secrets.token_hex(8)
         signature = sign(app.master_key, login_string(app.id, client_id, timestamp, nonce))
         return json_response(

@@ -14,6 +14,7 @@ from ._config import ServerConfig
 from ._file_store import Blobs, DiskBlobs, MemoryBlobs
 from ._files import Files
 from ._gateway import GOING_AWAY, Gateway
+from ._hook_runner import HookRunner
 from ._http import Request, Response, Router
 from ._listener import Front
 from ._log import Metrics
@@ -160,6 +161,14 @@ async def _assemble(
     config: ServerConfig, store: Store, blobs: Blobs, nursery: trio.Nursery
 ) -> Server:
     metrics = Metrics()
+    hooks = {
+        app_id: HookRunner(
+            functions, store, timeout=config.hook_timeout, on_failure=config.on_hook_failure
+        )
+        for app_id, functions in config.hooks.items()
+    }
+    for runner in hooks.values():
+        nursery.start_soon(runner.run)
     apps = {app.id: app for app in config.apps}
     gateway = Gateway(
         config=config,
@@ -168,6 +177,7 @@ async def _assemble(
         spawn=nursery.start_soon,
         apps=apps,
         buses={app.id: Bus(config, app, metrics) for app in config.apps},
+        hooks=hooks,
         nonces=NonceMemory() if config.refuse_repeated_nonces else None,
     )
     router = Router(metrics)

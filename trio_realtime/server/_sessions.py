@@ -21,6 +21,8 @@ from trio_realtime.wire import (
     SessionCommand,
 )
 
+from ._hook_runner import Lane
+from ._hooks import ClientOffline, ClientOnline, OfflineReason
 from ._rule import App, Caller, Feature, Push, Refusal
 from ._store import TokenRow
 from .rules._session import (
@@ -35,6 +37,7 @@ from .rules._session import (
 if TYPE_CHECKING:
     from ._connection import Connection
 
+SESSION_CONFLICT = 4111
 ONLINE_QUERY = 20
 """Ids looked at in one online query."""
 
@@ -54,8 +57,14 @@ class Session:
     will: Sequence[Push] | None = None
     """What to push when the connection is lost."""
     caller: Caller = attrs.field(init=False)
+    lane: Lane | None = attrs.field(init=False, default=None)
+    """Where commands wait for the application's hooks, if it has any."""
 
     def __attrs_post_init__(self) -> None:
+        gateway = self.connection.gateway
+        runner = gateway.hooks.get(self.app.id)
+        if runner is not None:
+            self.lane = Lane(runner, gateway.spawn)
         self.update(self.features, self.tag, self.device)
 
     def update(self, features: Feature, tag: str | None, device: str | None) -> None:
@@ -67,6 +76,32 @@ class Session:
         """Be in this chat room from now on."""
         self.room = room
         self._describe()
+
+    def tell_online(self, *, reconnect: bool) -> None:
+        """Tell the application that the client has logged in."""
+        runner = self.connection.gateway.hooks.get(self.app.id)
+        if runner is not None:
+            address = self.connection.address
+            runner.client_online(
+                ClientOnline(
+                    client_id=self.client_id, address=address, tag=self.tag, reconnect=reconnect
+                )
+            )
+
+    def tell_offline(self, reason: OfflineReason, message: str | None = None) -> None:
+        """Tell the application that the session is over."""
+        runner = self.connection.gateway.hooks.get(self.app.id)
+        if runner is not None:
+            lost = reason is OfflineReason.LOST
+            runner.client_offline(
+                ClientOffline(
+                    client_id=self.client_id,
+                    reason=reason,
+                    message=message,
+                    address=None if lost else self.connection.address,
+                    tag=self.tag,
+                )
+            )
 
     def _describe(self) -> None:
         self.caller = Caller(
@@ -170,6 +205,7 @@ def _register(
         bus.add(session)
     else:
         session.update(login.features, opened.tag, opened.device)
+    session.tell_online(reconnect=login.reopen)
     connection.note_login()
     for rival in rivals:
         end_session(rival, 4111, "SESSION_CONFLICT")
@@ -188,6 +224,7 @@ def session_command(connection: Connection, session: Session, command: GenericCo
             session.will = None
             del connection.sessions[session.client_id]
             connection.gateway.buses[session.app.id].remove(session)
+            session.tell_offline(OfflineReason.LOGOUT)
             _answer(connection, command, session.client_id, OpType.CLOSED, None, None)
         case OpType.QUERY:
             message = command.session_message or SessionCommand()
@@ -228,6 +265,8 @@ def end_session(session: Session, code: int, reason: str, detail: str | None = N
     session.will = None
     del connection.sessions[session.client_id]
     connection.gateway.buses[session.app.id].remove(session)
+    conflict = code == SESSION_CONFLICT
+    session.tell_offline(OfflineReason.CONFLICT if conflict else OfflineReason.KICKED, reason)
     closed = GenericCommand(
         cmd=CommandType.SESSION,
         op=OpType.CLOSED,

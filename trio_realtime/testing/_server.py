@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from trio_realtime.server import App, Limits, Metrics, Server, ServerConfig
+from trio_realtime.server import App, Hooks, Limits, Metrics, Server, ServerConfig
 from trio_realtime.server import open_server as open_real_server
 from trio_realtime.server._config import wall_clock
 from trio_realtime.server._file_store import MemoryBlobs
@@ -188,13 +188,14 @@ async def open_server(
     data: Path | None = None,
     memory: bool = False,
     limits: Limits | None = None,
+    hooks: Hooks | None = None,
 ) -> AsyncGenerator[LocalServer]:
     """Run the embedded server until the block ends.
 
     By default it listens on a free port of 127.0.0.1, and keeps its data in ``data`` or else
     in a private temporary directory. With ``memory`` it uses neither sockets nor threads nor
     files: connect with `LocalServer.open_stream`. Its time is then trio's, so that a test
-    with an autojump clock passes hours in no time.
+    with an autojump clock passes hours in no time. ``hooks`` are asked and told by all apps.
     """
     config = ServerConfig(
         apps=list(apps) if apps is not None else [default_app()],
@@ -202,6 +203,8 @@ async def open_server(
         data=data,
         limits=limits or Limits(),
     )
+    if hooks is not None:
+        config = attrs.evolve(config, hooks={app.id: hooks for app in config.apps})
     async with AsyncExitStack() as stack:
         store: Store | None = None
         if memory:
