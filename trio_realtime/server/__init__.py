@@ -31,8 +31,9 @@ from ._hooks import (
 )
 from ._limits import Limits
 from ._log import Metrics
-from ._rule import App, Enforcement
+from ._rule import App, Enforcement, Refusal
 from ._server import Server, ServerStartError, open_server
+from ._services import ServiceMessage
 from ._store import StoreError
 from ._web_hooks import web_hooks
 
@@ -55,12 +56,14 @@ __all__ = [
     "OfflinePush",
     "OfflineReason",
     "ReceiversOffline",
+    "Refusal",
     "Reject",
     "Rewrite",
     "SentMessage",
     "Server",
     "ServerConfig",
     "ServerStartError",
+    "ServiceMessage",
     "StoreError",
     "UserLookup",
     "open_server",

@@ -6,6 +6,7 @@ import errno
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -20,6 +21,7 @@ from ._listener import Front
 from ._log import Metrics
 from ._rest import Rest
 from ._rule import App
+from ._services import ServiceMessage, Services
 from ._signatures import NonceMemory
 from ._sqlite import open_store
 from ._store import Store
@@ -74,6 +76,55 @@ class Server:
     async def kick(self, app_id: str, client_id: str, reason: str | None = None) -> None:
         """Force every session of a client off-line (4115). Protocol: session.md §5."""
         await self.gateway.kick(app_id, client_id, reason)
+
+    async def create_service_conversation(
+        self,
+        app_id: str,
+        *,
+        name: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Make a service conversation, which no client can; returns its id.
+
+        Protocol: conversations.md §1.
+        """
+        return await Services(self.gateway).create(app_id, name, attributes)
+
+    async def broadcast(
+        self,
+        app_id: str,
+        conversation_id: str,
+        body: str | bytes,
+        *,
+        sender: str,
+        push_data: str | None = None,
+    ) -> ServiceMessage:
+        """Say something to all subscribers of a service conversation.
+
+        ``body`` is the body of a message as `TextMessage.payload` gives it.
+
+        Raises:
+            Refusal: there is no such service conversation (4303, 4313).
+
+        Protocol: rest.md §6.
+        """
+        return await Services(self.gateway).broadcast(
+            app_id, conversation_id, sender, body, push_data
+        )
+
+    async def service_messages(
+        self, app_id: str, conversation_id: str, *, after: str | None = None, limit: int = 100
+    ) -> list[tuple[str, Mapping[str, Any]]]:
+        """What clients have written to a service: rows of ``_SysMessage`` with their keys.
+
+        ``after`` is the key of the last row of the page before.
+
+        Raises:
+            Refusal: there is no such service conversation (4303, 4313).
+
+        Protocol: rest.md §6.
+        """
+        return await Services(self.gateway).messages(app_id, conversation_id, after, limit)
 
     async def answer(self, request: Request) -> Response:
         """Answer an HTTP request without a connection."""
@@ -184,6 +235,7 @@ async def _assemble(
     Rest(gateway).routes(router)
     files = Files(gateway, blobs)
     files.routes(router)
+    Services(gateway).routes(router)
     await files.recover()
     return Server(config, gateway, Front(gateway, router, config.tls))
 
