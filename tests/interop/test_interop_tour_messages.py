@@ -109,6 +109,8 @@ async def test_files_from_python_arrive_in_javascript(talk):
     assert url == file.url
     assert await theirs.call("name") == "p.png"
     assert await theirs.call("size") == len(BYTES)
+    await chat.set("grab", Js("async (url) => (await fetch(url)).arrayBuffer()"))
+    assert await chat.call("grab", url) == BYTES
     again = await js.call("AV", "request", {"path": f"/files/{file.id}", "method": "GET"})
     assert again["url"] == file.url
 
