@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 
 import pytest
 import trio
@@ -72,10 +73,8 @@ async def live(seed):
                 "block": lambda c=client, t=target: c.block_members(chat, [t]),
                 "unblock": lambda c=client, t=target: c.unblock_members(chat, [t]),
             }[kind]
-            try:
+            with suppress(CommandError, NothingSucceeded):
                 await operation()
-            except (CommandError, NothingSucceeded):
-                pass
             rule = {"join": "add", "quit": "remove"}.get(kind, kind)
             getattr(model, rule)(actor, target)
             trace = f"seed {seed}, step {number}: {actor} {kind} {target}"
