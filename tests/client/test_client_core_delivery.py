@@ -1,0 +1,416 @@
+"""The promises of the client: order, once, nothing lost, nothing leaked. Time is virtual."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+import trio
+import trio.testing
+from conversation_world import world
+from scripted_server import ScriptedServer, in_background, push
+
+from trio_realtime import (
+    CommandTimeout,
+    ConnectionLost,
+    Gap,
+    MessageReceived,
+    Reconnected,
+    SlowConsumer,
+    TextMessage,
+    open_client,
+)
+from trio_realtime.wire import (
+    CommandType,
+    ErrorCommand,
+    GenericCommand,
+    LogItem,
+    LogsCommand,
+    OpType,
+    UnreadCommand,
+    UnreadTuple,
+)
+
+
+@pytest.fixture
+def scripted():
+    return ScriptedServer()
+
+
+def item(mid, timestamp, sender="Jerry"):
+    return LogItem(from_=sender, data=mid, timestamp=timestamp, msg_id=mid)
+
+
+async def answer_history(link, command, *items):
+    await link.send(
+        GenericCommand(
+            cmd=CommandType.LOGS, i=command.i, logs_message=LogsCommand(logs=list(items))
+        )
+    )
+
+
+async def ids(events, count):
+    return [(await anext(events)).message.id for _ in range(count)]
+
+
+async def test_a_loop_that_is_too_slow_ends_alone_and_says_what_it_missed(autojump_clock):
+    async with world("Tom", "Jerry") as (_w, tom, jerry):
+        chat = await tom.create_conversation(["Jerry"])
+        slow = jerry.events(MessageReceived, max_buffer=3)
+        fast = jerry.events(MessageReceived)
+        for number in range(8):
+            await tom.send(chat, TextMessage(str(number)))
+        await trio.sleep(1)
+        assert [(await anext(slow)).message.text for _ in range(3)] == ["0", "1", "2"]
+        with pytest.raises(SlowConsumer) as caught:
+            await anext(slow)
+        assert caught.value.dropped == 5
+        assert caught.value.since is not None
+        assert [(await anext(fast)).message.text for _ in range(8)] == list("01234567")
+
+
+async def test_answering_inside_the_loop_never_deadlocks(autojump_clock):
+    async with world("Tom", "Jerry") as (_w, tom, jerry):
+        chat = await tom.create_conversation(["Jerry"])
+
+        async def echo():
+            async for event in jerry.events(MessageReceived):
+                await jerry.send(event.conversation_id, TextMessage(f"re {event.message.text}"))
+                await jerry.get_conversation(event.conversation_id, refresh=True)
+
+        answers = tom.events(MessageReceived)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(echo)
+            for number in range(200):
+                nursery.start_soon(tom.send, chat, TextMessage(str(number)))
+            seen = {(await anext(answers)).message.text for _ in range(200)}
+            nursery.cancel_scope.cancel()
+        assert seen == {f"re {number}" for number in range(200)}
+
+
+async def test_subscriptions_filter_and_are_independent(autojump_clock):
+    async with world("Tom", "Jerry") as (_w, tom, jerry):
+        one = await tom.create_conversation(["Jerry"])
+        other = await tom.create_conversation(["Jerry"], unique=False)
+        of_one = jerry.events(MessageReceived, conversation=one)
+        of_both = jerry.events(MessageReceived)
+        for chat in (one, other, one):
+            await tom.send(chat, TextMessage(chat.id))
+        assert [(await anext(of_both)).conversation_id for _ in range(3)] == [
+            one.id,
+            other.id,
+            one.id,
+        ]
+        assert [(await anext(of_one)).conversation_id for _ in range(2)] == [one.id, one.id]
+
+
+async def test_a_forgotten_subscription_is_collected(autojump_clock):
+    async with world("Tom") as (w, tom):
+        before = len(tom._session.hub._queues)
+        events = tom.events()
+        assert len(tom._session.hub._queues) == before + 1
+        del events
+        gc.collect()
+        assert len(tom._session.hub._queues) == before
+        assert w
+
+
+async def test_two_tasks_may_not_share_one_subscription(autojump_clock):
+    async with world("Tom") as (_w, tom):
+        events = tom.events(MessageReceived)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(anext, events)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(trio.BusyResourceError):
+                await anext(events)
+            nursery.cancel_scope.cancel()
+
+
+async def test_what_is_pushed_again_is_delivered_once(scripted, autojump_clock):
+    async def server():
+        link = await scripted.accept()
+        await link.welcome()
+        for mid, at in [("a", 10), ("b", 20), ("a", 10), ("c", 30), ("b", 20), ("d", 40)]:
+            await link.send(push(mid=mid, timestamp=at))
+        await link.serve_goodbye()
+
+    async with in_background(server), open_client("Tom", **scripted.options) as tom:
+        assert await ids(tom.events(MessageReceived), 4) == ["a", "b", "c", "d"]
+
+
+async def test_a_gap_is_filled_before_live_messages_and_overlap_is_harmless(
+    scripted, autojump_clock
+):
+    async def server():
+        link = await scripted.accept()
+        await link.welcome()
+        await link.send(push(mid="a", timestamp=10))
+        await link.abort()
+        link = await scripted.accept()
+        await link.welcome()
+        await link.send(push(mid="d", timestamp=40))
+        asked = await link.receive()
+        assert (asked.logs_message.t, asked.logs_message.mid) == (10, "a")
+        await link.send(push(mid="e", timestamp=50))
+        await answer_history(link, asked, item("b", 20), item("c", 30), item("d", 40))
+        await link.send(push(mid="f", timestamp=60))
+        await link.serve_goodbye()
+
+    async with in_background(server), open_client("Tom", **scripted.options) as tom:
+        events = tom.events(MessageReceived, Gap)
+        seen = [await anext(events) for _ in range(7)]
+        assert [e.message.id for e in seen if isinstance(e, MessageReceived)] == list("abcdef")
+        assert [e for e in seen if isinstance(e, Gap)] == [Gap("c", filled=3)]
+
+
+async def test_a_gap_is_filled_although_the_link_breaks_again_meanwhile(scripted, autojump_clock):
+    async def server():
+        link = await scripted.accept()
+        await link.welcome()
+        await link.send(push(mid="a", timestamp=10))
+        await link.abort()
+        link = await scripted.accept()
+        await link.welcome()
+        await link.send(push(mid="c", timestamp=30))
+        await link.receive()
+        await link.abort()
+        link = await scripted.accept()
+        await link.welcome()
+        asked = await link.receive()
+        assert asked.logs_message.mid == "a"
+        await answer_history(link, asked, item("b", 20), item("c", 30))
+        await link.serve_goodbye()
+
+    async with in_background(server), open_client("Tom", **scripted.options) as tom:
+        assert await ids(tom.events(MessageReceived), 3) == ["a", "b", "c"]
+
+
+async def test_a_gap_that_cannot_be_filled_is_reported(scripted, autojump_clock):
+    async def server():
+        link = await scripted.accept()
+        await link.welcome()
+        await link.send(push(mid="a", timestamp=10))
+        await link.abort()
+        link = await scripted.accept()
+        await link.welcome()
+        await link.send(push(mid="z", timestamp=90))
+        asked = await link.receive()
+        await link.send(
+            GenericCommand(
+                cmd=CommandType.ERROR,
+                i=asked.i,
+                error_message=ErrorCommand(code=4312, reason="CONVERSATION_LOG_REJECTED"),
+            )
+        )
+        await link.serve_goodbye()
+
+    async with in_background(server), open_client("Tom", **scripted.options) as tom:
+        events = tom.events(MessageReceived, Gap)
+        a, z, gap = [await anext(events) for _ in range(3)]
+        assert (a.message.id, z.message.id) == ("a", "z")
+        assert gap.error.code == 4312
+        assert gap.missing_from == a.message.timestamp or gap.missing_from == z.message.timestamp
+
+
+async def test_a_conversation_that_first_spoke_while_away_is_found(scripted, autojump_clock):
+    async def server():
+        link = await scripted.accept()
+        await link.welcome(at=1000)
+        await link.abort()
+        link = await scripted.accept()
+        await link.welcome(at=5000)
+        await link.send(
+            GenericCommand(
+                cmd=CommandType.UNREAD,
+                peer_id="Tom",
+                unread_message=UnreadCommand(convs=[UnreadTuple(cid="new", unread=1)]),
+            )
+        )
+        asked = await link.receive()
+        assert (asked.logs_message.cid, asked.logs_message.t) == ("new", 1000)
+        await answer_history(link, asked, item("first", 2000))
+        await link.serve_goodbye()
+
+    async with in_background(server), open_client("Tom", **scripted.options) as tom:
+        assert await ids(tom.events(MessageReceived), 1) == ["first"]
+
+
+async def test_catching_up_can_be_switched_off(scripted, autojump_clock):
+    async def server():
+        link = await scripted.accept()
+        await link.welcome()
+        await link.send(push(mid="a", timestamp=10))
+        await link.abort()
+        link = await scripted.accept()
+        await link.welcome()
+        await link.send(push(mid="c", timestamp=30))
+        assert (await link.receive()).op == OpType.CLOSE, "no history was asked for"
+
+    async with (
+        in_background(server),
+        open_client("Tom", **scripted.options, catch_up=False) as tom,
+    ):
+        assert await ids(tom.events(MessageReceived), 2) == ["a", "c"]
+
+
+async def test_an_expired_token_leads_to_a_login_without_it(scripted, autojump_clock):
+    async def server():
+        link = await scripted.accept()
+        await link.welcome(token="old")
+        await link.abort()
+        link = await scripted.accept()
+        command = await link.receive()
+        assert command.session_message.st == "old"
+        await link.send(
+            GenericCommand(
+                cmd=CommandType.ERROR,
+                i=command.i,
+                error_message=ErrorCommand(code=4112, reason="SESSION_TOKEN_EXPIRED"),
+            )
+        )
+        command = await link.welcome(token="new")
+        assert command.session_message.st is None
+        assert command.session_message.r is True
+        await link.serve_goodbye()
+
+    async with in_background(server), open_client("Tom", **scripted.options) as tom:
+        assert await anext(tom.events(Reconnected)) == Reconnected()
+
+
+async def test_sends_wait_are_repeated_with_their_token_and_keep_their_order(
+    scripted, autojump_clock
+):
+    tokens = []
+
+    async def server():
+        link = await scripted.accept()
+        await link.welcome()
+        for _ in range(3):
+            tokens.append((await link.receive()).direct_message.dt)
+        await link.abort()  # nothing was acknowledged
+        link = await scripted.accept()
+        await link.welcome()
+        for number in range(5):
+            command = await link.receive()
+            assert command.direct_message.msg.count(f'"{number}"') == 1
+            if number < 3:
+                assert command.direct_message.dt == tokens[number]
+            await link.acknowledge(command, f"m{number}", 100 + number)
+        await link.serve_goodbye()
+
+    async with in_background(server), open_client("Tom", **scripted.options) as tom:
+        results = {}
+
+        async def send(number):
+            results[number] = (await tom.send("c", TextMessage(str(number)))).id
+
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(send, number)
+                await trio.testing.wait_all_tasks_blocked()
+                if number == 2:
+                    await trio.sleep(0.1)  # now the link is down
+        assert results == {number: f"m{number}" for number in range(5)}
+
+
+async def test_an_unanswered_send_is_repeated_after_the_time_out(scripted, autojump_clock):
+    async def server():
+        link = await scripted.accept()
+        await link.welcome()
+        first = await link.receive()
+        again = await link.receive()
+        assert again.direct_message.dt == first.direct_message.dt
+        assert again.i != first.i
+        await link.acknowledge(first, "late", 1)
+        await link.acknowledge(again, "m", 2)
+        await link.serve_goodbye()
+
+    async with in_background(server), open_client("Tom", **scripted.options) as tom:
+        start = trio.current_time()
+        assert (await tom.send("c", TextMessage("x"))).id == "m"
+        assert trio.current_time() - start == 20
+
+
+async def test_without_retry_a_send_fails_at_once(scripted, autojump_clock):
+    async def server():
+        link = await scripted.accept()
+        await link.welcome()
+        await link.receive()
+        scripted.refusing = True
+        await link.abort()
+
+    async with in_background(server), open_client("Tom", **scripted.options) as tom:
+        for _ in range(2):
+            with pytest.raises(ConnectionLost):
+                await tom.send("c", TextMessage("x"), retry=False)
+
+
+async def test_other_commands_time_out_after_20_seconds(scripted, autojump_clock):
+    async def server():
+        link = await scripted.accept()
+        await link.welcome()
+        await link.serve_goodbye()
+
+    async with in_background(server), open_client("Tom", **scripted.options) as tom:
+        start = trio.current_time()
+        with pytest.raises(CommandTimeout, match="session/query"):
+            await tom.online(["Jerry"])
+        assert trio.current_time() - start == 20
+        assert len(tom._session._outbox) == len(tom._session.connection.serials) == 0
+
+
+async def test_a_cancelled_operation_leaves_no_trace_wherever_it_was(autojump_clock):
+    async with world("Tom", "Jerry") as (_w, tom, _jerry):
+        chat = await tom.create_conversation(["Jerry"])
+        operations = {
+            "send": lambda: tom.send(chat, TextMessage("x")),
+            "get": lambda: tom.get_conversation(chat.id, refresh=True),
+            "create": lambda: tom.create_conversation(["Mary"]),
+            "add": lambda: tom.add_members(chat, ["Mary"]),
+            "history": lambda: tom.history_page(chat),
+            "online": lambda: tom.online(["Jerry"]),
+            "receipts": lambda: tom.fetch_receipts(chat),
+            "roles": lambda: tom.get_member_infos(chat),
+            "query": lambda: tom.query().find(),
+            "read": lambda: tom.read(chat),
+        }
+        session = tom._session
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        for name, operation in operations.items():
+            for passes in range(40):
+                with trio.CancelScope() as scope:
+                    async with trio.open_nursery() as nursery:
+
+                        async def cancel_after(count, scope=scope):
+                            for _ in range(count):
+                                await trio.lowlevel.cancel_shielded_checkpoint()
+                            scope.cancel()
+
+                        nursery.start_soon(cancel_after, passes)
+                        await operation()
+                        nursery.cancel_scope.cancel()
+                assert len(session._outbox) == 0, name
+                if not scope.cancelled_caught:
+                    break
+            await trio.sleep(1)
+            assert len(session.connection.serials) == 0, name
+            assert trio.lowlevel.current_statistics().tasks_living <= tasks + 4, name
+        assert (await tom.send(chat, TextMessage("still here"))).id
+
+
+async def test_nothing_survives_the_block(autojump_clock):
+    async with world() as (w,):
+        await trio.testing.wait_all_tasks_blocked()
+        before = trio.lowlevel.current_statistics().tasks_living
+        options = {
+            "app_id": w.server.app_id,
+            "app_key": w.server.app_key,
+            "server": w.server.url,
+            "open_stream": w.server.open_stream,
+        }
+        for _ in range(3):
+            async with open_client("Tom", **options) as tom:
+                await tom.create_conversation(["Jerry"])
+        await trio.sleep(10)
+        assert trio.lowlevel.current_statistics().tasks_living == before
+        assert w.server.stats().connections == 0
