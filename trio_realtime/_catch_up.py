@@ -98,9 +98,9 @@ class CatchUp:
                 return
             except RealtimeError as error:
                 logger.info("cannot catch up conversation %s: %s", cid, error)
-                self._release(cid)
                 mark = self._session.delivery.tracks[cid].mark
                 since = mark[0] if mark else self._session.login.opened_at
+                self._release(cid)
                 self._session.publish(
                     Gap(
                         cid,

@@ -1,4 +1,4 @@
-"""A result that one task waits for."""
+"""Results that tasks wait for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from typing import Generic, TypeVar
 
 import outcome
 import trio
+
+from ._errors import CommandError, RemoteProtocolError
+from .session._commands import Waiting
+from .wire import CommandType, GenericCommand, OpType
 
 T = TypeVar("T")
 
@@ -38,3 +42,39 @@ class Reply(Generic[T]):
     def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._task = None
         return trio.lowlevel.Abort.SUCCEEDED
+
+
+class Countdown:
+    """Waits until all of some commands have been settled or given up."""
+
+    def __init__(self) -> None:
+        self._open = 0
+        self._done = trio.Event()
+
+    def add(self, waiting: Waiting) -> None:
+        self._open += 1
+        waiting.gone = self._gone
+
+    def _gone(self) -> None:
+        self._open -= 1
+        if not self._open:
+            self._done.set()
+
+    async def wait(self) -> None:
+        if self._open:
+            await self._done.wait()
+
+
+def checked(reply: GenericCommand) -> GenericCommand:
+    """The reply, unless it says no."""
+    error = reply.error_message
+    if reply.cmd == CommandType.ERROR and error is not None:
+        raise CommandError.from_wire(
+            error.code or 0, error.reason or "", error.detail, error.app_code, error.app_msg
+        )
+    session = reply.session_message
+    if session is not None and reply.op == OpType.CLOSED and session.code:
+        raise CommandError.from_wire(session.code, session.reason or "", session.detail)
+    if reply.cmd == CommandType.ERROR:
+        raise RemoteProtocolError("the server answered with an error that says nothing")
+    return reply

@@ -40,13 +40,13 @@ from ._events import (
 )
 from ._mapping import events_from_command, message_from_direct
 from ._plugins import Plugin, PluginRegistry
-from ._reply import Reply
+from ._reply import Countdown, Reply, checked
 from ._rest import Rest
-from ._signing import ConversationSigner, LoginSigner, signing
+from ._signing import ConversationSigner, LoginSigner, sign_command, signing
 from ._subscription import Hub
 from ._typed_messages import TypedMessage
 from ._unread import UnreadCounters
-from .session._commands import Outbox, Waiting
+from .session._commands import Outbox
 from .session._delivery import Acknowledgements, Delivery
 from .session._login import Login, Signature
 from .wire import (
@@ -149,7 +149,7 @@ class Session:
             if self._outbox.online:
                 raise CommandTimeout(command.cmd, command.op, timeout)
             raise ConnectionLost(1006, f"not connected for {timeout:g} seconds")
-        return _checked(answer)
+        return checked(answer)
 
     async def insist(self, command: GenericCommand) -> GenericCommand:
         """Send a command until it is answered; only for what the server knows when repeated.
@@ -158,7 +158,7 @@ class Session:
             CommandError: the server refused.
             RealtimeError: the client has ended.
         """
-        return _checked(
+        return checked(
             await self._transact(command, retry=True, resend_after=self.config.command_timeout)
         )
 
@@ -192,7 +192,7 @@ class Session:
 
         def settle(result: outcome.Value[GenericCommand] | outcome.Error) -> None:
             def take() -> None:
-                took(_checked(result.unwrap()))
+                took(checked(result.unwrap()))
 
             reply.set(outcome.capture(take))
 
@@ -212,27 +212,15 @@ class Session:
         self, conv: ConvCommand, cid: str | None, targets: Sequence[str], action: str
     ) -> None:
         """Have an operation on a conversation signed, if the application signs them."""
-        await self._sign(self.config.sign_conversation, conv, cid, targets, action)
+        signer = self.config.sign_conversation
+        await sign_command(signer, conv, cid, self.client_id, targets, action)
 
     async def sign_block_list(
         self, command: BlacklistCommand, cid: str, targets: Sequence[str], action: str
     ) -> None:
         """Have a change of a block list signed, if the application signs them."""
-        await self._sign(self.config.sign_block_list, command, cid, targets, action)
-
-    async def _sign(
-        self,
-        signer: ConversationSigner | None,
-        command: ConvCommand | BlacklistCommand,
-        cid: str | None,
-        targets: Sequence[str],
-        action: str,
-    ) -> None:
-        if signer is not None:
-            async with signing():
-                signature = await signer(cid, self.client_id, sorted(targets), action)
-                command.t, command.n = signature.timestamp, signature.nonce
-                command.s = signature.signature
+        signer = self.config.sign_block_list
+        await sign_command(signer, command, cid, self.client_id, targets, action)
 
     async def current_token(self) -> str | None:
         """A session token that is valid, refreshed if need be: session.md §3.
@@ -496,42 +484,6 @@ class Session:
             )
             for cid, first, last in self.acks.take(now)
         ]
-
-
-class Countdown:
-    """Waits until all of some commands have been settled or given up."""
-
-    def __init__(self) -> None:
-        self._open = 0
-        self._done = trio.Event()
-
-    def add(self, waiting: Waiting) -> None:
-        self._open += 1
-        waiting.gone = self._gone
-
-    def _gone(self) -> None:
-        self._open -= 1
-        if not self._open:
-            self._done.set()
-
-    async def wait(self) -> None:
-        if self._open:
-            await self._done.wait()
-
-
-def _checked(reply: GenericCommand) -> GenericCommand:
-    """The reply, unless it says no."""
-    error = reply.error_message
-    if reply.cmd == CommandType.ERROR and error is not None:
-        raise CommandError.from_wire(
-            error.code or 0, error.reason or "", error.detail, error.app_code, error.app_msg
-        )
-    session = reply.session_message
-    if session is not None and reply.op == OpType.CLOSED and session.code:
-        raise CommandError.from_wire(session.code, session.reason or "", session.detail)
-    if reply.cmd == CommandType.ERROR:
-        raise RemoteProtocolError("the server answered with an error that says nothing")
-    return reply
 
 
 def _now() -> int:

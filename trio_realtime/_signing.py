@@ -16,6 +16,7 @@ import attrs
 
 from ._errors import RealtimeError, SigningError
 from .session._login import Signature
+from .wire import BlacklistCommand, ConvCommand
 
 __all__ = ["ConversationSigner", "LoginSigner", "MasterKeySigner"]
 
@@ -38,6 +39,22 @@ async def signing() -> AsyncIterator[None]:
         raise
     except Exception as error:
         raise SigningError(f"sign error: {str(error) or type(error).__name__}") from error
+
+
+async def sign_command(
+    signer: ConversationSigner | None,
+    command: ConvCommand | BlacklistCommand,
+    cid: str | None,
+    client_id: str,
+    targets: Sequence[str],
+    action: str,
+) -> None:
+    """Have a command signed, if the application signs such commands."""
+    if signer is not None:
+        async with signing():
+            signature = await signer(cid, client_id, sorted(targets), action)
+            command.t, command.n = signature.timestamp, signature.nonce
+            command.s = signature.signature
 
 
 @attrs.frozen

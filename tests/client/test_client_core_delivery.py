@@ -209,7 +209,7 @@ async def test_a_gap_that_cannot_be_filled_is_reported(scripted, autojump_clock)
         a, z, gap = [await anext(events) for _ in range(3)]
         assert (a.message.id, z.message.id) == ("a", "z")
         assert gap.error.code == 4312
-        assert gap.missing_from == a.message.timestamp or gap.missing_from == z.message.timestamp
+        assert gap.missing_from == a.message.timestamp
 
 
 async def test_a_conversation_that_first_spoke_while_away_is_found(scripted, autojump_clock):
@@ -285,8 +285,7 @@ async def test_sends_wait_are_repeated_with_their_token_and_keep_their_order(
     async def server():
         link = await scripted.accept()
         await link.welcome()
-        for _ in range(3):
-            tokens.append((await link.receive()).direct_message.dt)
+        tokens.extend([(await link.receive()).direct_message.dt for _ in range(3)])
         await link.abort()  # nothing was acknowledged
         link = await scripted.accept()
         await link.welcome()
@@ -359,6 +358,9 @@ async def test_other_commands_time_out_after_20_seconds(scripted, autojump_clock
         assert len(tom._session._outbox) == len(tom._session.connection.serials) == 0
 
 
+# httpx leaves its generators to the garbage collector when a request is cancelled.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 async def test_a_cancelled_operation_leaves_no_trace_wherever_it_was(autojump_clock):
     async with world("Tom", "Jerry") as (_w, tom, _jerry):
         chat = await tom.create_conversation(["Jerry"])
@@ -396,6 +398,7 @@ async def test_a_cancelled_operation_leaves_no_trace_wherever_it_was(autojump_cl
             assert len(session.connection.serials) == 0, name
             assert trio.lowlevel.current_statistics().tasks_living <= tasks + 4, name
         assert (await tom.send(chat, TextMessage("still here"))).id
+        gc.collect()
 
 
 async def test_nothing_survives_the_block(autojump_clock):
