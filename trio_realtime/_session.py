@@ -444,12 +444,12 @@ class Session:
         """A message has reached the user: acknowledge it."""
         if isinstance(event, MessageReceived):
             message = event.message
-            if (
+            expected = (
                 not message.transient
                 and message.sender != self.client_id
                 and event.conversation_id not in self._rooms
-            ):
-                self.acks.add(event.conversation_id, message.timestamp_ms)
+            )
+            if expected and self.acks.add(event.conversation_id, message.timestamp_ms):
                 self.connection.arm_timer(self.due_at)
 
     async def mark_read(self, cids: Sequence[str]) -> None:

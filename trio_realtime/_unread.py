@@ -53,10 +53,12 @@ class UnreadCounters:
         """A message of somebody else arrived."""
         cid, message = event.conversation_id, event.message
         self._newest[cid] = (message.timestamp_ms, message.id)
-        before = self.of(cid)
-        self._counters[cid] = Unread(
-            min(before.count + 1, MAX_COUNT), before.mentioned or message.mentioned
-        )
+        before = self._counters.get(cid)
+        if before is None:
+            self._counters[cid] = Unread(1, message.mentioned)
+        elif before.count < MAX_COUNT or (message.mentioned and not before.mentioned):
+            count = min(before.count + 1, MAX_COUNT)
+            self._counters[cid] = Unread(count, before.mentioned or message.mentioned)
 
     def told(self, event: UnreadUpdated) -> None:
         """The server says how it is."""

@@ -116,15 +116,17 @@ class Acknowledgements:
         self._ranges: dict[str, tuple[int, int]] = {}
         self._next_at = float("-inf")
 
-    def add(self, cid: str, timestamp: int) -> None:
-        """A message was handed over."""
+    def add(self, cid: str, timestamp: int) -> bool:
+        """A message was handed over; whether it is the first of its burst."""
         known = self._ranges.get(cid)
         if known is None:
             self._ranges[cid] = (timestamp, timestamp)
-        elif timestamp > known[1]:
+            return len(self._ranges) == 1
+        if timestamp > known[1]:
             self._ranges[cid] = (known[0], timestamp)
         elif timestamp < known[0]:
             self._ranges[cid] = (timestamp, known[1])
+        return False
 
     @property
     def due_at(self) -> float:
