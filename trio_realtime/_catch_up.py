@@ -55,12 +55,10 @@ class CatchUp:
             while watermark is not None and session.connection.has_api:
                 answer = await session.rest.get(
                     "/1.1/rtm/notifications",
-                    {
-                        "client_id": session.client_id,
-                        "start_ts": str(watermark),
-                        "notification_type": "permanent",
-                    },
+                    {"client_id": session.client_id, "start_ts": str(watermark)},
                 )
+                # Without a type the answer comes in two parts; asked for one, it is bare.
+                answer = answer.get("permanent", answer)
                 before, watermark = watermark, self._replay(answer, watermark)
                 if not answer.get("hasMore") or watermark <= before:
                     return

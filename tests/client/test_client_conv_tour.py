@@ -343,6 +343,33 @@ async def test_what_was_missed_is_told_after_a_reconnection(autojump_clock):
         assert await w.seen("Jerry") == [], "nothing is told twice"
 
 
+async def test_missed_moderation_is_told_once(autojump_clock):
+    async with world("Tom", "Jerry") as (w, tom, jerry):
+        chat = await tom.create_conversation(["Jerry"], unique=False)
+        await trio.sleep(1)
+        await tom.silence_members(chat, ["Jerry"])
+        await w.forget()
+        jerry.pause()
+        await trio.sleep(1)
+        await tom.unsilence_members(chat, ["Jerry"])
+        await trio.sleep(1)
+        await tom.block_members(chat, ["Jerry"])
+        jerry.resume()
+        told = set(kinds(await w.seen("Jerry")))
+        assert told == {"Unmuted", "Blocked", "Kicked"}
+        jerry.pause()
+        await trio.sleep(1)
+        jerry.resume()
+        assert await w.seen("Jerry") == []
+
+
+async def test_any_number_of_clients_can_be_asked_for(autojump_clock):
+    async with world("Tom", "Jerry", "Mary") as (_w, tom, _jerry, _mary):
+        everybody = [f"nobody{n}" for n in range(43)] + ["Mary", "Tom", "Jerry"]
+        assert await tom.online(everybody) == ["Mary", "Tom", "Jerry"]
+        assert await tom.online([]) == []
+
+
 async def test_operations_are_signed_by_the_application(autojump_clock):
     asked = []
 

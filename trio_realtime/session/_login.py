@@ -15,6 +15,18 @@ CONFIG_BITMAP = 0b1011_1011
 """Edits and recalls, temporary conversations, acknowledged transients, reliable
 notifications, partial failures, ``peerId`` may be absent: session.md §4."""
 
+PERSONAL = frozenset(
+    {
+        OpType.JOINED,
+        OpType.LEFT,
+        OpType.BLOCKED,
+        OpType.UNBLOCKED,
+        OpType.SHUTUPED,
+        OpType.UNSHUTUPED,
+    }
+)
+"""News about this client itself, which a server keeps for replay: session.md §7."""
+
 USER_AGENT = "trio-realtime/0.1.0"
 
 IM_SERVICE = 2
@@ -124,7 +136,7 @@ class Login:
 
     def saw(self, push: GenericCommand) -> None:
         """Advance the watermarks by a push: session.md §6, §7."""
-        if push.notification_type == 1 and push.server_ts:
+        if push.server_ts and (push.notification_type == 1 or push.op in PERSONAL):
             self.notification_watermark = max(self.notification_watermark or 0, push.server_ts)
         if push.unread_message is not None and push.unread_message.notif_time:
             self.unread_watermark = push.unread_message.notif_time
