@@ -10,12 +10,25 @@ through the unread notification that follows the login.
 from __future__ import annotations
 
 import logging
+from collections import deque
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from ._errors import ConnectionLost, RealtimeError
-from ._events import Gap, MessageReceived, UnreadUpdated
+from ._events import (
+    Blocked,
+    Event,
+    Gap,
+    Invited,
+    Kicked,
+    MessageReceived,
+    Muted,
+    Unblocked,
+    Unmuted,
+    UnreadUpdated,
+)
 from ._mapping import events_from_notification, message_from_log_item
 from ._times import optional_datetime, utc_now
 from .wire import CommandType, GenericCommand, LogsCommand, QueryDirection
@@ -24,6 +37,11 @@ if TYPE_CHECKING:
     from ._session import Session
 
 logger = logging.getLogger("trio_realtime")
+
+PERSONAL = (Invited, Kicked, Blocked, Unblocked, Muted, Unmuted)
+"""News about this client itself, which the server keeps for replay."""
+REMEMBERED = 64
+"""Notices of the latest moments, in which the clocks of push and replay may differ."""
 
 PAGE = 100
 AT_ONCE = 4
@@ -36,12 +54,24 @@ class CatchUp:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._limiter = trio.CapacityLimiter(AT_ONCE)
+        self._told: deque[tuple[type[Event], str, datetime | None]] = deque(maxlen=REMEMBERED)
+        """Personal notices that have arrived: the replay may hold them too."""
 
     def start(self) -> None:
         """Catch up every held conversation in the background of the present link."""
         for cid, track in self._session.delivery.tracks.items():
             if track.held is not None:
                 self._session.connection.start_soon(self._conversation, cid)
+
+    def note(self, event: Event) -> bool:
+        """Take note of an event that a replay may repeat; False if it is known already."""
+        if not isinstance(event, PERSONAL):
+            return True
+        notice = (type(event), event.conversation_id, event.at)
+        if notice in self._told:
+            return False
+        self._told.append(notice)
+        return True
 
     async def notifications(self) -> None:
         """Deliver the membership notifications that were missed: session.md §7.
@@ -73,7 +103,8 @@ class CatchUp:
             if not isinstance(at, int) or at <= watermark:
                 continue
             for event in events_from_notification(item, session.registry, session.client_id):
-                session.publish(event)
+                if self.note(event):
+                    session.publish(event)
             watermark = at
         login = session.login
         login.notification_watermark = max(login.notification_watermark or 0, watermark)

@@ -382,6 +382,7 @@ class Session:
             for event in events_from_command(command, self.registry, self.client_id):
                 if self._resumed and isinstance(event, UnreadUpdated):
                     self._catch_up.unread(event)
+                self._catch_up.note(event)
                 self.deliver(event)
 
     def _receive_message(self, direct: DirectCommand) -> None:
