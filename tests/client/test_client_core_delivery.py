@@ -244,7 +244,9 @@ async def test_catching_up_can_be_switched_off(scripted, autojump_clock):
         link = await scripted.accept()
         await link.welcome()
         await link.send(push(mid="c", timestamp=30))
-        assert (await link.receive()).op == OpType.CLOSE, "no history was asked for"
+        # It may leave before it is quite back; then it says nothing.
+        command = await link.receive()
+        assert command is None or command.op == OpType.CLOSE, "no history was asked for"
 
     async with (
         in_background(server),

@@ -129,8 +129,23 @@ async def test_a_will_is_delivered_when_its_author_vanishes(autojump_clock):
         await w.forget()
         await tom.send(chat, TextMessage("farewell"), SendOptions(will=True))
         assert await w.seen("Jerry") == []
+        await tom.send(chat, TextMessage("later"))
         w.server.drop_connections("Tom")
-        assert texts(await w.seen("Jerry")) == ["farewell"]
+        later, farewell = await w.seen("Jerry")
+        assert (later.message.text, farewell.message.text) == ("later", "farewell")
+        assert farewell.at > later.at
+
+
+async def test_a_will_is_heard_by_those_who_are_members_then(autojump_clock):
+    async with world("Tom", "Jerry", "Mary") as (w, tom, _jerry, _mary):
+        chat = await tom.create_conversation(["Jerry"], unique=False)
+        await tom.send(chat, TextMessage("farewell"), SendOptions(will=True))
+        await tom.remove_members(chat, ["Jerry"])
+        await tom.add_members(chat, ["Mary"])
+        await w.forget()
+        w.server.drop_connections("Tom")
+        assert texts(await w.seen("Mary")) == ["farewell"]
+        assert await w.seen("Jerry") == []
 
 
 async def test_receipts_tell_who_has_received_and_read(autojump_clock):

@@ -19,7 +19,7 @@ from ._config import ServerConfig
 from ._dialects import Envelope
 from ._log import Metrics
 from ._outbound import HIGH
-from ._rule import App, Push, Room
+from ._rule import App, Push, Room, Will
 from ._sessions import Session
 
 IM = 2
@@ -62,14 +62,12 @@ class Bus:
         self._metrics.sessions -= 1
         self._leave(session)
 
-    def lose(self, session: Session, *, will: bool) -> None:
-        """A session's connection broke: keep its place in a room, carry out its will."""
+    def lose(self, session: Session) -> None:
+        """A session's connection broke: keep its place in a room."""
         room = session.room
         self.remove(session)
         if room is not None:
             self._keep_place(session.client_id, room)
-        if will and session.will is not None:
-            self.emit(session.will, actor=None, at=self._config.clock())
 
     def sessions_of(self, client_id: str) -> tuple[Session, ...]:
         """Every live session of a client."""
@@ -214,5 +212,9 @@ class ActingPresence:
     def evict(self, cid: str, client_ids: Sequence[str]) -> None:
         self.bus.evict(cid, client_ids)
 
-    def set_will(self, command: GenericCommand, pushes: Sequence[Push]) -> None:  # noqa: ARG002
-        self.session.will = tuple(pushes)
+    def set_will(self, command: GenericCommand, pushes: Sequence[Push]) -> None:
+        self.session.will = None
+        for push in pushes:
+            direct = push.command.direct_message
+            assert direct is not None
+            self.session.will = Will(command, direct.id or "")

@@ -178,8 +178,9 @@ class Connection:
     def _forget_sessions(self) -> None:
         sessions, self.sessions = self.sessions, {}
         for session in sessions.values():
-            will = not self.gateway.draining
-            self.gateway.buses[session.app.id].lose(session, will=will)
+            self.gateway.buses[session.app.id].lose(session)
+            if session.will is not None and not self.gateway.draining:
+                self.gateway.carry_out(session.will, session.caller)
             session.tell_offline(OfflineReason.LOST)
 
     def _overflowed(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 import attrs
+import outcome
 import trio
 
 from trio_realtime.wire import CommandType, GenericCommand
@@ -15,12 +17,15 @@ from ._connection import Connection
 from ._hook_runner import HookRunner
 from ._log import Metrics
 from ._outbound import Flusher, Spawn
-from ._rule import App
+from ._rule import App, Caller, Push, Will
 from ._sessions import end_session
 from ._signatures import NonceMemory
-from ._store import Store
+from ._store import Store, StoreError, Tx
 from ._websocket import WebSocket
+from .rules._direct import last_words
 from .rules._session import note_kick
+
+log = logging.getLogger("trio_realtime.server")
 
 GOING_AWAY = 1001
 
@@ -65,6 +70,25 @@ class Gateway:
         await self.store.write(app_id, lambda tx: note_kick(tx, client_id))
         for session in self.buses[app_id].sessions_of(client_id):
             end_session(session, 4115, reason or "KICKED_BY_APP")
+
+    def carry_out(self, will: Will, caller: Caller) -> None:
+        """Send the will of a client that was lost to those who may hear it now."""
+        bus = self.buses[caller.app.id]
+
+        def rule(tx: Tx) -> tuple[int, list[Push]]:
+            return tx.now, last_words(tx, caller, will)
+
+        def done(result: outcome.Outcome[tuple[int, list[Push]]]) -> None:
+            if isinstance(result, outcome.Error):
+                log.error("a will was not carried out", exc_info=result.error)
+                return
+            at, pushes = result.unwrap()
+            bus.emit(pushes, actor=None, at=at)
+
+        try:
+            self.store.submit(caller.app.id, rule, done)
+        except StoreError:
+            log.warning("a will was not carried out: the store is closed")
 
     def go_away(self) -> None:
         """Ask every client to reconnect elsewhere: transport.md §6."""

@@ -133,11 +133,22 @@ class Presence(Protocol):
         """Take clients out of a room (blocked)."""
 
     def set_will(self, command: GenericCommand, pushes: Sequence[Push]) -> None:
-        """Keep these pushes for the loss of the acting session: messages.md §10.
+        """Keep a message for the loss of the acting session: messages.md §10.
 
         A later will of the same session takes the place of the earlier one. ``command`` is
-        the one that asked for it.
+        the one that asked for it, ``pushes`` what it would cause now; none: nobody is to
+        hear it.
         """
+
+
+@attrs.frozen
+class Will:
+    """A message to be sent when a session is lost."""
+
+    command: GenericCommand
+    """The command that asked for it."""
+    message_id: str
+    """What its acknowledgement said."""
 
 
 @attrs.frozen

@@ -6,7 +6,6 @@ Protocol: session.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ from trio_realtime.wire import (
 
 from ._hook_runner import Lane
 from ._hooks import ClientOffline, ClientOnline, OfflineReason
-from ._rule import App, Caller, Feature, Push, Refusal
+from ._rule import App, Caller, Feature, Refusal, Will
 from ._store import TokenRow
 from .rules._session import (
     MAX_CLIENT_ID,
@@ -54,8 +53,8 @@ class Session:
     device: str | None = None
     room: str | None = None
     """The chat room it is in."""
-    will: Sequence[Push] | None = None
-    """What to push when the connection is lost."""
+    will: Will | None = None
+    """What to send when the connection is lost."""
     caller: Caller = attrs.field(init=False)
     lane: Lane | None = attrs.field(init=False, default=None)
     """Where commands wait for the application's hooks, if it has any."""

@@ -24,6 +24,7 @@ from trio_realtime.server._rule import (
     Push,
     Refusal,
     Room,
+    Will,
 )
 from trio_realtime.server._store import ConversationRow, MessageRow, NewMessage, Tx
 from trio_realtime.wire import AckCommand, CommandType, DirectCommand, GenericCommand
@@ -88,6 +89,31 @@ def send(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     )
     reply = _ack(message.id, message.timestamp)
     return Outcome(reply, [_push(command, message, audience)] if new else [])
+
+
+def last_words(tx: Tx, caller: Caller, will: Will) -> list[Push]:
+    """The will of a lost session, for those who may hear it now: messages.md §10."""
+    direct = will.command.direct_message
+    assert direct is not None
+    body = body_of(direct.msg, direct.binary_msg)
+    try:
+        conversation = _conversation(tx, direct.cid or "")
+        audience = admit(tx, caller, conversation)
+    except Refusal:
+        return []
+    if audience is None or body is None:
+        return []
+    message = MessageRow(
+        id=will.message_id,
+        conversation_id=conversation.id,
+        kind=conversation.kind,
+        sender=caller.client_id,
+        timestamp=tx.next_timestamp(conversation.id),
+        body=body,
+        mentions=tuple(dict.fromkeys(direct.mention_pids)),
+        mention_all=bool(direct.mention_all),
+    )
+    return [_push(will.command, message, audience, transient=bool(direct.transient))]
 
 
 def _conversation(tx: Tx, cid: str) -> ConversationRow:
