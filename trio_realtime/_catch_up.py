@@ -112,9 +112,13 @@ class CatchUp:
 
     def unread(self, event: UnreadUpdated) -> None:
         """After a resumption: an unread notification may name a conversation never seen yet."""
+        if event.count:
+            self.unseen(event.conversation_id)
+
+    def unseen(self, cid: str) -> None:
+        """A conversation spoke while the client was away; catch it up if it is new."""
         delivery = self._session.delivery
-        cid = event.conversation_id
-        if event.count and cid not in delivery.tracks:
+        if cid not in delivery.tracks:
             delivery.hold([cid])
             self._session.connection.start_soon(self._conversation, cid)
 

@@ -24,17 +24,18 @@ from ._events import (
     MessageRecalled,
     MessageReceived,
     MessageUpdated,
-    UnreadUpdated,
 )
 from ._mapping import apply_changes
 from ._messages import BaseMessage
+from ._unread import Unread
 
 
 class ConversationCache:
     """What one client knows."""
 
-    def __init__(self, client_id: Callable[[], str]) -> None:
+    def __init__(self, client_id: Callable[[], str], unread: Callable[[str], Unread]) -> None:
         self._client_id = client_id
+        self._unread = unread
         self._known: dict[str, BaseConversation] = {}
         self._latest: dict[str, BaseMessage] = {}
         """Messages that the snapshots do not show yet: most are never asked for."""
@@ -42,11 +43,22 @@ class ConversationCache:
     def get(self, cid: str) -> BaseConversation | None:
         """The conversation as it is now, as far as this client can tell."""
         known = self._known.get(cid)
-        if known is not None and cid in self._latest:
-            message = self._latest.pop(cid)
+        if known is None:
+            return None
+        message = self._latest.pop(cid, None)
+        if message is not None and not _outdated(message, known.last_message):
             known = attrs.evolve(known, last_message=message, last_message_at=message.timestamp)
-            self._known[cid] = known
+        known = self._known[cid] = self.counted(known)
         return known
+
+    def counted(self, conversation: BaseConversation) -> BaseConversation:
+        """The conversation with its unread counter, which the server tells separately."""
+        unread = self._unread(conversation.id)
+        if unread == Unread(conversation.unread_count, conversation.unread_mentioned):
+            return conversation
+        return attrs.evolve(
+            conversation, unread_count=unread.count, unread_mentioned=unread.mentioned
+        )
 
     def put(self, conversation: BaseConversation) -> None:
         """This is the truth about a conversation, from the server or from an operation."""
@@ -63,10 +75,11 @@ class ConversationCache:
         self._known.clear()
         self._latest.clear()
 
-    def sent(self, message: BaseMessage) -> None:
-        """This client sent a message."""
-        if message.conversation_id in self._known:
-            self._latest[message.conversation_id] = message
+    def latest(self, message: BaseMessage) -> None:
+        """A message was sent or received."""
+        cid = message.conversation_id
+        if cid in self._known and not _outdated(message, self._latest.get(cid)):
+            self._latest[cid] = message
 
     def follow(self, event: ConversationEvent) -> None:
         """Take an event into account."""
@@ -75,11 +88,19 @@ class ConversationCache:
             return
         if type(event) is MessageReceived:
             if not event.message.transient:
-                self._latest[cid] = event.message
+                self.latest(event.message)
             return
         known = self.get(cid)
         assert known is not None
         self._known[cid] = follow(known, event, self._client_id())
+
+
+def _outdated(message: BaseMessage, other: BaseMessage | None) -> bool:
+    """Whether the other message is a later one."""
+    return other is not None and (message.timestamp_ms, message.id) < (
+        other.timestamp_ms,
+        other.id,
+    )
 
 
 def follow(known: BaseConversation, event: ConversationEvent, client_id: str) -> BaseConversation:
@@ -106,8 +127,6 @@ def _changes(known: BaseConversation, event: ConversationEvent, me: str) -> dict
         case MessageUpdated(message=message) | MessageRecalled(message=message):
             if known.last_message is not None and known.last_message.id == message.id:
                 return {"last_message": message}
-        case UnreadUpdated(count=count, mentioned=mentioned):
-            return {"unread_count": count, "unread_mentioned": mentioned}
         case MessageDelivered(at=at) if at is not None:
             return {"last_delivered_at": max(at, known.last_delivered_at or at)}
         case MessageRead(at=at) if at is not None:

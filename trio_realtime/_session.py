@@ -30,6 +30,7 @@ from ._errors import (
 from ._events import (
     ConversationEvent,
     Event,
+    Kicked,
     MessageReceived,
     PluginFailed,
     Reconnected,
@@ -43,6 +44,7 @@ from ._plugins import Plugin, PluginRegistry
 from ._reply import Countdown, Reply, checked
 from ._rest import Rest
 from ._signing import ConversationSigner, LoginSigner, sign_command, signing
+from ._size import check_size
 from ._subscription import Hub
 from ._typed_messages import TypedMessage
 from ._unread import UnreadCounters
@@ -100,7 +102,7 @@ class Session:
         self.unread = UnreadCounters()
         self._rooms: set[str] = set()
         """Chat rooms: their messages are neither acknowledged nor counted."""
-        self.conversations = ConversationCache(lambda: self.client_id)
+        self.conversations = ConversationCache(lambda: self.client_id, self.unread.of)
         self.rest = Rest(self)
         self._outbox = Outbox(connection.serials)
         self._control = Outbox(connection.serials)
@@ -138,10 +140,14 @@ class Session:
 
         Raises:
             CommandError: the server refused.
+            MessageTooLarge: it does not fit into one command.
             CommandTimeout: no reply in time.
             ConnectionLost: no link, or it broke and ``retry`` is off.
             RealtimeError: the client has ended.
         """
+        if command.peer_id is None:
+            command.peer_id = self.login.client_id
+        check_size(command)
         timeout = self.config.command_timeout if timeout is None else timeout
         with trio.move_on_after(timeout) as scope:
             answer = await self._transact(command, retry=retry)
@@ -170,8 +176,6 @@ class Session:
             self.hub.error_seen = True
         elif not (retry or outbox.online):
             raise ConnectionLost(1006, "not connected")
-        if command.peer_id is None:
-            command.peer_id = self.login.client_id
         reply: Reply[GenericCommand] = Reply()
         waiting = outbox.submit(command, reply.set, retry=retry, resend_after=resend_after)
         try:
@@ -323,7 +327,8 @@ class Session:
         """The link broke. What comes on the next one waits until the gap is filled."""
         self._outbox.suspend(error)
         self._control.suspend(error)
-        self.acks.clear()
+        self.acks.link_lost()
+        self.unread.link_lost()
         self.conversations.clear()
         if self.config.catch_up:
             self.delivery.hold()
@@ -388,6 +393,8 @@ class Session:
     def _receive_message(self, direct: DirectCommand) -> None:
         if direct.conv_type == ConversationKind.CHAT_ROOM and direct.cid:
             self._rooms.add(direct.cid)
+        if direct.offline and direct.cid and self._resumed:
+            self._catch_up.unseen(direct.cid)
         message = message_from_direct(direct, self.registry, self.client_id)
         self.deliver(MessageReceived(direct.cid or "", message))
 
@@ -418,6 +425,8 @@ class Session:
                 self.conversations.follow(event)
                 if isinstance(event, UnreadUpdated):
                     self.unread.told(event)
+                elif isinstance(event, Kicked):
+                    self.unread.forget(event.conversation_id)
             self.hub.publish(event)
             return True
         message = event.message
@@ -425,6 +434,7 @@ class Session:
             return False
         self.conversations.follow(event)
         if not self.registry.lets_through(event):
+            self.handled(event)
             return True
         if (
             message.sender != self.client_id
@@ -455,6 +465,7 @@ class Session:
 
     async def mark_read(self, cids: Sequence[str]) -> None:
         """Report that conversations were read, now or as soon as that is possible."""
+        self._outbox.check()
         self.unread.read(cids, _now())
         for command in self.due_commands(trio.current_time()):
             await self.connection.transmit(command)
@@ -471,9 +482,9 @@ class Session:
         if not self._outbox.online:
             return []
         read = self.unread.take(now)
-        if read is not None:
-            read.peer_id = self.login.client_id
-        return [*self._acknowledgements(now), *([] if read is None else [read])]
+        for command in read:
+            command.peer_id = self.login.client_id
+        return [*self._acknowledgements(now), *read]
 
     def _acknowledgements(self, now: float) -> Iterable[GenericCommand]:
         """The acknowledgements to send now: messages.md §1.4."""

@@ -13,6 +13,7 @@ from trio_realtime import (
     BinaryMessage,
     Gap,
     InvalidMessagingTarget,
+    LinkState,
     MessageDelivered,
     MessageNotFound,
     MessageOwnershipRequired,
@@ -101,6 +102,44 @@ async def test_a_message_too_large_says_by_how_much_and_is_not_sent(autojump_clo
         await tom.send(chat, TextMessage("漢" * (2000 - over // 3 - 1)))
         with pytest.raises(MessageTooLarge):
             await tom.send(chat, TextMessage("漢" * (2000 - over // 3 + 1)))
+
+
+async def test_no_other_command_may_be_too_large_either(autojump_clock):
+    async with world("Tom") as (_w, tom):
+        chat = await tom.create_conversation([])
+        sent = await tom.send(chat, TextMessage("short"))
+        with pytest.raises(MessageTooLarge):
+            await tom.edit(sent, TextMessage("x" * 6000))
+        with pytest.raises(MessageTooLarge):
+            await tom.update_conversation(chat, {"essay": "x" * 6000})
+        with pytest.raises(MessageTooLarge):
+            await tom.create_conversation(["Jerry"], attributes={"essay": "x" * 6000})
+        assert tom.state is LinkState.CONNECTED
+
+
+async def test_an_acknowledgement_survives_a_broken_link(autojump_clock):
+    async with world("Tom", "Jerry") as (w, tom, _jerry):
+        chat = await tom.create_conversation(["Jerry"])
+        receipts = tom.events(MessageDelivered)
+        sent = [
+            await tom.send(chat, TextMessage(str(n)), SendOptions(receipt=True)) for n in range(2)
+        ]
+        await trio.sleep(0.01)
+        w.server.drop_connections("Jerry")
+        with trio.fail_after(20):
+            seen = {(await anext(receipts)).message_id for _ in sent}
+        assert seen == {one.id for one in sent}
+
+
+async def test_pushed_offline_messages_are_completed_after_a_break(autojump_clock):
+    async with world("Tom") as (w, tom):
+        jerry = await w.client("Jerry", offline_messages="push")
+        jerry.pause()
+        await trio.sleep(1)
+        chat = await tom.create_conversation(["Jerry"])
+        await fill(tom, chat, 40)
+        jerry.resume()
+        assert texts(await w.seen("Jerry")) == [str(n) for n in range(40)]
 
 
 async def test_strangers_may_not_send(autojump_clock):
@@ -305,6 +344,7 @@ async def test_messages_are_edited_and_recalled_by_their_authors(autojump_clock)
         (event,) = await w.seen("Jerry")
         assert isinstance(event, MessageRecalled)
         assert isinstance(event.message, RecalledMessage)
+        assert isinstance((await tom.get_conversation(chat.id)).last_message, RecalledMessage)
         history = await jerry.history_page(chat)
         assert history[0].text == "better"
         assert isinstance(history[1], RecalledMessage)

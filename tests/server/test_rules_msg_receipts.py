@@ -138,7 +138,7 @@ def test_receipts_of_temporary_conversations_need_their_feature(world):
 
 def test_reading_clears_the_counter_on_every_session_of_the_reader(world, chat):
     tom, jerry, jerry2 = map(world.device, ("tom", "jerry", "jerry"))
-    world.send(tom, chat, "hi", mention_all=True)
+    sent = world.send(tom, chat, "hi", mention_all=True)
     jerry.take(), jerry2.take()
     world.read(jerry, chat)
     for device in (jerry, jerry2):
@@ -146,7 +146,7 @@ def test_reading_clears_the_counter_on_every_session_of_the_reader(world, chat):
         (item,) = push.unread_message.convs
         assert (item.cid, item.unread, item.mentioned) == (chat, 0, False)
         # Clients parse the message of a tuple as soon as it has an id.
-        assert item.mid is item.data is item.binary_msg is item.timestamp is None
+        assert (item.mid, item.timestamp, item.data) == (sent.uid, sent.t, "hi")
         assert push.unread_message.notif_time == world.now
     assert tom.inbox == []
 

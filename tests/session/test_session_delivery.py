@@ -71,8 +71,10 @@ def test_acknowledgements_leave_as_ranges_at_most_once_a_second():
     assert acks.take(200.0) == []
 
 
-def test_a_broken_link_forgets_what_was_not_acknowledged():
+def test_a_broken_link_only_delays_acknowledgements():
     acks = Acknowledgements()
     acks.add("c", 5)
-    acks.clear()
-    assert acks.due_at == float("inf")
+    acks.take(100.0)
+    acks.add("c", 7)
+    acks.link_lost()
+    assert acks.take(100.1) == [("c", 7, 7)]

@@ -276,8 +276,8 @@ class ConversationOperations(Operations):
         )
         for position, one in enumerate(found):
             known = session.conversations.get(one.id)
-            if known is not None:
-                found[position] = _kept(one, known)
+            merged = one if known is None else _kept(one, known)
+            found[position] = session.conversations.counted(merged)
             if complete:
                 session.conversations.put(found[position])
         return found
@@ -396,8 +396,6 @@ class ConversationOperations(Operations):
 def _kept(found: BaseConversation, known: BaseConversation) -> BaseConversation:
     """What the server's answer does not say stays as it is known."""
     fields: dict[str, Any] = {
-        "unread_count": known.unread_count,
-        "unread_mentioned": known.unread_mentioned,
         "last_delivered_at": known.last_delivered_at,
         "last_read_at": known.last_read_at,
     }

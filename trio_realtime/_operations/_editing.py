@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import attrs
 
 from trio_realtime._conversations import BaseConversation
+from trio_realtime._events import MessageRecalled, MessageUpdated
 from trio_realtime._messages import BaseMessage, MessageStatus, with_envelope
 from trio_realtime._times import ms_from_datetime
 from trio_realtime._typed_messages import RecalledMessage
@@ -48,6 +49,7 @@ class EditOperations(Operations):
         Raises:
             MessageOwnershipRequired: somebody else sent it.
             MessageNotFound: there is no such message.
+            MessageTooLarge: it does not fit into one command; nothing was sent.
             RejectedByApp: a hook of the application refused.
             RealtimeError: the server refused otherwise, or could not be reached.
 
@@ -61,7 +63,9 @@ class EditOperations(Operations):
             mention_all=replacement.mention_all,
             mention_pids=list(replacement.mentions),
         )
-        return with_envelope(replacement, await self._patch(original, item))
+        edited = with_envelope(replacement, await self._patch(original, item))
+        self._session.conversations.follow(MessageUpdated(edited.conversation_id, edited))
+        return edited
 
     async def recall(self, original: BaseMessage | MessageRef) -> RecalledMessage:
         """Take back a message this client has sent. Arguments and errors as in `edit`.
@@ -69,7 +73,9 @@ class EditOperations(Operations):
         Protocol: messages.md §8.
         """
         fields = await self._patch(original, PatchItem(recall=True))
-        return RecalledMessage(**fields)
+        recalled = RecalledMessage(**fields)
+        self._session.conversations.follow(MessageRecalled(recalled.conversation_id, recalled))
+        return recalled
 
     async def _patch(self, original: BaseMessage | MessageRef, item: PatchItem) -> dict[str, Any]:
         cid, item.mid, item.timestamp = _named(original)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from trio_realtime._conversations import BaseConversation
-from trio_realtime._errors import CommandError, MalformedReply, MessageTooLarge
+from trio_realtime._errors import CommandError, MalformedReply
 from trio_realtime._json import dump
 from trio_realtime._messages import (
     NO_OPTIONS,
@@ -15,19 +15,15 @@ from trio_realtime._messages import (
     send_options_for,
     with_envelope,
 )
-from trio_realtime.wire import CommandType, DirectCommand, GenericCommand, encode
+from trio_realtime._size import MAX_COMMAND, check_size
+from trio_realtime.wire import CommandType, DirectCommand, GenericCommand
 
 from ._base import Operations, id_of, part
 
 M = TypeVar("M", bound=BaseMessage)
 
-MAX_COMMAND = 5 * 1024
-"""Bytes of one command from a client: transport.md §3."""
-
 ENVELOPE = 512
 """Bytes that everything but contents can take, an upper bound."""
-SERIAL = 6
-"""Bytes of the serial id, which is given at transmission."""
 
 
 class SendOperations(Operations):
@@ -72,7 +68,8 @@ class SendOperations(Operations):
         # The token of a message that was sent before belongs to that sending.
         dt = (not message.id and message.dt) or session.new_token()
         command = _direct(session.client_id, cid, message, options, dt)
-        _check_size(command)
+        if not _is_small(command):
+            check_size(command)
         if retry:
             reply = await session.insist(command)
         else:
@@ -93,27 +90,28 @@ class SendOperations(Operations):
                 "sender": session.client_id,
                 "timestamp_ms": ack.t,
                 "status": MessageStatus.SENT,
+                "updated_at_ms": None,
+                "delivered_at_ms": None,
+                "read_at_ms": None,
+                "mentioned": False,
                 "receipt": bool(options.receipt),
                 "transient": bool(options.transient),
                 "dt": dt,
             },
         )
         if stored:
-            session.conversations.sent(sent)
+            session.conversations.latest(sent)
         return sent
 
 
-def _check_size(command: GenericCommand) -> None:
+def _is_small(command: GenericCommand) -> bool:
+    """Whether it fits for certain; most messages need not be encoded to know."""
     direct = command.direct_message
     assert direct is not None
-    # A character takes at most four bytes; most messages need not be encoded to know.
+    # A character takes at most four bytes.
     characters = len(direct.msg or "") + len(direct.push_data or "") + len(direct.cid or "")
     characters += sum(len(pid) + 1 for pid in direct.mention_pids)
-    if characters * 4 + len(direct.binary_msg or b"") + ENVELOPE <= MAX_COMMAND:
-        return
-    size = len(encode(command)) + SERIAL
-    if size > MAX_COMMAND:
-        raise MessageTooLarge(size, MAX_COMMAND)
+    return characters * 4 + len(direct.binary_msg or b"") + ENVELOPE <= MAX_COMMAND
 
 
 def _direct(

@@ -108,6 +108,11 @@ class Outbox:
     def __contains__(self, waiting: Waiting) -> bool:
         return waiting in self._unsettled
 
+    def check(self) -> None:
+        """Raise what ended the session, if anything has."""
+        if self._ended is not None:
+            raise self._ended
+
     def submit(
         self,
         command: GenericCommand,
@@ -117,8 +122,7 @@ class Outbox:
         resend_after: float = float("inf"),
     ) -> Waiting:
         """Enter a command. If `online`, the caller transmits it with `Serials.stamp`."""
-        if self._ended is not None:
-            raise self._ended
+        self.check()
         waiting = Waiting(command, retry, settle, self, resend_after=resend_after)
         self._unsettled[waiting] = None
         return waiting

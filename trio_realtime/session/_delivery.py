@@ -142,7 +142,6 @@ class Acknowledgements:
         self._ranges.clear()
         return burst
 
-    def clear(self) -> None:
-        """The link is gone; what was not acknowledged will be seen again."""
-        self._ranges.clear()
+    def link_lost(self) -> None:
+        """The link is gone; what was not acknowledged is when the next one is up."""
         self._next_at = float("-inf")

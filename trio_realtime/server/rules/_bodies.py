@@ -98,10 +98,10 @@ def log_item(message: MessageRow, *, marked: bool) -> LogItem:
 
 
 def unread_tuple(row: UnreadRow) -> UnreadTuple:
-    """An unread counter, with the newest message while there is something to read."""
+    """An unread counter, with the newest message, which says up to where it counts."""
     conversation = row.conversation
     newest = row.newest
-    if newest is None or not row.count:
+    if newest is None:
         return UnreadTuple(
             cid=conversation.id,
             unread=row.count,
