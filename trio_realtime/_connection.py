@@ -168,6 +168,8 @@ class Connection:
                 try:
                     with trio.CancelScope() as self._link_scope:
                         async with self._dial() as transport:
+                            # The user may have paused in the moment it was opened.
+                            await trio.lowlevel.checkpoint_if_cancelled()
                             self._link_up(transport)
                             if not started:
                                 started = True
@@ -176,7 +178,8 @@ class Connection:
                 except ConnectFailed:
                     if not started:
                         raise
-                    self._machine.handle(LinkEvent.ATTEMPT_FAILED)
+                    if self._machine.state is LinkState.RECONNECTING:
+                        self._machine.handle(LinkEvent.ATTEMPT_FAILED)
                 finally:
                     self._link_scope = None
                     self._transport = None
@@ -247,10 +250,15 @@ class Connection:
             self._lost = ConnectionLost(closed.code, closed.reason)
 
     def _link_ended(self) -> None:
-        """The link is gone, and nobody has said so yet."""
+        """The tasks of the link are gone."""
+        error = self._lost or ConnectionLost(1006, "")
         if self._machine.state is LinkState.CONNECTED:
             self._machine.handle(LinkEvent.LOST)
-            self._link_down(self._lost or ConnectionLost(1006, ""))
+            self._link_down(error)
+        else:
+            # Told already, but a task may have gone on before it noticed.
+            for session in list(self.attached):
+                session.link_lost(error)
 
     def _link_down(self, error: Exception) -> None:
         self._up = trio.Event()

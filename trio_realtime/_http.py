@@ -68,11 +68,15 @@ class Http:
         """
         import httpx
 
+        from ._http_streams import Body
+
         try:
+            request = self.client.build_request(
+                method, url, params=params, headers=headers, json=body
+            )
+            request.stream = Body(request.content)
             with trio.fail_after(timeout):
-                response = await self.client.request(
-                    method, url, params=params, headers=headers, json=body
-                )
+                response = await self.client.send(request)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ConnectFailed(
                 f"{method} {url} failed: {str(error) or type(error).__name__}"
@@ -81,7 +85,7 @@ class Http:
             raise ConnectFailed(f"{method} {url} got no answer in {timeout:g} seconds") from None
         try:
             value = response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ConnectFailed(
                 f"{method} {url} answered {response.status_code} with something that is not JSON",
                 status=response.status_code,

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
 
 import httpcore
 import httpx
@@ -25,6 +25,26 @@ def http_over(
         ssl_context=ssl_context, network_backend=_Backend(open_stream)
     )
     return transport
+
+
+class Body(httpx.AsyncByteStream):
+    """A request body in one piece.
+
+    The one of httpx is a generator, which a request that is cancelled leaves half-way.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._rest: Iterator[bytes] = iter(())
+
+    def __aiter__(self) -> Self:
+        self._rest = iter((self._content,))
+        return self
+
+    async def __anext__(self) -> bytes:
+        for part in self._rest:
+            return part
+        raise StopAsyncIteration
 
 
 class _Stream(httpcore.AsyncNetworkStream):

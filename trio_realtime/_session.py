@@ -301,6 +301,8 @@ class Session:
             else:
                 self.connection.drop(str(error))
             return
+        # The link may have ended in the moment of the answer.
+        await trio.lowlevel.checkpoint_if_cancelled()
         self.connection.healthy()
         self.hub.publish(Reconnected())
         resent = await self._transmit_waiting()
