@@ -169,6 +169,9 @@ class CatchUp:
                 GenericCommand(cmd=CommandType.LOGS, logs_message=logs), retry=False
             )
             items = reply.logs_message.logs if reply.logs_message is not None else []
+            if any(item.from_ == session.client_id for item in items):
+                # History may show what this client is sending before the answer does.
+                await session.sends_settled(cid)
             for item in items:
                 message = message_from_log_item(item, cid, session.registry, session.client_id)
                 filled += session.publish(MessageReceived(cid, message))

@@ -22,7 +22,10 @@ def http_over(
     transport = httpx.AsyncHTTPTransport(verify=ssl_context or True)
     # httpx offers no argument for this; its pool does.
     transport._pool = httpcore.AsyncConnectionPool(  # noqa: SLF001
-        ssl_context=ssl_context, network_backend=_Backend(open_stream)
+        ssl_context=ssl_context,
+        network_backend=_Backend(open_stream),
+        # Whether the other end has closed an idle stream cannot be seen from here.
+        max_keepalive_connections=0,
     )
     return transport
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 import outcome
@@ -44,25 +45,14 @@ class Reply(Generic[T]):
         return trio.lowlevel.Abort.SUCCEEDED
 
 
-class Countdown:
-    """Waits until all of some commands have been settled or given up."""
-
-    def __init__(self) -> None:
-        self._open = 0
-        self._done = trio.Event()
-
-    def add(self, waiting: Waiting) -> None:
-        self._open += 1
-        waiting.gone = self._gone
-
-    def _gone(self) -> None:
-        self._open -= 1
-        if not self._open:
-            self._done.set()
-
-    async def wait(self) -> None:
-        if self._open:
-            await self._done.wait()
+async def all_gone(commands: Iterable[Waiting]) -> None:
+    """Wait until nobody waits for any of these commands any more."""
+    gone = []
+    for one in commands:
+        gone.append(event := trio.Event())
+        one.gone = event.set
+    for event in gone:
+        await event.wait()
 
 
 def checked(reply: GenericCommand) -> GenericCommand:

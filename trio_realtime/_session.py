@@ -41,7 +41,7 @@ from ._events import (
 )
 from ._mapping import events_from_command, message_from_direct
 from ._plugins import Plugin, PluginRegistry
-from ._reply import Countdown, Reply, checked
+from ._reply import Reply, all_gone, checked
 from ._rest import Rest
 from ._signing import ConversationSigner, LoginSigner, sign_command, signing
 from ._size import check_size
@@ -305,25 +305,30 @@ class Session:
         await trio.lowlevel.checkpoint_if_cancelled()
         self.connection.healthy()
         self.hub.publish(Reconnected())
-        resent = await self._transmit_waiting()
+        await self._transmit_waiting()
         if self.config.catch_up:
             await self._catch_up.notifications()
-            # History may show what is being sent again; its ids are known once it is settled.
-            await resent.wait()
             self._catch_up.start()
 
-    async def _transmit_waiting(self) -> Countdown:
+    async def _transmit_waiting(self) -> None:
         """Send what waited, in order; new commands queue up behind until that is done."""
-        unsettled = Countdown()
         while waiting := self._outbox.untransmitted():
             for one in waiting:
                 # It may have been withdrawn while others were on their way.
                 if one in self._outbox:
-                    unsettled.add(one)
                     await self.connection.transmit_waiting(one)
         self._outbox.online = True
         self.connection.arm_timer(self.due_at)
-        return unsettled
+
+    async def sends_settled(self, cid: str) -> None:
+        """Wait until the ids of the messages under way to a conversation are known."""
+        await all_gone(
+            one
+            for one in self._outbox
+            if (direct := one.command.direct_message) is not None and direct.cid == cid
+        )
+        # What was answered just now is noted by a task that is about to run.
+        await trio.lowlevel.checkpoint()
 
     def link_lost(self, error: Exception) -> None:
         """The link broke. What comes on the next one waits until the gap is filled."""

@@ -69,7 +69,7 @@ async def test_what_happens_is_told_in_order_whenever_it_is_paused(autojump_cloc
                 seen = []
                 with trio.move_on_after(0.1):
                     async for event in events:
-                        seen.append(type(event).__name__)
+                        seen.append(type(event).__name__)  # noqa: PERF401 - the loop may be cut short
             assert seen in (
                 ["Disconnected", "Offline", "Online", "Reconnected"],
                 ["Disconnected", "Disconnected", "Offline", "Online", "Reconnected"],

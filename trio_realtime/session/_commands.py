@@ -9,7 +9,7 @@ Protocol: transport.md §5.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import attrs
 from outcome import Error, Value
@@ -107,6 +107,9 @@ class Outbox:
 
     def __contains__(self, waiting: Waiting) -> bool:
         return waiting in self._unsettled
+
+    def __iter__(self) -> Iterator[Waiting]:
+        return iter(self._unsettled)
 
     def check(self) -> None:
         """Raise what ended the session, if anything has."""
