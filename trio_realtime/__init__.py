@@ -148,6 +148,10 @@ from ._results import (
     Page,
     PartialResult,
 )
+from ._sending import (
+    Sending,
+    SendStatus,
+)
 from ._signing import (
     ConversationSigner,
     LoginSigner,
@@ -280,6 +284,8 @@ __all__ = [
     "Role",
     "RoutingError",
     "SendOptions",
+    "SendStatus",
+    "Sending",
     "ServerError",
     "ServiceConversation",
     "SessionClosed",
