@@ -145,6 +145,7 @@ class RealtimeConnection:
         *,
         tag: str | None = None,
         device_id: str | None = None,
+        user_session_token: str | None = None,
         sign_login: LoginSigner | None = None,
         sign_conversation: ConversationSigner | None = None,
         sign_block_list: ConversationSigner | None = None,
@@ -162,6 +163,7 @@ class RealtimeConnection:
             command_timeout=command_timeout,
             catch_up=catch_up,
             ack=ack,
+            user_session_token=user_session_token,
             sign_login=sign_login,
             sign_conversation=sign_conversation,
             sign_block_list=sign_block_list,
@@ -248,6 +250,7 @@ async def open_client(
     rtm_servers: Sequence[str] = (),
     tag: str | None = None,
     device_id: str | None = None,
+    user_session_token: str | None = None,
     sign_login: LoginSigner | None = None,
     sign_conversation: ConversationSigner | None = None,
     sign_block_list: ConversationSigner | None = None,
@@ -276,6 +279,9 @@ async def open_client(
         tag: at most one login of this client id with this tag exists at a time; a new
             one ends the older with `SessionConflictError`.
         device_id: identity of this device, if it should outlive the program.
+        user_session_token: log in as the storage user whose session token this is; the
+            server signs the login. The client id is the user's, and may be left out where
+            the server tells it.
         sign_login: asked for a login signature, with the client id.
         sign_conversation: asked to sign creations, invitations and kicks, see
             `ConversationSigner`.
@@ -317,6 +323,7 @@ async def open_client(
             client_id,
             tag=tag,
             device_id=device_id,
+            user_session_token=user_session_token,
             sign_login=sign_login,
             sign_conversation=sign_conversation,
             sign_block_list=sign_block_list,

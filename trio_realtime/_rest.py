@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ._errors import SessionTokenExpired
+
 if TYPE_CHECKING:
     from ._session import Session
 
@@ -34,11 +36,36 @@ class Rest:
         given = {key: value for key, value in body.items() if value is not None}
         return await self._request("POST", path, body=given)
 
+    async def sign(self, user_session_token: str) -> Any:
+        """Ask for a login signature in the name of a storage user. Raises as `get` does."""
+        base, headers = await self._endpoint()
+        return await self._session.connection.http.json(
+            "POST",
+            f"{base}/1.1/rtm/sign",
+            headers=headers,
+            body={"session_token": user_session_token},
+        )
+
     async def _request(self, method: str, path: str, **options: Any) -> Any:
+        base, headers = await self._endpoint()
+        session = self._session
+        try:
+            headers |= _proof(await session.authentication.token())
+            return await session.connection.http.json(
+                method, base + path, headers=headers, **options
+            )
+        except SessionTokenExpired:
+            session.login.expire_token()
+            headers |= _proof(await session.authentication.token())
+            return await session.connection.http.json(
+                method, base + path, headers=headers, **options
+            )
+
+    async def _endpoint(self) -> tuple[str, dict[str, str]]:
         connection = self._session.connection
         base = await connection.endpoints.api_base()
-        headers = {"X-LC-Id": connection.config.app_id, "X-LC-Key": connection.config.app_key}
-        token = await self._session.current_token()
-        if token is not None:
-            headers["X-LC-IM-Session-Token"] = token
-        return await connection.http.json(method, base + path, headers=headers, **options)
+        return base, {"X-LC-Id": connection.config.app_id, "X-LC-Key": connection.config.app_key}
+
+
+def _proof(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"X-LC-IM-Session-Token": token}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import secrets
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
@@ -13,6 +12,7 @@ import attrs
 import outcome
 import trio
 
+from ._authentication import Authentication, now_ms
 from ._catch_up import CatchUp
 from ._connection import Connection
 from ._conversation_cache import ConversationCache
@@ -23,9 +23,7 @@ from ._errors import (
     CommandTimeout,
     ConnectionLost,
     RealtimeError,
-    RemoteProtocolError,
     Retry,
-    SessionTokenExpired,
 )
 from ._events import (
     ConversationEvent,
@@ -43,19 +41,17 @@ from ._mapping import events_from_command, message_from_direct
 from ._plugins import Plugin, PluginRegistry
 from ._reply import Reply, all_gone, checked
 from ._rest import Rest
-from ._signing import ConversationSigner, LoginSigner, sign_command, signing
+from ._signing import ConversationSigner, LoginSigner
 from ._size import check_size
 from ._subscription import Hub
 from ._typed_messages import TypedMessage
 from ._unread import UnreadCounters
 from .session._commands import Outbox
 from .session._delivery import Acknowledgements, Delivery
-from .session._login import Login, Signature
+from .session._login import Login
 from .wire import (
     AckCommand,
-    BlacklistCommand,
     CommandType,
-    ConvCommand,
     DirectCommand,
     GenericCommand,
     OpType,
@@ -76,6 +72,7 @@ class SessionConfig:
     command_timeout: float = COMMAND_TIMEOUT
     catch_up: bool = True
     ack: AckMode = "delivery"
+    user_session_token: str | None = None
     sign_login: LoginSigner | None = None
     sign_conversation: ConversationSigner | None = None
     sign_block_list: ConversationSigner | None = None
@@ -104,6 +101,7 @@ class Session:
         """Chat rooms: their messages are neither acknowledged nor counted."""
         self.conversations = ConversationCache(lambda: self.client_id, self.unread.of)
         self.rest = Rest(self)
+        self.authentication = Authentication(self)
         self._outbox = Outbox(connection.serials)
         self._control = Outbox(connection.serials)
         self._catch_up = CatchUp(self)
@@ -185,7 +183,7 @@ class Session:
         finally:
             outbox.withdraw(waiting)
 
-    async def _exchange(
+    async def exchange(
         self, command: GenericCommand, took: Callable[[GenericCommand], None]
     ) -> None:
         """A command of the session itself, which cannot wait for the session to be online.
@@ -210,40 +208,6 @@ class Session:
         finally:
             self._control.withdraw(waiting)
 
-    # Permissions.
-
-    async def sign_conversation(
-        self, conv: ConvCommand, cid: str | None, targets: Sequence[str], action: str
-    ) -> None:
-        """Have an operation on a conversation signed, if the application signs them."""
-        signer = self.config.sign_conversation
-        await sign_command(signer, conv, cid, self.client_id, targets, action)
-
-    async def sign_block_list(
-        self, command: BlacklistCommand, cid: str, targets: Sequence[str], action: str
-    ) -> None:
-        """Have a change of a block list signed, if the application signs them."""
-        signer = self.config.sign_block_list
-        await sign_command(signer, command, cid, self.client_id, targets, action)
-
-    async def current_token(self) -> str | None:
-        """A session token that is valid, refreshed if need be: session.md §3.
-
-        Raises:
-            CommandError: the server refused.
-            RealtimeError: the server could not be reached.
-        """
-        if not self.login.can_resume(_now()):
-            reply = await self.request(self.login.refresh_command(await self._login_signature()))
-            self.login.opened(reply, _now())
-        return self.login.token
-
-    async def _login_signature(self) -> Signature | None:
-        if self.config.sign_login is None:
-            return None
-        async with signing():
-            return await self.config.sign_login(self.login.client_id)
-
     # The life of the session.
 
     async def open(self) -> None:
@@ -254,43 +218,23 @@ class Session:
             raise ConnectionLost(1006, "not connected")
         self.connection.attached[self] = None
         try:
-            await self._log_in()
+            await self.authentication.log_in()
         except BaseException:
             self._detach()
             raise
         self.connection.healthy()
         self._outbox.online = True
+        self.connection.arm_timer(self.due_at)
 
-    async def _log_in(self) -> None:
-        try:
-            await self._open_once()
-        except SessionTokenExpired:
-            if self.login.token is None:
-                raise
-            self.login.forget_token()
-            await self._open_once()
-
-    async def _open_once(self) -> None:
-        now = _now()
-        signature = None
-        if not (self.login.begun and self.login.can_resume(now)):
-            signature = await self._login_signature()
-
-        def opened(reply: GenericCommand) -> None:
-            if reply.op != OpType.OPENED:
-                raise RemoteProtocolError(f"session/open was answered with {reply.cmd}/{reply.op}")
-            self._resumed = self.login.begun and self.config.catch_up
-            self.login.opened(reply, _now())
-            if self.login.client_id is None:
-                raise RemoteProtocolError("the server assigned no client id")
-            self.connection.sessions[self.login.client_id] = self
-
-        await self._exchange(self.login.open_command(now, signature), opened)
+    def opened(self, *, again: bool) -> None:
+        """The server has let the client in; pushes may follow at once."""
+        self._resumed = again and self.config.catch_up
+        self.connection.sessions[self.client_id] = self
 
     async def resume(self) -> None:
         """Log in again on a new link, send what waits, and fetch what was missed."""
         try:
-            await self._log_in()
+            await self.authentication.log_in()
         except (ConnectionLost, CommandTimeout) as error:
             self.connection.drop(str(error))
             return
@@ -368,7 +312,7 @@ class Session:
             self._outbox.online = False
             with trio.move_on_after(1.0, shield=True):
                 try:
-                    await self._exchange(self.login.close_command(), lambda _reply: None)
+                    await self.exchange(self.login.close_command(), lambda _reply: None)
                 except RealtimeError as error:
                     logger.debug("logging out: %s", error)
         self.connection_closed()
@@ -473,7 +417,7 @@ class Session:
     async def mark_read(self, cids: Sequence[str]) -> None:
         """Report that conversations were read, now or as soon as that is possible."""
         self._outbox.check()
-        self.unread.read(cids, _now())
+        self.unread.read(cids, now_ms())
         for command in self.due_commands(trio.current_time()):
             await self.connection.transmit(command)
         self.connection.arm_timer(self.due_at)
@@ -482,12 +426,18 @@ class Session:
     @property
     def due_at(self) -> float:
         """When something is to be sent by itself; infinity if there is nothing."""
-        return min(self.acks.due_at, self.unread.due_at) if self._outbox.online else float("inf")
+        if not self._outbox.online:
+            return float("inf")
+        return min(self.acks.due_at, self.unread.due_at, self.authentication.renew_at)
 
     def due_commands(self, now: float) -> Iterable[GenericCommand]:
-        """What is to be sent by itself now: acknowledgements and read marks."""
+        """What is to be sent by itself now: acknowledgements and read marks.
+
+        The token is renewed in the background when its time has come.
+        """
         if not self._outbox.online:
             return []
+        self.authentication.tick(now)
         read = self.unread.take(now)
         for command in read:
             command.peer_id = self.login.client_id
@@ -503,7 +453,3 @@ class Session:
             )
             for cid, first, last in self.acks.take(now)
         ]
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

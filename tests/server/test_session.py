@@ -131,6 +131,18 @@ async def test_a_kick_voids_login_signatures_made_before(clock):
 # Tokens.
 
 
+async def test_a_kick_voids_the_tokens_too(clock):
+    async with world(apps=[SIGNED]) as server:
+        async with peer_of(server) as peer:
+            token = await peer.login("Tom", **signature(server, "Tom"))
+            await server.kick("Tom")
+            await trio.sleep(1)
+        async with peer_of(server) as peer:
+            assert error_of(await peer.open("Tom", r=True, st=token))[0] == 4112
+            assert error_of(await peer.open("Tom", r=True))[0] == 4102
+            await peer.login("Tom", **signature(server, "Tom"))
+
+
 async def test_a_token_opens_again_on_another_connection():
     async with world() as server:
         async with peer_of(server) as peer:

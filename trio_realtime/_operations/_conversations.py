@@ -151,7 +151,7 @@ class ConversationOperations(Operations):
         session = self._session
         attr = attributes_for_create(name, attributes or {})
         conv.attr = JsonObjectMessage(data=dump(attr))
-        await session.sign_conversation(conv, None, conv.m, "create")
+        await session.authentication.sign_conversation(conv, None, conv.m, "create")
         # A repeated command finds the unique conversation that the first one made.
         reply = await session.request(
             GenericCommand(cmd=CommandType.CONV, op=OpType.START, conv_message=conv), retry=retry

@@ -98,7 +98,7 @@ class MemberOperations(ConversationOperations):
     ) -> MemberChange:
         cid = id_of(conversation)
         conv = ConvCommand(m=targets, cid=cid)
-        await self._session.sign_conversation(conv, cid, targets, action)
+        await self._session.authentication.sign_conversation(conv, cid, targets, action)
         reply = await self._conv(op, conv)
         result = partial_result(reply).checked()
         before = await self._known(conversation)

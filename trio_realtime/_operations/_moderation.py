@@ -167,7 +167,9 @@ class ModerationOperations(ConversationOperations):
     ) -> PartialResult:
         cid, targets = id_of(conversation), client_ids(members)
         command = BlacklistCommand(src_cid=cid, to_pids=targets)
-        await self._session.sign_block_list(command, cid, targets, f"conversation-{verb}-clients")
+        await self._session.authentication.sign_block_list(
+            command, cid, targets, f"conversation-{verb}-clients"
+        )
         return partial_result(await self._blacklist(op, command)).checked()
 
     async def _blacklist(self, op: OpType, command: BlacklistCommand) -> BlacklistCommand:

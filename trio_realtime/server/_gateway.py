@@ -66,7 +66,7 @@ class Gateway:
             self.metrics.connections -= 1
 
     async def kick(self, app_id: str, client_id: str, reason: str | None = None) -> None:
-        """Force every session of a client off-line, and void its login signatures (4115)."""
+        """Force every session of a client off-line, and void its signatures and tokens (4115)."""
         await self.store.write(app_id, lambda tx: note_kick(tx, client_id))
         for session in self.buses[app_id].sessions_of(client_id):
             end_session(session, 4115, reason or "KICKED_BY_APP")

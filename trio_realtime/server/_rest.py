@@ -40,6 +40,7 @@ class Rest:
         router.add("GET", "/v1/route", self.rtm_route)
         router.add("GET", "/2/route", self.app_route)
         router.add("POST", "/1.1/rtm/sign", self.sign)
+        router.add("GET", "/1.2/rtm/clients/sign", self.sign_for_query)
         router.add("GET", "/1.1/rtm/notifications", self.notifications)
         router.add("GET", "/1.1/classes/_ConversationMemberInfo", self.member_infos)
 
@@ -81,8 +82,14 @@ class Rest:
 
     async def sign(self, request: Request) -> Response:
         """Sign the login of a storage user."""
+        return await self._sign(request, request.json().get("session_token"))
+
+    async def sign_for_query(self, request: Request) -> Response:
+        """The same, as the later version of the API asks for it."""
+        return await self._sign(request, request.query.get("session_token"))
+
+    async def _sign(self, request: Request, token: object) -> Response:
         app = authorized_app(self.gateway, request)
-        token = request.json().get("session_token")
         if not isinstance(token, str):
             raise HttpError(400, 107, "session_token is missing.")
         lookup = self.gateway.config.user_lookup

@@ -25,6 +25,12 @@ class Records(Part):
 
     # Sessions.
 
+    def forget_tokens(self, client_id: str) -> None:
+        self._execute(
+            "DELETE FROM tokens WHERE app = ? AND client = ?",
+            (self._app, self._any_client(client_id)),
+        )
+
     def put_token(self, token: str, row: TokenRow) -> None:
         self._execute(
             "DELETE FROM tokens WHERE id IN (SELECT id FROM tokens WHERE expires_at <= ? LIMIT ?)",

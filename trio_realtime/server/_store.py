@@ -369,6 +369,9 @@ class Tx(Protocol):
 
     # Sessions.
 
+    def forget_tokens(self, client_id: str) -> None:
+        """Void every token of the client."""
+
     def put_token(self, token: str, row: TokenRow) -> None:
         """Remember a token (only its digest is stored)."""
 

@@ -134,6 +134,10 @@ class Login:
         self.token = None
         self.token_expires_at = 0
 
+    def expire_token(self) -> None:
+        """The REST API said 4112: the token must be renewed before it is used again."""
+        self.token_expires_at = 0
+
     def saw(self, push: GenericCommand) -> None:
         """Advance the watermarks by a push: session.md §6, §7."""
         if push.server_ts and (push.notification_type == 1 or push.op in PERSONAL):

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from trio_realtime.server import App, Hooks, Limits, Metrics, Server, ServerConfig
+from trio_realtime.server import App, Hooks, Limits, Metrics, Server, ServerConfig, UserLookup
 from trio_realtime.server import open_server as open_real_server
 from trio_realtime.server._config import wall_clock
 from trio_realtime.server._file_store import MemoryBlobs
@@ -189,6 +189,7 @@ async def open_server(
     memory: bool = False,
     limits: Limits | None = None,
     hooks: Hooks | None = None,
+    user_lookup: UserLookup | None = None,
 ) -> AsyncGenerator[LocalServer]:
     """Run the embedded server until the block ends.
 
@@ -196,12 +197,14 @@ async def open_server(
     in a private temporary directory. With ``memory`` it uses neither sockets nor threads nor
     files: connect with `LocalServer.open_stream`. Its time is then trio's, so that a test
     with an autojump clock passes hours in no time. ``hooks`` are asked and told by all apps.
+    ``user_lookup`` knows the storage users, for logins with their session tokens.
     """
     config = ServerConfig(
         apps=list(apps) if apps is not None else [default_app()],
         port=0,
         data=data,
         limits=limits or Limits(),
+        user_lookup=user_lookup,
     )
     if hooks is not None:
         config = attrs.evolve(config, hooks={app.id: hooks for app in config.apps})

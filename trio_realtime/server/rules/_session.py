@@ -101,7 +101,8 @@ def refresh_session(
 
 
 def note_kick(tx: Tx, client_id: str) -> int:
-    """Void the login signatures made until now."""
+    """Void the login signatures made until now, and the tokens they led to."""
+    tx.forget_tokens(client_id)
     tx.put_document(_KICKS, client_id, {"at": tx.now})
     return tx.now
 
