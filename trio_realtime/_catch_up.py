@@ -10,28 +10,33 @@ through the unread notification that follows the login.
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import trio
 
 from ._errors import ConnectionLost, RealtimeError
 from ._events import (
     Blocked,
+    ConversationEvent,
     Event,
     Gap,
     Invited,
     Kicked,
+    MessageRecalled,
     MessageReceived,
+    MessageUpdated,
     Muted,
+    NotificationGap,
     Unblocked,
     Unmuted,
     UnreadUpdated,
 )
 from ._mapping import events_from_notification, message_from_log_item
 from ._times import optional_datetime, utc_now
-from .wire import CommandType, GenericCommand, LogsCommand, QueryDirection
+from .wire import CommandType, GenericCommand, LogItem, LogsCommand, QueryDirection
 
 if TYPE_CHECKING:
     from ._session import Session
@@ -56,12 +61,17 @@ class CatchUp:
         self._limiter = trio.CapacityLimiter(AT_ONCE)
         self._told: deque[tuple[type[Event], str, datetime | None]] = deque(maxlen=REMEMBERED)
         """Personal notices that have arrived: the replay may hold them too."""
+        self._notices: Counter[str] = Counter()
+        """How many notices were replayed for each conversation."""
 
     def start(self) -> None:
         """Catch up every held conversation in the background of the present link."""
         for cid, track in self._session.delivery.tracks.items():
             if track.held is not None:
                 self._session.connection.start_soon(self._conversation, cid)
+        for cid in list(self._notices):
+            if self._session.delivery.is_held(cid) is None:
+                self._report(Gap(cid))
 
     def note(self, event: Event) -> bool:
         """Take note of an event that a replay may repeat; False if it is known already."""
@@ -76,7 +86,7 @@ class CatchUp:
     async def notifications(self) -> None:
         """Deliver the membership notifications that were missed: session.md §7.
 
-        They come from the REST API; without one, or if it fails, they stay missed.
+        They come from the REST API; without one they stay missed.
         """
         session = self._session
         login = session.login
@@ -94,6 +104,7 @@ class CatchUp:
                     return
         except (RealtimeError, AttributeError, TypeError) as error:
             logger.warning("missed notifications could not be fetched: %s", error)
+            session.publish(NotificationGap(optional_datetime(watermark), error))
 
     def _replay(self, answer: Any, watermark: int) -> int:
         """Deliver one page; returns up to when it reaches."""
@@ -105,6 +116,8 @@ class CatchUp:
             for event in events_from_notification(item, session.registry, session.client_id):
                 if self.note(event):
                     session.publish(event)
+                    if isinstance(event, ConversationEvent):
+                        self._notices[event.conversation_id] += 1
             watermark = at
         login = session.login
         login.notification_watermark = max(login.notification_watermark or 0, watermark)
@@ -125,7 +138,7 @@ class CatchUp:
     async def _conversation(self, cid: str) -> None:
         async with self._limiter:
             try:
-                filled = await self._fill(cid)
+                gap = await self._fill(cid)
             except ConnectionLost:
                 # Stays held; the next resumption begins where this one stopped.
                 return
@@ -133,49 +146,73 @@ class CatchUp:
                 logger.info("cannot catch up conversation %s: %s", cid, error)
                 mark = self._session.delivery.tracks[cid].mark
                 since = mark[0] if mark else self._session.login.opened_at
-                self._release(cid)
-                self._session.publish(
-                    Gap(
-                        cid,
-                        missing_from=optional_datetime(since),
-                        missing_until=utc_now(),
-                        error=error,
-                    )
+                gap = Gap(
+                    cid,
+                    missing_from=optional_datetime(since),
+                    missing_until=utc_now(),
+                    error=error,
                 )
-                return
-        self._release(cid)
-        if filled:
-            self._session.publish(Gap(cid, filled=filled))
-
-    def _release(self, cid: str) -> None:
+        edited = 0
         for event in self._session.delivery.release(cid):
+            if isinstance(event, MessageUpdated | MessageRecalled):
+                edited += (event.message.updated_at_ms or 0) <= self._session.login.returned_at
             self._session.publish(event)
+        self._report(attrs.evolve(gap, edited=edited))
 
-    async def _fill(self, cid: str) -> int:
-        """Deliver the history since the last message known; how many messages that were."""
+    def _report(self, gap: Gap) -> None:
+        """Tell what became of a conversation, if there is anything to tell."""
+        gap = attrs.evolve(gap, notices=self._notices.pop(gap.conversation_id, 0))
+        if gap != Gap(gap.conversation_id):
+            self._session.publish(gap)
+
+    async def _fill(self, cid: str) -> Gap:
+        """Deliver the history since the last message known."""
         session = self._session
-        track = session.delivery.tracks[cid]
-        start: tuple[int, str | None] = track.mark or (session.login.opened_at or 0, None)
-        filled = 0
+        mark = session.delivery.tracks[cid].mark
+        start: tuple[int, str | None] = mark or (session.login.opened_at or 0, None)
+        gap = Gap(cid)
+        first = True
         while True:
-            logs = LogsCommand(
-                cid=cid,
-                t=start[0],
-                mid=start[1],
-                l=PAGE,
-                direction=QueryDirection.NEW,
+            # The message known is asked for again, to see that the history reaches back to it.
+            items = await self._history(
+                LogsCommand(
+                    cid=cid,
+                    t=start[0],
+                    mid=start[1],
+                    l=PAGE,
+                    direction=QueryDirection.NEW,
+                    t_included=(first and mark is not None) or None,
+                )
             )
-            reply = await session.request(
-                GenericCommand(cmd=CommandType.LOGS, logs_message=logs), retry=False
-            )
-            items = reply.logs_message.logs if reply.logs_message is not None else []
+            full = len(items) == PAGE
+            if first and mark is not None:
+                first = False
+                if items and items[0].msg_id == mark[1]:
+                    del items[0]
+                elif await self._is_cut(cid, mark):
+                    until = optional_datetime(items[0].timestamp) if items else utc_now()
+                    gap = Gap(cid, missing_from=optional_datetime(mark[0]), missing_until=until)
             if any(item.from_ == session.client_id for item in items):
                 # History may show what this client is sending before the answer does.
                 await session.sends_settled(cid)
+            filled = gap.filled
             for item in items:
                 message = message_from_log_item(item, cid, session.registry, session.client_id)
                 filled += session.publish(MessageReceived(cid, message))
-            if len(items) < PAGE:
-                return filled
+            gap = attrs.evolve(gap, filled=filled)
+            if not full:
+                return gap
             last = items[-1]
             start = (last.timestamp or start[0], last.msg_id)
+
+    async def _is_cut(self, cid: str, mark: tuple[int, str]) -> bool:
+        """Whether the server no longer has anything as old as what is known."""
+        older = LogsCommand(
+            cid=cid, t=mark[0], mid=mark[1], l=1, direction=QueryDirection.OLD, t_included=True
+        )
+        return not await self._history(older)
+
+    async def _history(self, logs: LogsCommand) -> list[LogItem]:
+        command = GenericCommand(cmd=CommandType.LOGS, logs_message=logs)
+        reply = await self._session.request(command, retry=False)
+        return list(reply.logs_message.logs) if reply.logs_message is not None else []

@@ -41,6 +41,7 @@ __all__ = [
     "MessageReceived",
     "MessageUpdated",
     "Muted",
+    "NotificationGap",
     "Offline",
     "Online",
     "PatchReason",
@@ -368,16 +369,37 @@ class UnreadUpdated(ConversationEvent):
 
 @attrs.frozen
 class Gap(ConversationEvent):
-    """Messages were missed while the connection was down; this says what became of them.
+    """Something was missed while the connection was down; this says what became of it.
 
-    Those that could be fetched were delivered just before this event.
+    What could be had was delivered before this event, as ordinary events.
+    Protocol: session.md §6, §7, messages.md §7.
     """
 
     filled: int = 0
-    """How many were fetched and delivered."""
+    """How many messages were fetched and delivered."""
+    edited: int = 0
+    """How many missed edits and recalls were delivered."""
+    notices: int = 0
+    """How much missed news about membership and moderation was delivered."""
     missing_from: datetime | None = None
-    """After this time messages may be missing; None with `error`: not known."""
+    """After this time messages are missing; None: nothing is, or the time is not known."""
     missing_until: datetime | None = None
     """Up to this time."""
     error: Exception | None = None
-    """Why the rest could not be fetched; None: nothing is missing."""
+    """Why the rest could not be fetched. If something is missing without an error, the server
+    no longer has it."""
+
+
+@attrs.frozen
+class NotificationGap(Event):
+    """News about the membership of this client was missed, and could not be fetched.
+
+    Messages, edits and counters are not concerned, see `Gap` for those. What a conversation
+    is like now is known to `IMClient.get_conversation` and queries.
+    Protocol: session.md §7.
+    """
+
+    missing_from: datetime | None
+    """After this time such news is missing."""
+    error: Exception
+    """Why it could not be fetched."""

@@ -381,7 +381,8 @@ class Session:
             self.hub.publish(event)
             return True
         message = event.message
-        if not self.delivery.accept(event.conversation_id, message.timestamp_ms, message.id):
+        cid, stored = event.conversation_id, not message.transient
+        if not self.delivery.accept(cid, message.timestamp_ms, message.id, stored=stored):
             return False
         self.conversations.follow(event)
         if not self.registry.lets_through(event):

@@ -12,9 +12,12 @@ from scripted_server import ScriptedServer, in_background, push
 
 from trio_realtime import (
     CommandTimeout,
+    ConnectFailed,
     ConnectionLost,
     Gap,
+    Invited,
     MessageReceived,
+    NotificationGap,
     Reconnected,
     SlowConsumer,
     TextMessage,
@@ -27,6 +30,7 @@ from trio_realtime.wire import (
     LogItem,
     LogsCommand,
     OpType,
+    QueryDirection,
     UnreadCommand,
     UnreadTuple,
 )
@@ -151,8 +155,11 @@ async def test_a_gap_is_filled_before_live_messages_and_overlap_is_harmless(
         await link.send(push(mid="d", timestamp=40))
         asked = await link.receive()
         assert (asked.logs_message.t, asked.logs_message.mid) == (10, "a")
+        assert asked.logs_message.t_included
         await link.send(push(mid="e", timestamp=50))
-        await answer_history(link, asked, item("b", 20), item("c", 30), item("d", 40))
+        await answer_history(
+            link, asked, item("a", 10), item("b", 20), item("c", 30), item("d", 40)
+        )
         await link.send(push(mid="f", timestamp=60))
         await link.serve_goodbye()
 
@@ -178,7 +185,7 @@ async def test_a_gap_is_filled_although_the_link_breaks_again_meanwhile(scripted
         await link.welcome()
         asked = await link.receive()
         assert asked.logs_message.mid == "a"
-        await answer_history(link, asked, item("b", 20), item("c", 30))
+        await answer_history(link, asked, item("a", 10), item("b", 20), item("c", 30))
         await link.serve_goodbye()
 
     async with in_background(server), open_client("Tom", **scripted.options) as tom:
@@ -210,6 +217,82 @@ async def test_a_gap_that_cannot_be_filled_is_reported(scripted, autojump_clock)
         assert (a.message.id, z.message.id) == ("a", "z")
         assert gap.error.code == 4312
         assert gap.missing_from == a.message.timestamp
+
+
+@pytest.mark.parametrize("older_exists", [False, True])
+async def test_history_that_no_longer_reaches_back_is_reported(
+    older_exists, scripted, autojump_clock
+):
+    async def server():
+        link = await scripted.accept()
+        await link.welcome()
+        await link.send(push(mid="a", timestamp=10))
+        await link.abort()
+        link = await scripted.accept()
+        await link.welcome()
+        asked = await link.receive()
+        await answer_history(link, asked, item("d", 40), item("e", 50))
+        asked = await link.receive()
+        logs = asked.logs_message
+        assert (logs.t, logs.mid, logs.l, logs.t_included) == (10, "a", 1, True)
+        assert logs.direction == QueryDirection.OLD
+        # What is known was deleted alone, or went with everything as old.
+        await answer_history(link, asked, *([item("z", 5)] if older_exists else []))
+        await link.serve_goodbye()
+
+    async with in_background(server), open_client("Tom", **scripted.options) as tom:
+        events = tom.events(MessageReceived, Gap)
+        a, d, e, gap = [await anext(events) for _ in range(4)]
+        assert [event.message.id for event in (a, d, e)] == ["a", "d", "e"]
+        if older_exists:
+            assert gap == Gap("c", filled=2)
+        else:
+            assert gap == Gap(
+                "c",
+                filled=2,
+                missing_from=a.message.timestamp,
+                missing_until=d.message.timestamp,
+            )
+
+
+async def test_catching_up_begins_with_what_is_in_the_history(scripted, autojump_clock):
+    async def server():
+        link = await scripted.accept()
+        await link.welcome()
+        await link.send(push(mid="a", timestamp=10))
+        await link.send(push(mid="typing", timestamp=20, transient=True))
+        await link.abort()
+        link = await scripted.accept()
+        await link.welcome()
+        asked = await link.receive()
+        assert (asked.logs_message.t, asked.logs_message.mid) == (10, "a")
+        await answer_history(link, asked, item("a", 10), item("b", 30))
+        await link.serve_goodbye()
+
+    async with in_background(server), open_client("Tom", **scripted.options) as tom:
+        assert await ids(tom.events(MessageReceived), 3) == ["a", "typing", "b"]
+
+
+async def test_notices_that_cannot_be_fetched_are_reported(autojump_clock):
+    async with world("Tom", "Jerry") as (w, tom, jerry):
+        events = jerry.events(NotificationGap, Invited)
+        await trio.sleep(1)
+        jerry.pause()
+        chat = await tom.create_conversation(["Jerry"])
+        ask, jerry._session.rest.get = jerry._session.rest.get, refuse
+        jerry.resume()
+        gap = await anext(events)
+        assert str(gap.error) == "not today"
+        assert gap.missing_from < chat.created_at
+        jerry._session.rest.get = ask
+        jerry.pause()
+        jerry.resume()
+        assert (await anext(events)).conversation_id == chat.id
+        assert w
+
+
+async def refuse(_path, _params):
+    raise ConnectFailed("not today")
 
 
 async def test_a_conversation_that_first_spoke_while_away_is_found(scripted, autojump_clock):

@@ -365,9 +365,11 @@ async def test_missed_edits_are_told_after_a_reconnection(autojump_clock):
         await trio.sleep(1)
         await tom.edit(first, TextMessage("better"))
         await tom.recall(second)
+        await trio.sleep(1)
         jerry.resume()
         events = [e for e in await w.seen("Jerry") if not isinstance(e, UnreadUpdated)]
-        assert kinds(events) == ["MessageUpdated", "MessageRecalled"]
+        assert kinds(events) == ["MessageUpdated", "MessageRecalled", "Gap"]
+        assert events[-1] == Gap(chat.id, edited=2)
         jerry.pause()
         jerry.resume()
         assert [e for e in await w.seen("Jerry") if not isinstance(e, UnreadUpdated)] == []

@@ -26,17 +26,18 @@ class Track(Generic[E]):
 
     mark: tuple[int, str] | None
     """Time and id of the newest message delivered; None: none since the login."""
-    seen: dict[str, int] = attrs.field(factory=dict)
+    seen: dict[str, int | None] = attrs.field(factory=dict)
+    """Ids of the latest messages, with their times; None: not kept in any history."""
     held: list[E] | None = None
     """Live events that wait while the conversation is caught up."""
 
-    def note(self, timestamp: int, mid: str) -> bool:
+    def note(self, timestamp: int, mid: str, *, stored: bool = True) -> bool:
         """Record a message about to be delivered; False if it was already."""
         seen = self.seen
         if mid in seen:
             return False
-        seen[mid] = timestamp
-        if self.mark is None or (timestamp, mid) > self.mark:
+        seen[mid] = timestamp if stored else None
+        if stored and (self.mark is None or (timestamp, mid) > self.mark):
             self.mark = (timestamp, mid)
         if len(seen) > REMEMBERED:
             self._push_out()
@@ -53,9 +54,9 @@ class Track(Generic[E]):
 
     def _push_out(self) -> None:
         oldest = next(iter(self.seen))
-        point = (self.seen.pop(oldest), oldest)
-        if self.mark is None or point > self.mark:
-            self.mark = point
+        timestamp = self.seen.pop(oldest)
+        if timestamp is not None and (self.mark is None or (timestamp, oldest) > self.mark):
+            self.mark = (timestamp, oldest)
 
 
 class Delivery(Generic[E]):
@@ -64,12 +65,15 @@ class Delivery(Generic[E]):
     def __init__(self) -> None:
         self.tracks: dict[str, Track[E]] = {}
 
-    def accept(self, cid: str, timestamp: int, mid: str) -> bool:
-        """Record a message; False if it was delivered before."""
+    def accept(self, cid: str, timestamp: int, mid: str, *, stored: bool = True) -> bool:
+        """Record a message; False if it was delivered before.
+
+        ``stored``: it is in the history, where catching up may begin with it.
+        """
         track = self.tracks.get(cid)
         if track is None:
             track = self.tracks[cid] = Track(None)
-        return track.note(timestamp, mid)
+        return track.note(timestamp, mid, stored=stored)
 
     def sent(self, cid: str, timestamp: int, mid: str) -> None:
         """Record a message this client sent itself."""

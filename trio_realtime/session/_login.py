@@ -61,6 +61,8 @@ class Login:
     token: str | None = None
     token_expires_at: int = 0
     """Local clock."""
+    returned_at: int = 0
+    """Server time of the latest login."""
     opened_at: int | None = None
     """Server time of the first login: nothing older was missed."""
     patch_watermark: int | None = None
@@ -123,7 +125,7 @@ class Login:
             self.token_expires_at = now + (session.st_ttl or 0) * 1000
         if reply.op != OpType.OPENED:
             return
-        server_now = reply.server_ts or now
+        self.returned_at = server_now = reply.server_ts or now
         if self.opened_at is None:
             self.opened_at = server_now
             self.patch_watermark = server_now
