@@ -245,6 +245,7 @@ async def test_connections_are_limited_when_asked_for():
         streams = [await trio.open_tcp_stream("127.0.0.1", server.server.port) for _ in range(3)]
         await streams[0].send_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"200" in await streams[0].receive_some()
+        assert (await streams[2].receive_some()).startswith(b"HTTP/1.1 429 ")
         assert await streams[2].receive_some() == b""
         await streams[1].aclose()
         for _ in range(100):
@@ -256,7 +257,7 @@ async def test_connections_are_limited_when_asked_for():
                 except trio.BrokenResourceError:
                     answer = b""
             await stream.aclose()
-            if answer:
+            if b"200" in answer:
                 break
         assert b"200" in answer
         for stream in streams:

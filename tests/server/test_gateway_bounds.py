@@ -136,6 +136,29 @@ async def test_draining_asks_clients_to_move_on_and_then_closes():
         assert server.stats().connections == 0
 
 
+async def test_draining_lets_requests_be_answered(clock):
+    async def lookup(_app, _token):
+        asked.set()
+        await trio.sleep(2)
+        return "Tom"
+
+    asked = trio.Event()
+    async with world(user_lookup=lookup) as server:
+        body = b'{"session_token": "x"}'
+        stream, idle = await server.connect(), await server.connect()
+        await idle.send_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        await stream.send_all(
+            b"POST /1.1/rtm/sign HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"
+            b"X-LC-Id: %s\r\nX-LC-Key: %s\r\n\r\n%s"
+            % (len(body), server.app_id.encode(), server.app_key.encode(), body)
+        )
+        await asked.wait()
+        began = trio.current_time()
+        await server.server.drain(3000)
+        assert trio.current_time() - began == pytest.approx(2)
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_draining_ends_when_everybody_has_left(clock):
     async with world() as server, peer_of(server) as peer:
         await peer.login("Tom")

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import trio
 import trustme
-from front_world import PROTOBUF, Peer, conversation_of, direct
+from front_world import PROTOBUF, Peer, conversation_of, direct, error_of
 
 from trio_realtime.transport import connect
 from trio_realtime.wire import CommandType
@@ -37,6 +37,7 @@ class Program:
     """``serve`` running beside the test."""
 
     def __init__(self, *arguments):
+        self.said = []
         self.process = subprocess.Popen(
             command("--port", 0, "--ready-json", *arguments),
             stdout=subprocess.PIPE,
@@ -54,6 +55,13 @@ class Program:
     async def __aexit__(self, *_):
         self.process.kill()
         self.process.communicate()
+
+    async def signalled(self, number):
+        """Send a signal and wait until the program has said something about it."""
+        self.process.send_signal(number)
+        with trio.fail_after(60):
+            line = await trio.to_thread.run_sync(self.process.stderr.readline)
+        self.said.append(line)
 
     async def ended(self):
         """Status and standard error once it has ended by itself."""
@@ -139,6 +147,82 @@ async def test_tls(tmp_path):
             async with httpx.AsyncClient(verify=context) as client:
                 reply = await client.get(f"{program.url}/v1/route?appId=demo")
         assert reply.json()["server"].startswith("wss://127.0.0.1:")
+
+
+async def test_limits_origins_and_enforcement_are_options(tmp_path):
+    options = ("--limit", "json_depth=1", "--limit", "login_timeout=0.5")
+    options += ("--origin", "https://chat.example.com", "--enforce", "login")
+    async with Program("--data", tmp_path, "--app", APP, *options) as program:
+        url = program.url.replace("http", "ws")
+        headers = [("Origin", "https://evil.example.com")]
+        async with connect(url, subprotocol=PROTOBUF, extra_headers=headers) as transport:
+            assert error_of(await Peer(transport, "demo").open("Tom"))[0] == 4110
+        async with connect(url, subprotocol=PROTOBUF) as transport:
+            peer = Peer(transport, "demo")
+            assert error_of(await peer.open("Tom"))[0] == 4102
+            assert await peer.closed() == (4108, "LOGIN_TIMEOUT")
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("speed=3", "There is no limit 'speed'; there are login_timeout, "),
+        ("json_depth=deep", "The limit json_depth takes a whole number, not 'deep'."),
+        ("read_timeout=", "The limit read_timeout takes a number, not ''."),
+        ("connections=-1", "The limit connections cannot be -1."),
+    ],
+)
+def test_a_wrong_limit_is_one_sentence(tmp_path, limit, said):
+    status, errors, _ = run("--data", tmp_path, "--limit", limit)
+    assert status == 2
+    assert errors.startswith(f"trio-realtime: {said}")
+
+
+def issue(authority, pem, key):
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(pem)
+    certificate.private_key_pem.write_to_path(key)
+
+
+async def answers_with(program, authority):
+    """Whether the server shows a certificate of this authority."""
+    with authority.cert_pem.tempfile() as ca:
+        context = ssl.create_default_context(cafile=ca)
+        async with httpx.AsyncClient(verify=context) as client:
+            try:
+                return (await client.get(f"{program.url}/healthz")).status_code == 200
+            except httpx.ConnectError:
+                return False
+
+
+async def test_a_renewed_certificate_is_read_at_sighup(tmp_path):
+    old, new = trustme.CA(), trustme.CA()
+    pem, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    issue(old, pem, key)
+    arguments = ("--data", tmp_path, "--app", APP, "--tls-cert", pem, "--tls-key", key)
+    async with Program(*arguments) as program:
+        assert await answers_with(program, old)
+        pem.write_text("no certificate")
+        await program.signalled(signal.SIGHUP)
+        assert await answers_with(program, old)
+        issue(new, pem, key)
+        await program.signalled(signal.SIGHUP)
+        assert await answers_with(program, new)
+        assert not await answers_with(program, old)
+        program.process.send_signal(signal.SIGTERM)
+        status, _ = await program.ended()
+    assert status == 0
+    refused, renewed = program.said
+    assert refused.endswith("The old certificate stays in use.\n")
+    assert renewed == "trio-realtime: The TLS certificate was read again.\n"
+
+
+async def test_sighup_without_tls_ends_nothing(tmp_path):
+    async with Program("--data", tmp_path, "--app", APP) as program:
+        await program.signalled(signal.SIGHUP)
+        assert program.said == ["trio-realtime: There is no TLS certificate to read again.\n"]
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.ended() == (0, "")
 
 
 def test_a_used_port_is_one_sentence(tmp_path):

@@ -11,16 +11,19 @@ import ssl
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import attrs
 import trio
 
 if TYPE_CHECKING:
-    from trio_realtime.server import App, Hooks
+    from trio_realtime.server import App, Hooks, Limits, Server
 
 DEFAULT_DATA = Path("trio-realtime-data")
 KEYS_FILE = "app.json"
 FAILED = 2
+ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
+SIGNALS = (*ENDING, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
 class UsageError(Exception):
@@ -33,7 +36,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "serve",
         help="run the server",
         description="Run the server: router, WebSocket gateway and REST API on one port. "
-        "SIGTERM and SIGINT ask the clients to move on, then end it.",
+        "SIGTERM and SIGINT ask the clients to move on, then end it; SIGHUP reads the TLS "
+        "certificate again.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="0 chooses one (%(default)s)")
@@ -50,6 +54,27 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="ID:KEY:MASTERKEY",
         help="an app to serve; may be repeated. Without it one app is made, its keys are kept "
         "in the data directory and printed",
+    )
+    parser.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="one of the limits of trio_realtime.server.Limits, such as messages_per_minute=60; "
+        "may be repeated",
+    )
+    parser.add_argument(
+        "--origin",
+        action="append",
+        metavar="URL",
+        help="a web origin whose pages may log in; may be repeated (any)",
+    )
+    parser.add_argument(
+        "--enforce",
+        action="append",
+        default=[],
+        choices=["login", "conversations", "history", "block_list"],
+        help="what needs a signature; may be repeated (nothing)",
     )
     parser.add_argument("--tls-cert", type=Path, help="certificate chain (PEM); serve wss://")
     parser.add_argument("--tls-key", type=Path, help="private key (PEM)")
@@ -91,13 +116,14 @@ async def run(args: argparse.Namespace) -> int:
 async def _serve(args: argparse.Namespace) -> int:
     if not 0 <= args.port <= 65535:
         raise UsageError(f"There is no port {args.port}: it must be between 0 and 65535.")
+    limits = _limits(args.limit)
     given = [_app(text) for text in args.app]
     if len({app.id for app in given}) < len(given):
         raise UsageError("Two --app options have the same id.")
     _prepare(args.data)
-    apps = given or [_own_app(args.data / KEYS_FILE)]
+    apps = [_guarded(app, args) for app in given or [_own_app(args.data / KEYS_FILE)]]
     async with AsyncExitStack() as stack:
-        return await _run(args, apps, await _hooks(args, stack))
+        return await _run(args, apps, limits, await _hooks(args, stack))
 
 
 async def _hooks(args: argparse.Namespace, stack: AsyncExitStack) -> Hooks | None:
@@ -116,7 +142,9 @@ async def _hooks(args: argparse.Namespace, stack: AsyncExitStack) -> Hooks | Non
         raise UsageError(f"--web-hook: {error}.") from error
 
 
-async def _run(args: argparse.Namespace, apps: list[App], hooks: Hooks | None) -> int:
+async def _run(
+    args: argparse.Namespace, apps: list[App], limits: Limits, hooks: Hooks | None
+) -> int:
     from trio_realtime.server import ServerConfig, ServerStartError, StoreError, open_server
 
     config = ServerConfig(
@@ -124,17 +152,20 @@ async def _run(args: argparse.Namespace, apps: list[App], hooks: Hooks | None) -
         host=args.host,
         port=args.port,
         data=args.data,
+        limits=limits,
         tls=_tls(args.tls_cert, args.tls_key),
         public_url=args.public_url,
         hooks={} if hooks is None else {app.id: hooks for app in apps},
     )
     try:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with trio.open_signal_receiver(*SIGNALS) as signals:
             async with open_server(config) as server:
                 made = not args.app
                 print(_ready(server.url, apps, made=made, as_json=args.ready_json), flush=True)
-                async for _ in signals:
-                    break
+                async for number in signals:
+                    if number in ENDING:
+                        break
+                    _reload_tls(server, args)
                 await server.drain(args.drain)
     except (ServerStartError, StoreError) as error:
         raise UsageError(str(error)) from error
@@ -162,6 +193,37 @@ def _app(text: str) -> App:
         # The text holds keys: it is not repeated.
         raise UsageError("--app takes ID:KEY:MASTERKEY, three parts separated by colons.")
     return App(parts[0], parts[1], parts[2])
+
+
+def _guarded(app: App, args: argparse.Namespace) -> App:
+    from trio_realtime.server import Enforcement
+
+    return attrs.evolve(
+        app,
+        enforce=Enforcement(**dict.fromkeys(args.enforce, True)),
+        origins=None if args.origin is None else frozenset(args.origin),
+    )
+
+
+def _limits(given: list[str]) -> Limits:
+    from trio_realtime.server import Limits
+
+    known = attrs.fields_dict(Limits)
+    values: dict[str, Any] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        if name not in known:
+            raise UsageError(f"There is no limit {name!r}; there are {', '.join(known)}.")
+        # Annotations are texts here.
+        number = float if str(known[name].type) == "float" else int
+        try:
+            values[name] = number(value)
+        except ValueError:
+            kind = "a number" if number is float else "a whole number"
+            raise UsageError(f"The limit {name} takes {kind}, not {value!r}.") from None
+        if not 0 <= values[name] < float("inf"):
+            raise UsageError(f"The limit {name} cannot be {value}.")
+    return Limits(**values)
 
 
 def _prepare(data: Path) -> None:
@@ -215,3 +277,17 @@ def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
             f"The TLS certificate {certificate} cannot be used: {error.strerror or error}."
         ) from error
     return context
+
+
+def _reload_tls(server: Server, args: argparse.Namespace) -> None:
+    """Take over a renewed certificate; with a bad one the old one stays in use."""
+    try:
+        context = _tls(args.tls_cert, args.tls_key)
+        if context is not None:
+            server.use_tls(context)
+            said = "The TLS certificate was read again."
+        else:
+            said = "There is no TLS certificate to read again."
+    except UsageError as error:
+        said = f"{error} The old certificate stays in use."
+    print(f"trio-realtime: {said}", file=sys.stderr, flush=True)

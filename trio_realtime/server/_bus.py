@@ -19,7 +19,7 @@ from ._config import ServerConfig
 from ._dialects import Envelope
 from ._log import Metrics
 from ._outbound import HIGH
-from ._rule import App, Push, Room, Will
+from ._rule import App, Push, Refusal, Room, Will
 from ._sessions import Session
 
 IM = 2
@@ -175,16 +175,19 @@ class Bus:
 
     # Rates.
 
-    def within_rate(self, client_id: str, kind: str, limit: int | None) -> bool:
-        """Count one more command of this kind; whether the limit per minute holds."""
-        if limit is None:
-            return True
+    def over_rate(self, client_id: str, limit: str) -> Refusal | None:
+        """Count one more command under the limit of this name; the refusal if it is too many."""
+        at_most: int | None = getattr(self._config.limits, limit)
+        if at_most is None:
+            return None
         minute = int(trio.current_time() // 60)
         if minute != self._minute:
             self._minute = minute
             self._rates.clear()
-        self._rates[client_id, kind] += 1
-        return self._rates[client_id, kind] <= limit
+        self._rates[client_id, limit] += 1
+        if self._rates[client_id, limit] <= at_most:
+            return None
+        return Refusal(4116, "MESSAGE_SENT_QUOTA_EXCEEDED", limit=limit)
 
 
 @attrs.frozen

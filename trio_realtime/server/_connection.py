@@ -34,7 +34,7 @@ from ._refusals import command_name, refusal_reply
 from ._rule import App, Handler, Outcome, Refusal
 from ._sessions import Session, installation_command, open_client, session_command
 from ._store import StoreError, Tx
-from ._websocket import WebSocket
+from ._websocket import FRAME_TOO_LONG, WebSocket
 from .rules import handler_of
 
 if TYPE_CHECKING:
@@ -48,6 +48,11 @@ SLOW_CONSUMER = 1013
 """Close code for a receiver that does not keep up: try again later."""
 LOST = 1006
 """Counted, never sent: the connection broke."""
+
+_RATES: dict[CommandType | None, str] = {
+    CommandType.DIRECT: "messages_per_minute",
+    CommandType.LOGS: "history_per_minute",
+}
 
 
 class Connection:
@@ -129,6 +134,9 @@ class Connection:
         self._logged_in = True
         self._listen_on()
 
+    def _reached(self, limit: str) -> None:
+        self.gateway.metrics.limits[limit] += 1
+
     def _listen_on(self) -> None:
         if self._close_code is None:
             self._scope.deadline = trio.current_time() + self._limits.read_timeout
@@ -137,8 +145,10 @@ class Connection:
         if self.closed:
             return
         if self._logged_in:
+            self._reached("read_timeout")
             self.close(4107, "READ_TIMEOUT")
         else:
+            self._reached("login_timeout")
             self.close(4108, "LOGIN_TIMEOUT")
         # The client may still answer the close.
         with trio.move_on_after(self._limits.close_timeout):
@@ -157,6 +167,8 @@ class Connection:
                 await self._linger()
         self.closed = True
         self.gateway.metrics.closes[code] += 1
+        if code == FRAME_TOO_LONG:
+            self._reached("frame_bytes")
         self.gateway.metrics.shed_total += self.outbox.shed
         if aborted:
             await trio.aclose_forcefully(self._stream)
@@ -185,6 +197,7 @@ class Connection:
 
     def _overflowed(self) -> None:
         """The receiver does not keep up: it catches up when it returns."""
+        self._reached("outbound_bytes")
         if self._close_code is None:
             self.outbox.discard()
             self.close(SLOW_CONSUMER, "SLOW_CONSUMER")
@@ -201,6 +214,8 @@ class Connection:
                     break
                 if not self._decode(payload, text=text):
                     break
+                if self._in_flight >= self._limits.commands_in_flight:
+                    self._reached("commands_in_flight")
                 while self._in_flight >= self._limits.commands_in_flight:
                     await self._room_to_read.park()
             # Who does not take the answers may not ask on.
@@ -263,8 +278,8 @@ class Connection:
         session = self.sessions.get(peer) if peer is not None else None
         if session is None:
             self.refuse(command, Refusal(4105, "SESSION_REQUIRED"), command.peer_id)
-        elif not self._within_rate(session, command):
-            self.refuse(command, Refusal(4116, "MESSAGE_SENT_QUOTA_EXCEEDED"), session.client_id)
+        elif refusal := self._over_rate(session, command):
+            self.refuse(command, refusal, session.client_id)
         elif command.cmd == CommandType.SESSION:
             session_command(self, session, command)
         elif command.cmd == CommandType.REPORT and command.op == OpType.UPLOAD:
@@ -288,15 +303,11 @@ class Connection:
         for command in deferred:
             self.dispatch(command)
 
-    def _within_rate(self, session: Session, command: GenericCommand) -> bool:
-        limits, bus = self._limits, self.gateway.buses[session.app.id]
+    def _over_rate(self, session: Session, command: GenericCommand) -> Refusal | None:
         if command.i is None:
-            return True  # acknowledgements and read marks
-        if command.cmd == CommandType.DIRECT:
-            return bus.within_rate(session.client_id, "message", limits.messages_per_minute)
-        if command.cmd == CommandType.LOGS:
-            return bus.within_rate(session.client_id, "history", limits.history_per_minute)
-        return bus.within_rate(session.client_id, "command", limits.commands_per_minute)
+            return None  # acknowledgements and read marks
+        kind = _RATES.get(command.cmd, "commands_per_minute")
+        return self.gateway.buses[session.app.id].over_rate(session.client_id, kind)
 
     def _run_rule(self, session: Session, command: GenericCommand, handler: Handler) -> None:
         """Carry a command out, once the application has nothing against it."""
@@ -406,6 +417,8 @@ class Connection:
     def refuse(self, command: GenericCommand, refusal: Refusal, peer: str | None) -> None:
         """Say no: as an error, or as an acknowledgement with a code for a message."""
         self.gateway.metrics.refusals[refusal.code] += 1
+        if refusal.limit is not None:
+            self._reached(refusal.limit)
         self.reply(command, refusal_reply(command, refusal), peer, None)
 
     def refuse_unknown(self, command: GenericCommand, peer: str | None) -> None:

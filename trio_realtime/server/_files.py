@@ -122,9 +122,11 @@ class Files:
         name = f"{_mark(app.id)}-{row.id}-{secrets.token_hex(16)}"
         try:
             uploaded = await self._receive(request, attrs.evolve(row, blob=name))
-        except NoRoom:
+        except NoRoom as error:
+            # A full disk is no limit of ours.
+            limit = "file_memory_bytes" if error.__cause__ is None else None
             log.exception("there is no room for a file")
-            raise HttpError(507, 507, "There is no room for the file.") from None
+            raise HttpError(507, 507, "There is no room for the file.", limit=limit) from None
         # Cancelled from here on, the blob stays in transit: the write may succeed all the same.
         completed = await self.gateway.store.write(
             app.id, lambda tx: records.complete(tx, token, uploaded)
@@ -258,7 +260,7 @@ class Files:
 
     def _check_size(self, size: object) -> None:
         if isinstance(size, int | float) and size > self.gateway.config.limits.file_bytes:
-            raise HttpError(413, 413, "The file is too large.")
+            raise HttpError(413, 413, "The file is too large.", limit="file_bytes")
 
 
 @attrs.define(eq=False)

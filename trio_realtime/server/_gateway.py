@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import attrs
 import outcome
@@ -46,6 +47,8 @@ class Gateway:
     nonces: NonceMemory | None = None
     connections: set[Connection] = attrs.field(factory=set)
     draining: bool = False
+    requests: int = 0
+    """HTTP requests being answered."""
     _left: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
     async def serve(self, stream: trio.abc.Stream, head: bytes, address: str) -> None:
@@ -101,9 +104,19 @@ class Gateway:
         for connection in list(self.connections):
             connection.close(code, reason)
 
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """The time in which an HTTP request is answered; a drain waits for its end."""
+        self.requests += 1
+        try:
+            yield
+        finally:
+            self.requests -= 1
+            self._left.unpark_all()
+
     async def wait_deserted(self) -> None:
-        """Wait until no connection is left."""
-        while self.connections:
+        """Wait until no connection is left, and no request is being answered."""
+        while self.connections or self.requests:
             await self._left.park()
 
     @property

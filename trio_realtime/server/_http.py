@@ -6,8 +6,8 @@ Protocol: rest.md §1.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -107,13 +107,17 @@ class Response:
 
 
 class HttpError(Exception):
-    """Becomes ``{"code", "error"}`` with this status."""
+    """Becomes ``{"code", "error"}`` with this status.
 
-    def __init__(self, status: int, code: int, error: str) -> None:
+    ``limit`` names which of the `Limits` was reached, if one was.
+    """
+
+    def __init__(self, status: int, code: int, error: str, *, limit: str | None = None) -> None:
         super().__init__(status, code, error)
         self.status = status
         self.code = code
         self.error = error
+        self.limit = limit
 
 
 def json_response(value: Any, status: int = 200) -> Response:
@@ -159,14 +163,22 @@ class Router:
             for route in self._routes
         )
 
+    def reached(self, limit: str) -> None:
+        """Count that this one of the `Limits` was reached."""
+        self._metrics.limits[limit] += 1
+
     async def answer(self, request: Request) -> Response:
         """The response to a request; whatever goes wrong becomes one as well."""
         self._metrics.http_requests_total += 1
         try:
             return await self._route(request)
         except HttpError as error:
+            if error.limit is not None:
+                self.reached(error.limit)
             return error_response(error.status, error.code, error.error)
         except Refusal as refusal:
+            if refusal.limit is not None:
+                self.reached(refusal.limit)
             text = refusal.reason + (f": {refusal.detail}" if refusal.detail else "")
             return error_response(400, refusal.code, text)
         except Exception:  # noqa: BLE001 - a defect costs one request
@@ -218,8 +230,10 @@ class HttpConnection:
         limits: Limits,
         address: str,
         secure: bool,
+        answering: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._router = router
+        self._answering = answering
         self._stream = stream
         self._limits = limits
         self._address = address
@@ -248,17 +262,26 @@ class HttpConnection:
             event = await self._next_event()
         if not isinstance(event, h11.Request):
             return False
-        response = await self._answer(_request(event, self._address, secure=self._secure))
-        await self._send(response, head=event.method == b"HEAD")
+        with self._answering():
+            response = await self._answer(_request(event, self._address, secure=self._secure))
+            await self._send(response, head=event.method == b"HEAD")
         return bool(self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE)
 
     async def _answer(self, request: Request) -> Response:
-        limits = self._limits
         if self._router.streams(request.method, request.path):
-            with trio.fail_after(limits.transfer_timeout):
+            with self._bounded("transfer_timeout"):
                 return await self._router.answer(attrs.evolve(request, source=self._receive))
-        with trio.fail_after(limits.body_timeout):
+        with self._bounded("body_timeout"):
             return await self._router.answer(attrs.evolve(request, body=await self._body()))
+
+    @contextmanager
+    def _bounded(self, limit: str) -> Iterator[None]:
+        """Raise `trio.TooSlowError` after as many seconds as this one of the limits allows."""
+        with trio.move_on_after(getattr(self._limits, limit)) as scope:
+            yield
+        if scope.cancelled_caught:
+            self._router.reached(limit)
+            raise trio.TooSlowError
 
     async def _next_event(self) -> Any:
         while True:
@@ -276,6 +299,7 @@ class HttpConnection:
                 raise h11.RemoteProtocolError("the request broke off", 400)
             body += part.data
             if len(body) > self._limits.body_bytes:
+                self._router.reached("body_bytes")
                 raise h11.RemoteProtocolError("the body is too large", 413)
         return bytes(body)
 
@@ -288,7 +312,7 @@ class HttpConnection:
                     if isinstance(event, h11.Data) and event.data:
                         return bytes(event.data)
         except trio.TooSlowError:
-            raise HttpError(408, 408, "Request Timeout.") from None
+            raise HttpError(408, 408, "Request Timeout.", limit="body_timeout") from None
         except (h11.RemoteProtocolError, trio.BrokenResourceError):
             raise HttpError(400, 400, "The request broke off.") from None
         return b""
@@ -315,7 +339,7 @@ class HttpConnection:
             if response.body and not head:
                 data += self._h11.send(h11.Data(data=response.body)) or b""
             data += self._h11.send(h11.EndOfMessage()) or b""
-            with trio.fail_after(self._limits.body_timeout):
+            with self._bounded("body_timeout"):
                 await self._stream.send_all(data)
         finally:
             if content is not None:
@@ -323,11 +347,10 @@ class HttpConnection:
 
     async def _send_content(self, data: bytes, content: Content) -> None:
         """Send a head and the body that belongs to it."""
-        limits = self._limits
-        with trio.fail_after(limits.transfer_timeout):
+        with self._bounded("transfer_timeout"):
             while part := await content.read():
                 data += self._h11.send(h11.Data(data=part)) or b""
-                with trio.fail_after(limits.body_timeout):
+                with self._bounded("body_timeout"):
                     await self._stream.send_all(data)
                 data = b""
             data += self._h11.send(h11.EndOfMessage()) or b""

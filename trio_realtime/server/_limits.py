@@ -7,6 +7,8 @@ import attrs
 class Limits:
     """What one connection, one client and one address may cost. Times in seconds.
 
+    How often each was reached is counted in the metric ``trio_realtime_limits_total``.
+
     Protocol: transport.md §3, §4 and §5.
     """
 
@@ -43,10 +45,18 @@ class Limits:
     clients_per_connection: int = 1000
     """Clients logged in on one connection; beyond it 4113."""
 
+    json_depth: int = 32
+    """How deep attributes, changes and conditions may nest; beyond it the command is refused."""
+    query_seconds: float = 2.0
+    """For one conversation query; then 4310."""
+    regex_steps: int = 20_000_000
+    """What one regular expression may cost on one text, by estimate; beyond it 4310. Some ten
+    million steps are a second."""
+
     connections: int | None = None
-    """Connections altogether. None: no limit."""
+    """Connections altogether; beyond it HTTP 503. None: no limit."""
     connections_per_address: int | None = None
-    """Connections of one network address. None: no limit."""
+    """Connections of one network address; beyond it HTTP 429. None: no limit."""
     messages_per_minute: int | None = None
     """Messages of one client id; beyond it 4116. None: no limit. LeanCloud's was 60."""
     history_per_minute: int | None = None

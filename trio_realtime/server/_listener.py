@@ -15,6 +15,10 @@ from ._log import log
 
 READ_SIZE = 16 * 1024
 
+_TOO_MANY = {
+    "connections": b"503 Service Unavailable",
+    "connections_per_address": b"429 Too Many Requests",
+}
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -37,7 +41,9 @@ class Front:
         address = _address(stream)
         limits = self.gateway.config.limits
         try:
-            if not self._admits(address):
+            full = self._full(address)
+            if full is not None:
+                await self._turn_away(stream, full)
                 return
             self._open += 1
             self._by_address[address] += 1
@@ -61,21 +67,37 @@ class Front:
             with trio.move_on_after(limits.close_timeout, shield=True):
                 await stream.aclose()
 
-    def _admits(self, address: str) -> bool:
+    def _full(self, address: str) -> str | None:
+        """Which limit keeps a connection of this address out."""
         limits = self.gateway.config.limits
         if limits.connections is not None and self._open >= limits.connections:
-            return False
+            return "connections"
         per_address = limits.connections_per_address
-        return per_address is None or self._by_address[address] < per_address
+        if per_address is not None and self._by_address[address] >= per_address:
+            return "connections_per_address"
+        return None
+
+    async def _turn_away(self, stream: trio.abc.Stream, limit: str) -> None:
+        """Say so in one write, unless that would take a TLS handshake first."""
+        self._reached(limit)
+        if self.tls is None:
+            answer = b"HTTP/1.1 %s\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            with trio.move_on_after(self.gateway.config.limits.close_timeout):
+                await stream.send_all(answer % _TOO_MANY[limit])
+
+    def _reached(self, limit: str) -> None:
+        self.gateway.metrics.limits[limit] += 1
 
     async def _serve(self, stream: trio.abc.Stream, address: str) -> None:
         limits = self.gateway.config.limits
         with trio.move_on_after(limits.head_timeout) as scope:
             head = await _read_head(stream, limits.head_bytes)
         if scope.cancelled_caught:
+            self._reached("head_timeout")
             with trio.move_on_after(limits.close_timeout):
                 await stream.send_all(_TOO_SLOW)
         elif head is None:
+            self._reached("head_bytes")
             with trio.move_on_after(limits.close_timeout):
                 await stream.send_all(_TOO_LARGE)
         elif not head:
@@ -90,6 +112,7 @@ class Front:
                 limits=limits,
                 address=address,
                 secure=self.tls is not None,
+                answering=self.gateway.answering,
             )
             await connection.run()
 

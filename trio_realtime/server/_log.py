@@ -30,6 +30,8 @@ class Metrics:
     """Chat room messages dropped for overloaded receivers."""
     http_requests_total: int = 0
     internal_errors_total: int = 0
+    limits: Counter[str] = attrs.field(factory=Counter)
+    """How often each of the `Limits` was reached, by its name."""
     refusals: Counter[int] = attrs.field(factory=Counter)
     """Refused commands by code."""
     closes: Counter[int] = attrs.field(factory=Counter)
@@ -57,6 +59,8 @@ class Metrics:
         for name, counts in (("refusals_total", self.refusals), ("closes_total", self.closes)):
             labelled = [(f'{{code="{code}"}}', n) for code, n in sorted(counts.items())]
             yield from _metric(name, "counter", labelled)
+        reached = [(f'{{limit="{limit}"}}', self.limits[limit]) for limit in sorted(self.limits)]
+        yield from _metric("limits_total", "counter", reached)
 
 
 def _metric(name: str, kind: str, samples: list[tuple[str, int]]) -> Iterator[str]:

@@ -63,6 +63,8 @@ class Caller:
     address: str = ""
     room: str | None = None
     """The chat room the acting session is in."""
+    json_depth: int = 32
+    """How deep what it sends may nest."""
 
 
 class Refusal(Exception):
@@ -76,6 +78,7 @@ class Refusal(Exception):
         *,
         app_code: int | None = None,
         app_message: str | None = None,
+        limit: str | None = None,
     ) -> None:
         super().__init__(code, reason, detail)
         self.code = code
@@ -83,6 +86,8 @@ class Refusal(Exception):
         self.detail = detail
         self.app_code = app_code
         self.app_message = app_message
+        self.limit = limit
+        """Which of the `Limits` was reached."""
 
 
 @attrs.frozen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -135,10 +136,20 @@ class Server:
         assert self._nursery is not None
         self._nursery.start_soon(self._front.serve, stream)
 
+    def use_tls(self, context: ssl.SSLContext) -> None:
+        """Serve every connection from now on with this context, for a renewed certificate.
+
+        Raises:
+            ValueError: the server was started without TLS.
+        """
+        if self.config.tls is None:
+            raise ValueError("this server was started without TLS")
+        self._front.tls = context
+
     async def drain(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - the deadline is what this is about
         """Stop accepting, ask clients to reconnect elsewhere, and wait for them to leave.
 
-        After ``timeout`` seconds the connections that are left are closed (1001).
+        HTTP requests that are being answered are waited for as well. After ``timeout`` seconds the connections that are left are closed (1001).
         Protocol: transport.md §6.
         """
         self._accepting.cancel()
@@ -185,7 +196,14 @@ async def open_server(
     async with AsyncExitStack() as stack:
         if store is None:
             path = _database(config.data)
-            store = await stack.enter_async_context(open_store(path, clock=config.clock))
+            limits = config.limits
+            opening = open_store(
+                path,
+                clock=config.clock,
+                query_seconds=limits.query_seconds,
+                regex_steps=limits.regex_steps,
+            )
+            store = await stack.enter_async_context(opening)
         if blobs is None:
             blobs = _blobs(config)
         try:

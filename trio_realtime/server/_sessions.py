@@ -110,6 +110,7 @@ class Session:
             self.features,
             self.connection.address,
             self.room,
+            self.connection.gateway.config.limits.json_depth,
         )
 
 
@@ -157,10 +158,15 @@ def _admit(connection: Connection, command: GenericCommand, client_id: str) -> A
         raise Refusal(4105, "SESSION_REQUIRED", "this connection belongs to another app")
     clients = len(connection.sessions) + len(connection.opening)
     if clients >= config.limits.clients_per_connection and client_id not in connection.sessions:
-        raise Refusal(4113, "APP_QUOTA_EXCEEDED", "too many clients on one connection")
+        raise Refusal(
+            4113,
+            "APP_QUOTA_EXCEEDED",
+            "too many clients on one connection",
+            limit="clients_per_connection",
+        )
     bus = connection.gateway.buses[app.id]
-    if not bus.within_rate(client_id, "command", config.limits.commands_per_minute):
-        raise Refusal(4116, "MESSAGE_SENT_QUOTA_EXCEEDED")
+    if refusal := bus.over_rate(client_id, "commands_per_minute"):
+        raise refusal
     connection.app = app
     return app
 

@@ -26,6 +26,7 @@ from ._sqlite_part import Link
 from ._sqlite_runner import Job, Runner
 from ._sqlite_schema import connect
 from ._store import StoreError, Tx
+from ._where_regex import REGEX_STEPS
 
 T = TypeVar("T")
 
@@ -196,19 +197,21 @@ async def open_store(
     inline: bool = False,
     clock: Callable[[], int] = _wall_clock,
     query_seconds: float = 2.0,
+    regex_steps: int = REGEX_STEPS,
 ) -> AsyncGenerator[SqliteStore]:
     """Open the database file ``path`` (created if need be), or one in memory for ``None``.
 
     ``inline`` runs rules in the event loop instead of threads, for tests in virtual time.
     ``clock`` gives the time in milliseconds. A conversation query that takes longer than
-    ``query_seconds`` fails with `QueryError`. Leaving the block normally runs what is queued;
+    ``query_seconds``, or uses a regular expression of more than ``regex_steps``, fails with
+    `QueryError`. Leaving the block normally runs what is queued;
     leaving it by an exception or cancellation finishes only the commit that is under way.
 
     Raises `StoreError` if the file is not a database of this program, or if another process
     has it open.
     """
     readers = 0 if inline or path is None else _READERS
-    files = await _call(inline, _Files.open, path, readers, query_seconds)
+    files = await _call(inline, _Files.open, path, readers, query_seconds, regex_steps)
     body: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
@@ -243,14 +246,20 @@ class _Files:
     claim: IO[bytes] | None
 
     @classmethod
-    def open(cls, path: Path | None, readers: int, query_seconds: float) -> _Files:
+    def open(
+        cls, path: Path | None, readers: int, query_seconds: float, regex_steps: int
+    ) -> _Files:
+        def link(*, read_only: bool) -> Link:
+            connection = connect(path, read_only=read_only, regex_steps=regex_steps)
+            return Link(connection, query_seconds, regex_steps)
+
         with ExitStack() as undo:
             claim = None if path is None else undo.enter_context(lock(path))
-            writer = Runner(Link(connect(path), query_seconds))
+            writer = Runner(link(read_only=False))
             undo.callback(writer.close)
             opened: list[Runner] = []
             for _ in range(readers):
-                opened.append(Runner(Link(connect(path, read_only=True), query_seconds)))
+                opened.append(Runner(link(read_only=True)))
                 undo.callback(opened[-1].close)
             undo.pop_all()
         return cls(writer, tuple(opened), claim)

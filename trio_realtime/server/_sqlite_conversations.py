@@ -119,7 +119,7 @@ class Conversations(Part):
         self._execute("DELETE FROM conversations WHERE id = ?", (self._key(cid),))
 
     def find(self, query: Query) -> list[ConversationRow]:
-        sql, parameters = find_sql(query, self._app, self.now)
+        sql, parameters = find_sql(query, self._app, self.now, self._link.regex_steps)
         with running_query(self._link.connection, self._link.query_seconds):
             rows: list[sqlite3.Row] = self._execute(sql, parameters).fetchall()
         return [conversation_row(row) for row in rows]

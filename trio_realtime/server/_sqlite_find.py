@@ -14,6 +14,7 @@ from typing import Any
 from ._sqlite_part import CONVERSATION, storable
 from ._store import Kind, Query, QueryError
 from ._where import field, where_sql
+from ._where_regex import REGEX_STEPS
 
 RESULTS_AT_MOST = 1000
 """The largest page: conversations.md §3."""
@@ -22,7 +23,9 @@ _SORT_KEYS_AT_MOST = 8
 _INSTRUCTIONS_BETWEEN_CHECKS = 500
 
 
-def find_sql(query: Query, app: int, now: int) -> tuple[str, tuple[Any, ...]]:
+def find_sql(
+    query: Query, app: int, now: int, regex_steps: int = REGEX_STEPS
+) -> tuple[str, tuple[Any, ...]]:
     """The SQL of a query, selecting `CONVERSATION`. Raises `QueryError`."""
     if query.limit < 0 or query.skip < 0:
         raise QueryError("limit and skip cannot be negative")
@@ -36,7 +39,7 @@ def find_sql(query: Query, app: int, now: int) -> tuple[str, tuple[Any, ...]]:
         )
         parameters: tuple[Any, ...] = (now, ids)
     else:
-        condition = where_sql(query.where, app)
+        condition = where_sql(query.where, app, regex_steps)
         text = f"c.kind <> {Kind.TEMPORARY:d} AND {condition.text}"
         parameters = condition.parameters
     if not all(storable(key) for key, _ in query.sort):
@@ -64,7 +67,12 @@ def running_query(connection: sqlite3.Connection, seconds: float) -> Iterator[No
     try:
         yield
     except sqlite3.Error as exc:
-        message = "the query is too slow" if time.monotonic() > deadline else str(exc)
-        raise QueryError(message) from exc
+        if time.monotonic() > deadline:
+            raise QueryError("the query is too slow", "query_seconds") from exc
+        if "user-defined function" in str(exc):
+            # SQLite does not pass on what a function of ours raised; only one raises.
+            message = "the regular expression is too expensive for the data"
+            raise QueryError(message, "regex_steps") from exc
+        raise QueryError(str(exc)) from exc
     finally:
         connection.set_progress_handler(None, 0)

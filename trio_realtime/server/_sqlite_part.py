@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from ._store import ConversationRow, Kind, StoreError
+from ._where_regex import REGEX_STEPS
 
 _KNOWN_AT_MOST = 100_000
 
@@ -31,6 +32,8 @@ class Link:
     connection: sqlite3.Connection
     query_seconds: float = 2.0
     """How long one query may take."""
+    regex_steps: int = REGEX_STEPS
+    """What one regular expression may cost on one text."""
     apps: dict[str, int] = attrs.field(factory=dict)
     clients: dict[tuple[int, str], int] = attrs.field(factory=dict)
 

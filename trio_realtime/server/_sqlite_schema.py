@@ -12,6 +12,7 @@ from typing import Any
 
 from ._store import StoreError
 from ._where import add_functions
+from ._where_regex import REGEX_STEPS
 
 APPLICATION_ID = 0x54525454
 """Marks a file as ours (``PRAGMA application_id``)."""
@@ -193,7 +194,9 @@ all of them, newest first.
 """
 
 
-def connect(path: Path | None, *, read_only: bool = False) -> sqlite3.Connection:
+def connect(
+    path: Path | None, *, read_only: bool = False, regex_steps: int = REGEX_STEPS
+) -> sqlite3.Connection:
     """Open one connection, creating the tables in a new file. Raises `StoreError`."""
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or later is needed")
@@ -208,7 +211,7 @@ def connect(path: Path | None, *, read_only: bool = False) -> sqlite3.Connection
             cached_statements=512,
         )
         _prepare(connection, name)
-        add_functions(connection)
+        add_functions(connection, regex_steps)
         if read_only:
             connection.execute("PRAGMA query_only = ON")
     except sqlite3.DatabaseError as exc:

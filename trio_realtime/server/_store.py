@@ -167,7 +167,14 @@ class Query:
 
 
 class QueryError(Exception):
-    """A query that is illegal or too expensive: 4310 on the wire."""
+    """A query that is illegal or too expensive: 4310 on the wire.
+
+    ``limit`` names which of the `Limits` was reached, if one was.
+    """
+
+    def __init__(self, message: str, limit: str | None = None) -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class StoreError(Exception):

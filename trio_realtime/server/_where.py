@@ -25,7 +25,7 @@ from ._where_fields import (
     both,
     negated,
 )
-from ._where_regex import compile_regex
+from ._where_regex import REGEX_STEPS, compile_regex
 from ._where_values import Constant, canonical, constant, date_ms
 
 _TEXT_AT_MOST = 64 * 1024
@@ -64,7 +64,7 @@ def field(key: str, app: int) -> Field:
     return Attribute(path)
 
 
-def where_sql(where: Mapping[str, Any], app: int) -> Sql:
+def where_sql(where: Mapping[str, Any], app: int, regex_steps: int = REGEX_STEPS) -> Sql:
     """A condition on conversations, named ``c`` in SQL. Raises `QueryError`."""
     try:
         text = json.dumps(where, ensure_ascii=False).encode()
@@ -72,14 +72,15 @@ def where_sql(where: Mapping[str, Any], app: int) -> Sql:
         raise QueryError("the condition is not plain JSON") from exc
     if len(text) > _TEXT_AT_MOST:
         raise QueryError("the condition is too long")
-    return _Translation(app).all_of(where, 0)
+    return _Translation(app, regex_steps).all_of(where, 0)
 
 
 class _Translation:
     """One pass over a condition, which counts what it meets."""
 
-    def __init__(self, app: int) -> None:
+    def __init__(self, app: int, regex_steps: int) -> None:
         self._app = app
+        self._regex_steps = regex_steps
         self._conditions = 0
         self._constants = 0
 
@@ -159,12 +160,11 @@ class _Translation:
         self._count_conditions(len(constants))
         return both("AND", [what.any(Compare("=", value)) for value in constants])
 
-    @staticmethod
-    def _regex(what: Field, pattern: Any, options: Any) -> Sql:
+    def _regex(self, what: Field, pattern: Any, options: Any) -> Sql:
         if not isinstance(pattern, str) or not isinstance(options, str):
             raise QueryError("$regex and $options need texts")
         options = "".join(sorted(set(options)))
-        compile_regex(pattern, options)
+        compile_regex(pattern, options, self._regex_steps)
         return what.any(Matches(pattern, options))
 
     def _constant(self, value: Any) -> Constant:
@@ -195,20 +195,20 @@ def _array(operand: Any) -> Sequence[Any]:
     return operand
 
 
-def add_functions(connection: sqlite3.Connection) -> None:
+def add_functions(connection: sqlite3.Connection, regex_steps: int = REGEX_STEPS) -> None:
     """Give a connection the functions that `where_sql` uses."""
+
+    def matches(pattern: str, options: str, value: str | None) -> bool:
+        return value is not None and compile_regex(pattern, options, regex_steps)(value)
+
     for name, arity, function in (
-        ("matches", 3, _matches),
+        ("matches", 3, matches),
         ("date_of", 1, _date_of),
         ("canonical", 1, _canonical),
         ("type_at", 2, _type_at),
         ("value_at", 2, _value_at),
     ):
         connection.create_function(name, arity, function, deterministic=True)
-
-
-def _matches(pattern: str, options: str, value: str | None) -> bool:
-    return value is not None and compile_regex(pattern, options)(value)
 
 
 def _date_of(text: str) -> int | None:

@@ -18,8 +18,10 @@ from typing import Any
 
 from ._store import QueryError
 
+LIMIT = "regex_steps"
 _PATTERN_AT_MOST = 1000
-_STEPS_AT_MOST = 20_000_000
+REGEX_STEPS = 20_000_000
+"""What a search may cost if nothing else is said."""
 _SUBJECT_AT_LEAST = 100
 """A pattern that cannot be tried on this many characters is of no use."""
 
@@ -41,8 +43,10 @@ _SIMPLE = {op.LITERAL, op.NOT_LITERAL, op.ANY, op.IN, op.AT}
 
 
 @lru_cache(maxsize=256)
-def compile_regex(pattern: str, options: str = "") -> Callable[[str], bool]:
-    """A function that searches a text for a pattern. Raises `QueryError`.
+def compile_regex(
+    pattern: str, options: str = "", steps: int = REGEX_STEPS
+) -> Callable[[str], bool]:
+    """A function that searches a text for a pattern in so many steps. Raises `QueryError`.
 
     The function itself raises `QueryError` for a text that is too long for its pattern.
     """
@@ -53,14 +57,14 @@ def compile_regex(pattern: str, options: str = "") -> Callable[[str], bool]:
     flags = sum(_OPTIONS[option] for option in set(options))
     try:
         translated = "".join(_translate(pattern))
-        longest = _longest_subject(parser.parse(translated, flags), len(translated))
+        longest = _longest_subject(parser.parse(translated, flags), len(translated), steps)
         search = re.compile(translated, flags).search
     except (re.error, OverflowError, RecursionError, ValueError) as exc:
         raise QueryError(f"illegal regular expression: {exc}") from exc
 
     def matches(subject: str) -> bool:
         if len(subject) > longest:
-            raise QueryError("the regular expression is too expensive for the data")
+            raise QueryError("the regular expression is too expensive for the data", LIMIT)
         return search(subject) is not None
 
     return matches
@@ -100,16 +104,16 @@ def _translate(pattern: str) -> Iterator[str]:
             position += 1
 
 
-def _longest_subject(tree: Any, size: int) -> int:
+def _longest_subject(tree: Any, size: int, steps_at_most: int) -> int:
     """How long a subject may be so that searching takes a bounded number of steps."""
     steps, degree = _cost(tree)
     if not _anchored(tree):
         degree += 1
     # Each way is abandoned after as many steps as the pattern has, at most; commonly few.
-    allowed = _STEPS_AT_MOST / (steps * max(1, size // 16))
+    allowed = steps_at_most / (steps * max(1, size // 16))
     longest = _PATTERN_AT_MOST**2 if not degree else int(min(allowed, 1e18) ** (1 / degree))
     if allowed < 1 or longest < _SUBJECT_AT_LEAST:
-        raise QueryError("the regular expression is too expensive")
+        raise QueryError("the regular expression is too expensive", LIMIT)
     return longest
 
 

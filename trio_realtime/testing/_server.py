@@ -213,7 +213,10 @@ async def open_server(
         if memory:
             clock = _virtual_clock()
             config = attrs.evolve(config, clock=clock, host=MEMORY_HOST, data=None)
-            store = await stack.enter_async_context(open_store(None, inline=True, clock=clock))
+            opening = open_store(
+                None, inline=True, clock=clock, regex_steps=config.limits.regex_steps
+            )
+            store = await stack.enter_async_context(opening)
         elif data is None:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="trio-realtime-"))
             config = attrs.evolve(config, data=Path(directory))

@@ -33,9 +33,9 @@ class Role(StrEnum):
     MEMBER = "Member"
 
 
-def refuse(code: ErrorCode, detail: str | None = None) -> NoReturn:
+def refuse(code: ErrorCode, detail: str | None = None, limit: str | None = None) -> NoReturn:
     """Answer with this code; its reason is its name."""
-    raise Refusal(int(code), code.name, detail)
+    raise Refusal(int(code), code.name, detail, limit=limit)
 
 
 def conv_of(command: GenericCommand) -> ConvCommand:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 MAX_DEPTH = 32
-"""How deep objects and arrays may nest. No SDK comes near it."""
+"""How deep objects and arrays may nest if nothing else is said. No SDK comes near it."""
 
 # A string (unterminated ones reach to the end, so that the scan stays linear), or a bracket.
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
@@ -26,19 +26,26 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class BadJson(ValueError):
-    """The text or the change is not one this server takes; the message says why."""
+    """The text or the change is not one this server takes; the message says why.
+
+    ``limit`` names which of the `Limits` was reached, if one was.
+    """
+
+    def __init__(self, message: str, limit: str | None = None) -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
-def parse_object(text: str | None) -> dict[str, Any]:
+def parse_object(text: str | None, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
     """A JSON object from outside, in linear time. Raises `BadJson`."""
-    value = _parse(text or "")
+    value = _parse(text or "", max_depth)
     if not isinstance(value, dict):
         raise BadJson("not a JSON object")
     return value
 
 
-def _parse(text: str) -> Any:
-    _check_depth(text)
+def _parse(text: str, max_depth: int) -> Any:
+    _check_depth(text, max_depth)
     try:
         value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
         if "\\u" in text:  # JSON can spell halves of surrogate pairs, UTF-8 cannot
@@ -48,16 +55,20 @@ def _parse(text: str) -> Any:
     return value
 
 
-def _check_depth(text: str) -> None:
+def _check_depth(text: str, max_depth: int) -> None:
     depth = 0
     for token in _TOKEN.finditer(text):
         match token.group():
             case "[" | "{":
                 depth += 1
-                if depth > MAX_DEPTH:
-                    raise BadJson(f"nested deeper than {MAX_DEPTH} levels")
+                if depth > max_depth:
+                    raise _too_deep(max_depth)
             case "]" | "}":
                 depth -= 1
+
+
+def _too_deep(max_depth: int) -> BadJson:
+    return BadJson(f"nested deeper than {max_depth} levels", "json_depth")
 
 
 def _no_number(text: str) -> NoReturn:
@@ -87,7 +98,9 @@ def date_json(ms: int) -> dict[str, str]:
     return {"__type": "Date", "iso": iso(ms)}
 
 
-def changed(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def changed(
+    document: Mapping[str, Any], changes: Mapping[str, Any], max_depth: int = MAX_DEPTH
+) -> dict[str, Any]:
     """A copy of the document after the changes: dotted paths to values or operations.
 
     Raises `BadJson` where a change does not fit what it meets.
@@ -95,8 +108,8 @@ def changed(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str
     result = copy.deepcopy(dict(document))
     for path, change in changes.items():
         _change(result, path, change)
-    if _depth_exceeds(result, MAX_DEPTH):
-        raise BadJson(f"nested deeper than {MAX_DEPTH} levels")
+    if _depth_exceeds(result, max_depth):
+        raise _too_deep(max_depth)
     return result
 
 
@@ -125,7 +138,7 @@ def is_operation(value: Any, name: str | None = None) -> bool:
 def _change(document: dict[str, Any], path: str, change: Any) -> None:
     *parents, last = path.split(".")
     if len(parents) >= MAX_DEPTH:
-        raise BadJson(f"nested deeper than {MAX_DEPTH} levels")
+        raise _too_deep(MAX_DEPTH)
     if not last or "" in parents:
         raise BadJson(f"{path!r} is not a key")
     delete = is_operation(change, "Delete")

@@ -42,7 +42,7 @@ def query(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     try:
         found = tx.find(_query(message, caller))
     except (QueryError, BadJson) as exc:
-        refuse(ErrorCode.CONVERSATION_QUERY_FAILED, str(exc))
+        refuse(ErrorCode.CONVERSATION_QUERY_FAILED, str(exc), exc.limit)
     texts = []
     size = 0
     for row in found:
@@ -148,7 +148,7 @@ def _query(message: ConvCommand, caller: Caller) -> Query:
 
 def _where(message: ConvCommand, caller: Caller) -> dict[str, Any]:
     text = message.where.data if message.where is not None else None
-    return parse_object(text or "{}") or {"m": caller.client_id}
+    return parse_object(text or "{}", caller.json_depth) or {"m": caller.client_id}
 
 
 def _sort(text: str | None) -> Sequence[tuple[str, bool]]:

@@ -64,7 +64,7 @@ RESERVED = frozenset(
 def start(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     """``start``: create a conversation, or find the one with the same members."""
     message = conv_of(command)
-    name, attributes = _attributes(message)
+    name, attributes = _attributes(message, caller.json_depth)
     if message.transient:
         check_signature(tx, caller, message, None, "create")
         return _start_room(tx, caller, name, attributes)
@@ -198,13 +198,13 @@ def _started(row: ConversationRow, **fields: Any) -> GenericCommand:
     )
 
 
-def _attributes(message: ConvCommand) -> tuple[str | None, dict[str, Any]]:
+def _attributes(message: ConvCommand, max_depth: int) -> tuple[str | None, dict[str, Any]]:
     """Name and custom columns; what the server sets itself is passed over."""
     text = message.attr.data if message.attr is not None else None
     try:
-        given = parse_object(text or "{}")
+        given = parse_object(text or "{}", max_depth)
     except BadJson as exc:
-        refuse(ErrorCode.CONVERSATION_API_FAILED, str(exc))
+        refuse(ErrorCode.CONVERSATION_API_FAILED, str(exc), exc.limit)
     name = given.pop("name", None)
     if name is not None and not isinstance(name, str):
         refuse(ErrorCode.CONVERSATION_API_FAILED, "the name is not a string")

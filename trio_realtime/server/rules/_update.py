@@ -31,10 +31,10 @@ def update(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     require_member(tx, caller, row, ErrorCode.CONVERSATION_UPDATE_REJECTED)
     text = message.attr.data if message.attr is not None else None
     try:
-        changes = parse_object(text)
-        document = change(tx, row, changes)
+        changes = parse_object(text, caller.json_depth)
+        document = change(tx, row, changes, caller.json_depth)
     except BadJson as exc:
-        refuse(ErrorCode.CONVERSATION_UPDATE_FAILED, str(exc))
+        refuse(ErrorCode.CONVERSATION_UPDATE_FAILED, str(exc), exc.limit)
     modified = touched(document, changes)
     reply = GenericCommand(
         cmd=CommandType.CONV,
@@ -62,7 +62,9 @@ def update(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     return Outcome(reply, notices.pushes)
 
 
-def change(tx: Tx, row: ConversationRow, changes: Mapping[str, Any]) -> dict[str, Any]:
+def change(
+    tx: Tx, row: ConversationRow, changes: Mapping[str, Any], max_depth: int
+) -> dict[str, Any]:
     """Store changes of name and custom columns; returns both as one document.
 
     Raises `BadJson`, among others for keys that are the server's.
@@ -71,7 +73,7 @@ def change(tx: Tx, row: ConversationRow, changes: Mapping[str, Any]) -> dict[str
         if path.partition(".")[0] in RESERVED:
             raise BadJson(f"{path!r} cannot be changed")
     named = {} if row.name is None else {"name": row.name}
-    document = changed({**row.attributes, **named}, changes)
+    document = changed({**row.attributes, **named}, changes, max_depth)
     attributes = {key: value for key, value in document.items() if key != "name"}
     name = document.get("name")
     if name is not None and not isinstance(name, str):
