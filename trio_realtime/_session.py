@@ -49,6 +49,7 @@ from ._unread import UnreadCounters
 from .session._commands import Outbox
 from .session._delivery import Acknowledgements, Delivery
 from .session._login import Login
+from .session._session_machine import SessionEvent, SessionMachine, SessionState
 from .wire import (
     AckCommand,
     CommandType,
@@ -102,6 +103,7 @@ class Session:
         self.conversations = ConversationCache(lambda: self.client_id, self.unread.of)
         self.rest = Rest(self)
         self.authentication = Authentication(self)
+        self._machine = SessionMachine()
         self._outbox = Outbox(connection.serials)
         self._control = Outbox(connection.serials)
         self._catch_up = CatchUp(self)
@@ -217,22 +219,34 @@ class Session:
         if scope.cancelled_caught:
             raise ConnectionLost(1006, "not connected")
         self.connection.attached[self] = None
+        self._move(SessionEvent.OPEN)
         try:
             await self.authentication.log_in()
         except BaseException:
+            self._move(SessionEvent.CLOSE)
             self._detach()
             raise
-        self.connection.healthy()
-        self._outbox.online = True
+        # If the link ended in the moment of the answer, the next one resumes the session.
+        if self._machine.state is SessionState.OPENING:
+            self._ready()
+
+    def _ready(self) -> None:
+        self._move(SessionEvent.READY)
         self.connection.arm_timer(self.due_at)
+
+    def _move(self, event: SessionEvent) -> None:
+        self._machine.handle(event)
+        self._outbox.online = self._machine.state is SessionState.ONLINE
 
     def opened(self, *, again: bool) -> None:
         """The server has let the client in; pushes may follow at once."""
+        self.connection.healthy()
         self._resumed = again and self.config.catch_up
         self.connection.sessions[self.client_id] = self
 
     async def resume(self) -> None:
         """Log in again on a new link, send what waits, and fetch what was missed."""
+        self._move(SessionEvent.RESUME)
         try:
             await self.authentication.log_in()
         except (ConnectionLost, CommandTimeout) as error:
@@ -247,9 +261,9 @@ class Session:
             return
         # The link may have ended in the moment of the answer.
         await trio.lowlevel.checkpoint_if_cancelled()
-        self.connection.healthy()
         self.hub.publish(Reconnected())
         await self._transmit_waiting()
+        self._ready()
         if self.config.catch_up:
             await self._catch_up.notifications()
             self._catch_up.start()
@@ -261,8 +275,6 @@ class Session:
                 # It may have been withdrawn while others were on their way.
                 if one in self._outbox:
                     await self.connection.transmit_waiting(one)
-        self._outbox.online = True
-        self.connection.arm_timer(self.due_at)
 
     async def sends_settled(self, cid: str) -> None:
         """Wait until the ids of the messages under way to a conversation are known."""
@@ -276,6 +288,7 @@ class Session:
 
     def link_lost(self, error: Exception) -> None:
         """The link broke. What comes on the next one waits until the gap is filled."""
+        self._move(SessionEvent.LOST)
         self._outbox.suspend(error)
         self._control.suspend(error)
         self.acks.link_lost()
@@ -289,6 +302,7 @@ class Session:
         if self.error is not None:
             return
         self.error = error
+        self._move(SessionEvent.END)
         told = self.hub.listening or len(self._outbox) > 0 or len(self._control) > 0
         if len(self._outbox) or len(self._control):
             self.hub.error_seen = True
@@ -301,6 +315,7 @@ class Session:
 
     def connection_closed(self) -> None:
         """The user left the block: loops end, whatever still waits fails."""
+        self._move(SessionEvent.CLOSE)
         closed = ClientClosed("the client has been closed")
         self._outbox.end(closed)
         self._control.end(closed)
@@ -308,8 +323,8 @@ class Session:
 
     async def log_out(self) -> None:
         """Tell the server that this client leaves, if there is a link; bounded in time."""
-        if self.error is None and self._outbox.online:
-            self._outbox.online = False
+        if self._outbox.online:
+            self._move(SessionEvent.LEAVE)
             with trio.move_on_after(1.0, shield=True):
                 try:
                     await self.exchange(self.login.close_command(), lambda _reply: None)

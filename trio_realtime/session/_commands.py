@@ -101,6 +101,7 @@ class Outbox:
         self._unsettled: dict[Waiting, None] = {}
         self._ended: Exception | None = None
         self.online = False
+        """Commands leave as soon as they are submitted."""
 
     def __len__(self) -> int:
         return len(self._unsettled)

@@ -1,0 +1,154 @@
+"""The table of the session, and what happens to commands along any path through it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from outcome import Error, Value
+
+from trio_realtime.session._commands import Outbox, Serials
+from trio_realtime.session._session_machine import (
+    FINAL,
+    TRANSITIONS,
+    SessionEvent,
+    SessionMachine,
+    SessionState,
+)
+from trio_realtime.wire import CommandType, GenericCommand
+
+
+def test_every_state_has_a_row_can_be_reached_and_final_ones_lead_nowhere():
+    assert set(TRANSITIONS) == set(SessionState)
+    assert {state for state, row in TRANSITIONS.items() if not row} == FINAL
+    reached, latest = set(), {SessionState.NEW}
+    while latest:
+        reached |= latest
+        latest = {to for state in latest for to in TRANSITIONS[state].values()} - reached
+    assert reached == set(SessionState)
+
+
+def test_every_state_can_be_left_by_the_user_and_by_an_error():
+    for state in set(SessionState) - FINAL:
+        assert TRANSITIONS[state][SessionEvent.CLOSE] is SessionState.CLOSED
+        assert TRANSITIONS[state][SessionEvent.END] is SessionState.ENDED
+
+
+@pytest.mark.parametrize("state", sorted(FINAL, key=lambda state: state.name))
+@pytest.mark.parametrize("event", SessionEvent)
+def test_nothing_happens_after_the_end(state, event):
+    machine = SessionMachine(state)
+    assert not machine.handle(event)
+    assert machine.state is state
+
+
+def test_an_impossible_fact_is_a_bug():
+    with pytest.raises(AssertionError):
+        SessionMachine(SessionState.ONLINE).handle(SessionEvent.RESUME)
+
+
+class CommandsOfASession(RuleBasedStateMachine):
+    """Commands are settled once, leave in their order on every link, and leave no trace."""
+
+    def __init__(self):
+        super().__init__()
+        self.machine = SessionMachine()
+        self.serials = Serials()
+        self.outbox = Outbox(self.serials)
+        self.live = {}
+        self.results = {}
+        self.link = []
+        """Numbers of the commands transmitted on the present link, in order."""
+        self.count = 0
+
+    def move(self, event):
+        self.machine.handle(event)
+        self.outbox.online = self.machine.state is SessionState.ONLINE
+
+    def transmit(self, waiting):
+        self.serials.stamp(waiting, 0.0)
+        self.link.append(next(n for n, one in self.live.items() if one is waiting))
+
+    @rule(retry=st.booleans())
+    def submit(self, retry):
+        if self.machine.state in FINAL or not (retry or self.outbox.online):
+            return
+        self.count += 1
+        number = self.count
+        self.results[number] = []
+
+        def settle(result):
+            self.results[number].append(result)
+            del self.live[number]
+
+        command = GenericCommand(cmd=CommandType.DIRECT)
+        self.live[number] = self.outbox.submit(command, settle, retry=retry)
+        if self.outbox.online:
+            self.transmit(self.live[number])
+
+    @precondition(lambda self: self.machine.state is SessionState.ONLINE)
+    @rule(data=st.data())
+    def reply(self, data):
+        serial = data.draw(st.integers(0, self.count + 3))
+        self.serials.reply(GenericCommand(i=serial))
+
+    @rule(data=st.data())
+    def give_up(self, data):
+        if self.live:
+            number = data.draw(st.sampled_from(sorted(self.live)))
+            self.outbox.withdraw(self.live.pop(number))
+
+    @precondition(lambda self: self.machine.state is SessionState.NEW)
+    @rule()
+    def log_in(self):
+        self.move(SessionEvent.OPEN)
+        for waiting in self.outbox.untransmitted():
+            self.transmit(waiting)
+        self.move(SessionEvent.READY)
+
+    @precondition(lambda self: self.machine.state is SessionState.SUSPENDED)
+    @rule(ready=st.booleans())
+    def come_back(self, ready):
+        self.move(SessionEvent.RESUME)
+        if ready:
+            for waiting in self.outbox.untransmitted():
+                self.transmit(waiting)
+            self.move(SessionEvent.READY)
+
+    @rule()
+    def lose(self):
+        self.move(SessionEvent.LOST)
+        self.outbox.suspend(ConnectionError("lost"))
+        self.link.clear()
+
+    @precondition(lambda self: self.count > 5)
+    @rule(event=st.sampled_from([SessionEvent.CLOSE, SessionEvent.END]))
+    def finish(self, event):
+        self.move(event)
+        self.outbox.end(ConnectionError("over"))
+
+    @invariant()
+    def nothing_is_settled_twice(self):
+        assert all(len(results) <= 1 for results in self.results.values())
+        assert all(
+            isinstance(result, Value | Error) for [result] in filter(None, self.results.values())
+        )
+
+    @invariant()
+    def every_link_sees_the_order_of_submission(self):
+        assert self.link == sorted(self.link)
+
+    @invariant()
+    def online_means_that_nothing_waits_untransmitted(self):
+        if self.machine.state is SessionState.ONLINE:
+            assert self.outbox.untransmitted() == []
+
+    @invariant()
+    def only_the_living_are_remembered(self):
+        assert len(self.outbox) == len(self.live)
+        assert len(self.serials) <= len(self.live)
+        if self.machine.state in FINAL:
+            assert not self.live
+
+
+TestCommandsOfASession = CommandsOfASession.TestCase

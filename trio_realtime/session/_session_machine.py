@@ -1,0 +1,95 @@
+"""The life of one client's session, as a table.
+
+Theory of operation. A session lives on one link after another. While it is `ONLINE`, a
+command leaves as soon as it is submitted; in every other state commands wait in the outbox,
+and leave in their order when it comes online. The shell reports what happens; what follows
+from it is decided here and nowhere else. The diagram in the documentation is drawn from
+``TRANSITIONS``. Protocol: session.md §1, §2.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+import attrs
+
+
+class SessionState(Enum):
+    """Where a client's session stands."""
+
+    NEW = auto()
+    """Never logged in; waits for a link."""
+    OPENING = auto()
+    """The first login is under way."""
+    ONLINE = auto()
+    """Logged in; commands leave at once."""
+    SUSPENDED = auto()
+    """The link broke. Commands wait."""
+    RESUMING = auto()
+    """Logging in on a new link, then sending what waited."""
+    LEAVING = auto()
+    """Logging out."""
+    CLOSED = auto()
+    """Left by the user. Final."""
+    ENDED = auto()
+    """Ended by an error that logging in again cannot mend. Final."""
+
+
+class SessionEvent(Enum):
+    """What moves a session from one state to another."""
+
+    OPEN = auto()
+    """The first login begins."""
+    RESUME = auto()
+    """The login on a new link begins."""
+    READY = auto()
+    """Logged in, and everything that waited has left."""
+    LOST = auto()
+    """The link broke."""
+    LEAVE = auto()
+    """The user logs out."""
+    CLOSE = auto()
+    """The user is gone."""
+    END = auto()
+    """An error ended it."""
+
+
+S, E = SessionState, SessionEvent
+
+_ENDS = {E.CLOSE: S.CLOSED, E.END: S.ENDED}
+
+TRANSITIONS: dict[SessionState, dict[SessionEvent, SessionState]] = {
+    S.NEW: {E.OPEN: S.OPENING, **_ENDS},
+    S.OPENING: {E.READY: S.ONLINE, E.LOST: S.SUSPENDED, **_ENDS},
+    S.ONLINE: {E.LOST: S.SUSPENDED, E.LEAVE: S.LEAVING, **_ENDS},
+    S.SUSPENDED: {E.RESUME: S.RESUMING, **_ENDS},
+    S.RESUMING: {E.READY: S.ONLINE, E.LOST: S.SUSPENDED, **_ENDS},
+    S.LEAVING: _ENDS,
+    S.CLOSED: {},
+    S.ENDED: {},
+}
+
+FINAL = frozenset({S.CLOSED, S.ENDED})
+
+TOLERATED = frozenset({E.LOST, E.LEAVE, E.CLOSE, E.END})
+"""Events that are ignored where the table has no entry; any other such event is a bug."""
+
+
+@attrs.define
+class SessionMachine:
+    """The state of one session."""
+
+    state: SessionState = SessionState.NEW
+
+    def handle(self, event: SessionEvent) -> bool:
+        """Move along the table; says whether the state changed.
+
+        Raises:
+            AssertionError: the shell reported what is impossible in this state.
+        """
+        target = TRANSITIONS[self.state].get(event)
+        if target is None:
+            assert event in TOLERATED or self.state in FINAL, f"{event} while {self.state}"
+            return False
+        self.state = target
+        return True
