@@ -153,10 +153,12 @@ class CatchUp:
                     error=error,
                 )
         edited = 0
-        for event in self._session.delivery.release(cid):
+        delivery = self._session.delivery
+        for event in delivery.is_held(cid) or ():
             if isinstance(event, MessageUpdated | MessageRecalled):
                 edited += (event.message.updated_at_ms or 0) <= self._session.login.returned_at
             self._session.publish(event)
+        delivery.release(cid)
         self._report(attrs.evolve(gap, edited=edited))
 
     def _report(self, gap: Gap) -> None:
@@ -200,10 +202,12 @@ class CatchUp:
                 message = message_from_log_item(item, cid, session.registry, session.client_id)
                 filled += session.publish(MessageReceived(cid, message))
             gap = attrs.evolve(gap, filled=filled)
+            if items:
+                last = items[-1]
+                start = (last.timestamp or start[0], last.msg_id)
+                session.delivery.known_upto(cid, start[0], last.msg_id or "")
             if not full:
                 return gap
-            last = items[-1]
-            start = (last.timestamp or start[0], last.msg_id)
 
     async def _is_cut(self, cid: str, mark: tuple[int, str]) -> bool:
         """Whether the server no longer has anything as old as what is known."""

@@ -53,8 +53,46 @@ def test_held_conversations_keep_events_until_released():
     delivery.hold()
     assert delivery.is_held("c") == ["event"], "holding again keeps what waits"
     assert delivery.is_held("other") is None
-    assert delivery.release("c") == ["event"]
+    delivery.release("c")
     assert delivery.is_held("c") is None
+
+
+def test_what_was_pushed_out_of_memory_is_still_known():
+    delivery = Delivery()
+    for n in range(REMEMBERED + 3):
+        assert delivery.accept("c", n, f"m{n}")
+    assert not delivery.accept("c", 0, "m0")
+    assert delivery.accept("c", 0, "fleeting", stored=False), "without a place in the history"
+
+
+def test_own_messages_hide_none_that_are_being_caught_up():
+    delivery = Delivery()
+    delivery.accept("c", 1, "a")
+    delivery.hold()
+    for n in range(REMEMBERED * 2):
+        delivery.sent("c", 100 + n, f"mine{n}")
+    assert delivery.tracks["c"].mark == (1, "a")
+    for n in range(2, 100):
+        assert delivery.accept("c", n, f"m{n}")
+    delivery.release("c")
+    assert len(delivery.tracks["c"].seen) == REMEMBERED
+    assert not any(delivery.accept("c", n, f"m{n}") for n in range(2, 100))
+    assert not any(delivery.accept("c", 100 + n, f"mine{n}") for n in range(REMEMBERED * 2))
+
+
+def test_history_that_was_read_need_not_be_remembered():
+    delivery = Delivery()
+    delivery.hold(["c"])
+    delivery.accept("c", 5, "live", stored=False)
+    for n in range(10):
+        delivery.accept("c", n, f"m{n}")
+    delivery.sent("c", 20, "mine")
+    delivery.known_upto("c", 9, "m9")
+    track = delivery.tracks["c"]
+    assert set(track.seen) == {"live", "mine"}
+    assert track.mark == (9, "m9")
+    assert not any(delivery.accept("c", n, f"m{n}") for n in range(10))
+    assert delivery.accept("c", 10, "m10")
 
 
 def test_acknowledgements_leave_as_ranges_at_most_once_a_second():

@@ -1,9 +1,10 @@
 """Which messages have been delivered: at most once each, in order, with nothing missing.
 
-For every conversation with traffic a `Track` remembers the newest message delivered and
-the ids of the latest ones. Ids make redelivery and overlap with history harmless; the
-newest message is where catching up begins after a broken link. While a conversation is
-being caught up, its live events wait behind the missed ones.
+For every conversation with traffic a `Track` remembers the newest message delivered, the
+ids of the latest ones, and the place up to which everything is known. They make
+redelivery and overlap with history harmless; the newest message is where catching up
+begins after a broken link. While a conversation is being caught up, its live events wait
+behind the missed ones.
 """
 
 from __future__ import annotations
@@ -16,31 +17,33 @@ import attrs
 E = TypeVar("E")
 
 REMEMBERED = 256
-"""Ids remembered in each conversation. What is pushed out moves the mark forward, so
-that catching up never goes further back than what is remembered."""
+"""Ids remembered in each conversation beyond which everything older counts as known."""
+
+Place = tuple[int, str]
+"""Time and id of a message: where it stands in its conversation."""
 
 
 @attrs.define(eq=False)
 class Track(Generic[E]):
     """What is known of one conversation's stream of messages."""
 
-    mark: tuple[int, str] | None
-    """Time and id of the newest message delivered; None: none since the login."""
+    mark: Place | None
+    """The newest message delivered; None: none since the login."""
     seen: dict[str, int | None] = attrs.field(factory=dict)
     """Ids of the latest messages, with their times; None: not kept in any history."""
+    known: Place = (-1, "")
+    """Up to here everything was delivered, or is this client's own."""
     held: list[E] | None = None
     """Live events that wait while the conversation is caught up."""
 
     def note(self, timestamp: int, mid: str, *, stored: bool = True) -> bool:
         """Record a message about to be delivered; False if it was already."""
-        seen = self.seen
-        if mid in seen:
+        if mid in self.seen or (stored and (timestamp, mid) <= self.known):
             return False
-        seen[mid] = timestamp if stored else None
-        if stored and (self.mark is None or (timestamp, mid) > self.mark):
-            self.mark = (timestamp, mid)
-        if len(seen) > REMEMBERED:
-            self._push_out()
+        self.seen[mid] = timestamp if stored else None
+        if stored:
+            self._advance((timestamp, mid))
+        self._trim()
         return True
 
     def note_own(self, timestamp: int, mid: str) -> None:
@@ -49,14 +52,38 @@ class Track(Generic[E]):
         It does not move the mark: an earlier message of somebody else may be under way.
         """
         self.seen[mid] = timestamp
-        if len(self.seen) > REMEMBERED:
-            self._push_out()
+        self._trim()
 
-    def _push_out(self) -> None:
-        oldest = next(iter(self.seen))
-        timestamp = self.seen.pop(oldest)
-        if timestamp is not None and (self.mark is None or (timestamp, oldest) > self.mark):
-            self.mark = (timestamp, oldest)
+    def known_upto(self, place: Place) -> None:
+        """History has been read up to here: its ids need not be remembered."""
+        self.known = max(self.known, place)
+        self._advance(place)
+        self.seen = {
+            mid: timestamp
+            for mid, timestamp in self.seen.items()
+            if timestamp is None or (timestamp, mid) > place
+        }
+
+    def release(self) -> None:
+        """The conversation is caught up, and what waited has been delivered."""
+        self.held = None
+        self._trim()
+
+    def _advance(self, place: Place) -> None:
+        if self.mark is None or place > self.mark:
+            self.mark = place
+
+    def _trim(self) -> None:
+        """Forget the oldest ids.
+
+        Nothing older can be under way any more, unless it is just being caught up.
+        """
+        while len(self.seen) > REMEMBERED and self.held is None:
+            oldest = next(iter(self.seen))
+            timestamp = self.seen.pop(oldest)
+            if timestamp is not None:
+                self.known = max(self.known, (timestamp, oldest))
+                self._advance(self.known)
 
 
 class Delivery(Generic[E]):
@@ -96,11 +123,13 @@ class Delivery(Generic[E]):
         track = self.tracks.get(cid)
         return None if track is None else track.held
 
-    def release(self, cid: str) -> list[E]:
-        """The conversation is caught up: the events that waited, in order."""
-        track = self.tracks[cid]
-        held, track.held = track.held or [], None
-        return held
+    def known_upto(self, cid: str, timestamp: int, mid: str) -> None:
+        """Every message up to this one was delivered, or is this client's own."""
+        self.tracks[cid].known_upto((timestamp, mid))
+
+    def release(self, cid: str) -> None:
+        """The conversation is caught up, and what waited has been delivered."""
+        self.tracks[cid].release()
 
     def forget(self, cid: str) -> None:
         """The client left the conversation."""
