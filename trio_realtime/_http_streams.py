@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, Self
 
 import httpcore
@@ -48,6 +48,16 @@ class Body(httpx.AsyncByteStream):
         for part in self._rest:
             return part
         raise StopAsyncIteration
+
+
+class Parts(httpx.AsyncByteStream):
+    """A request body piece by piece, for the same reason no generator."""
+
+    def __init__(self, parts: AsyncIterator[bytes]) -> None:
+        self._parts = parts
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._parts
 
 
 class _Stream(httpcore.AsyncNetworkStream):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import quote
 
 import attrs
 import trio
@@ -106,7 +108,7 @@ class Upload:
         self._report(self._file.size)
 
     async def _qcloud(self) -> None:
-        url = f"{self._url()}?sign={self._token.get('token')}"
+        url = f"{self._url()}?sign={quote(str(self._token.get('token')), safe='')}"
         await self._form(url, {"op": "upload"}, "fileContent")
 
     async def _qiniu(self) -> None:
@@ -125,23 +127,44 @@ class Upload:
         base = f"{self._url(QINIU)}/buckets/{self._token.get('bucket')}/objects/{key}/uploads"
         headers = {"Authorization": f"UpToken {self._token.get('token')}"}
         upload = (await self._send("POST", base, headers)).get("uploadId")
+        if not isinstance(upload, str) or not upload:
+            raise FileUploadError("the provider gave no id for an upload in parts")
+        whole = False
+        try:
+            await self._qiniu_all(f"{base}/{upload}", headers)
+            whole = True
+        finally:
+            if not whole:
+                await self._forget_parts(f"{base}/{upload}", headers)
+        self._report(self._file.size)
+
+    async def _qiniu_all(self, place: str, headers: Mapping[str, str]) -> None:
         parts = []
         for number, start in enumerate(range(0, self._file.size, SHARD), 1):
             stop = min(start + SHARD, self._file.size)
             answer = await self._send(
                 "PUT",
-                f"{base}/{upload}/{number}",
-                headers
-                | {
+                f"{place}/{number}",
+                {
+                    **headers,
                     "Content-Type": "application/octet-stream",
                     "Content-Length": str(stop - start),
                 },
                 _Body(self, stop - start),
             )
-            parts.append({"partNumber": number, "etag": answer.get("etag")})
+            etag = answer.get("etag")
+            if not isinstance(etag, str) or not etag:
+                raise FileUploadError(f"the provider did not confirm part {number} of the file")
+            parts.append({"partNumber": number, "etag": etag})
         done = {"parts": parts, "fname": self._file.name, "mimeType": self._file.mime_type}
-        await self._send("POST", f"{base}/{upload}", headers, json=done)
-        self._report(self._file.size)
+        await self._send("POST", place, headers, json=done)
+
+    async def _forget_parts(self, place: str, headers: Mapping[str, str]) -> None:
+        """Have the provider drop what it got; also when cancelled, but not for long."""
+        import httpx
+
+        with trio.move_on_after(2.0, shield=True), suppress(FileUploadError, httpx.HTTPError):
+            await self._send("DELETE", place, headers)
 
     async def _form(self, url: str, fields: Mapping[str, str], part: str) -> None:
         """A multipart form whose last part is the file, streamed."""
@@ -178,9 +201,17 @@ class Upload:
         content: AsyncIterator[bytes] | None = None,
         json: Any = None,
     ) -> Mapping[str, Any]:
-        response = await self._client.request(
-            method, url, headers=dict(headers), content=content, json=json, timeout=STALLED
-        )
+        import httpx
+
+        from ._http_streams import Body, Parts
+
+        request = self._client.build_request(method, url, headers=dict(headers), json=json)
+        if content is None:
+            request.stream = Body(request.content)
+        else:
+            request = httpx.Request(method, url, headers=request.headers, stream=Parts(content))
+        request.extensions["timeout"] = httpx.Timeout(STALLED).as_dict()
+        response = await self._client.send(request)
         if not response.is_success:
             raise FileUploadError(
                 f"uploading {self._file.name} was refused with HTTP status {response.status_code}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import wave
@@ -17,6 +18,7 @@ from trio_realtime import (
     FileUploadError,
     ImageMessage,
     LocalFile,
+    RealtimeError,
     UploadProgress,
     open_client,
 )
@@ -41,7 +43,8 @@ def recording(seconds):
 
 
 async def fetched(client, file):
-    return b"".join([chunk async for chunk in client.download(file)])
+    async with client.download(file) as pieces:
+        return b"".join([piece async for piece in pieces])
 
 
 async def test_an_image_travels_through_the_server_with_its_measures(tmp_path):
@@ -172,6 +175,47 @@ async def test_qiniu_takes_large_files_in_parts(autojump_clock, monkeypatch):
         assert json.loads(finish[3])["parts"] == [
             {"partNumber": n, "etag": f"etag-{n}"} for n in (1, 2, 3)
         ]
+
+
+@pytest.mark.parametrize("broken", ["PUT", "etag", "uploadId"])
+async def test_parts_of_a_failed_upload_are_dropped(broken, autojump_clock, monkeypatch):
+    monkeypatch.setattr("trio_realtime._upload.SHARDED_FROM", 100)
+    monkeypatch.setattr("trio_realtime._upload.SHARD", 64)
+
+    class Broken(Provider):
+        async def __call__(self, request):
+            answer = await super().__call__(request)
+            if request.method == broken:
+                return httpx.Response(500)
+            if answer.content and broken in answer.json():
+                return httpx.Response(200, json={})
+            return answer
+
+    async with world("Tom") as (_w, tom):
+        provider = Broken({"provider": "qiniu", "upload_url": "https://up.test"})
+        through(tom, provider)
+        with pytest.raises(FileUploadError):
+            await tom.upload(LocalFile.from_bytes("a.bin", bytes(150)))
+        dropped = [url for method, url, _h, _b in provider.requests if method == "DELETE"]
+        base = "https://up.test/buckets/pail/objects/dGhlLWtleQ==/uploads"
+        assert dropped == ([] if broken == "uploadId" else [f"{base}/u1"])
+        assert provider.callback == {"token": "secret", "result": False}
+
+
+# httpx leaves the generators below its own to the collector, which says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+async def test_a_download_can_be_left_early_and_says_what_went_wrong(autojump_clock):
+    async with world("Tom") as (_w, tom):
+        file = await tom.upload(LocalFile.from_bytes("a.bin", b"x" * 200_000))
+        async with tom.download(file) as pieces:
+            async for piece in pieces:
+                assert piece
+                break
+        for url in (f"{file.url}x", "http://nobody.test:1/", "http://[", "no url"):
+            with pytest.raises(RealtimeError):
+                await fetched(tom, File.from_url(url))
+        gc.collect()
 
 
 async def test_qcloud_takes_a_form_with_the_token_in_the_url(autojump_clock):

@@ -94,7 +94,8 @@ async def test_files_from_javascript_arrive_in_python(talk, js_class, ours, name
     assert type(got) is ours
     assert (got.text, got.attributes) == ("caption", {"album": "猫"})
     assert got.file.id == await file.get("id")
-    data = b"".join([chunk async for chunk in jerry.download(got.file)])
+    async with jerry.download(got.file) as pieces:
+        data = b"".join([piece async for piece in pieces])
     assert data == BYTES
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any, cast
 
 import trio
 
@@ -64,7 +64,7 @@ class FileOperations(Operations):
             client = self._session.connection.http.client
             await Upload(client, file, token, report).run()
             done = True
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise FileUploadError(f"uploading {file.name} failed: {error!r}") from error
         finally:
             await self._tell(token, done=done)
@@ -107,10 +107,12 @@ class FileOperations(Operations):
         answer = await self._session.rest.post("/1.1/files", body)
         return File(url, id=answer.get("objectId"), name=name, mime_type=mime_type)
 
-    async def download(self, file: File) -> AsyncIterator[bytes]:
-        """The bytes of a file, piece by piece.
+    @asynccontextmanager
+    async def download(self, file: File) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """The bytes of a file, piece by piece, for the time of the block.
 
-        Use it with ``contextlib.aclosing`` if the loop may be left early.
+        ``async with tom.download(message.file) as pieces: async for piece in pieces: ...``
+        The block may be left at any time.
 
         Raises:
             RealtimeError: the file could not be fetched.
@@ -124,7 +126,10 @@ class FileOperations(Operations):
                     raise RealtimeError(
                         f"{file.url} answered with HTTP status {response.status_code}"
                     )
-                async for chunk in response.aiter_bytes():
-                    yield chunk
-        except httpx.HTTPError as error:
+                # It is a generator, whatever its annotation says.
+                async with aclosing(
+                    cast("AsyncGenerator[bytes]", response.aiter_bytes())
+                ) as pieces:
+                    yield pieces
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise RealtimeError(f"{file.url} could not be fetched: {error!r}") from error
