@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from ._errors import ConnectionLost, RealtimeError
+from ._errors import CommandTimeout, ConnectionLost, RealtimeError
 from ._events import (
     Blocked,
     ConversationEvent,
@@ -35,7 +35,7 @@ from ._events import (
     UnreadUpdated,
 )
 from ._mapping import events_from_notification, message_from_log_item
-from ._times import optional_datetime, utc_now
+from ._times import optional_datetime
 from .wire import CommandType, GenericCommand, LogItem, LogsCommand, QueryDirection
 
 if TYPE_CHECKING:
@@ -143,13 +143,18 @@ class CatchUp:
                 # Stays held; the next resumption begins where this one stopped.
                 return
             except RealtimeError as error:
+                connection = self._session.connection
+                if isinstance(error, CommandTimeout) and connection.silent_for(error.seconds):
+                    # Not the server refuses, the link is dead: on the next one it may succeed.
+                    connection.drop(str(error))
+                    return
                 logger.info("cannot catch up conversation %s: %s", cid, error)
                 mark = self._session.delivery.tracks[cid].mark
                 since = mark[0] if mark else self._session.login.opened_at
                 gap = Gap(
                     cid,
                     missing_from=optional_datetime(since),
-                    missing_until=utc_now(),
+                    missing_until=self._live_since(cid),
                     error=error,
                 )
         edited = 0
@@ -160,6 +165,13 @@ class CatchUp:
             self._session.publish(event)
         delivery.release(cid)
         self._report(attrs.evolve(gap, edited=edited))
+
+    def _live_since(self, cid: str) -> datetime | None:
+        """Server time from which on nothing of a conversation was missed."""
+        for event in self._session.delivery.is_held(cid) or ():
+            if isinstance(event, MessageReceived):
+                return event.at
+        return optional_datetime(self._session.login.returned_at)
 
     def _report(self, gap: Gap) -> None:
         """Tell what became of a conversation, if there is anything to tell."""
@@ -192,8 +204,12 @@ class CatchUp:
                 if items and items[0].msg_id == mark[1]:
                     del items[0]
                 elif await self._is_cut(cid, mark):
-                    until = optional_datetime(items[0].timestamp) if items else utc_now()
-                    gap = Gap(cid, missing_from=optional_datetime(mark[0]), missing_until=until)
+                    until = optional_datetime(items[0].timestamp) if items else None
+                    gap = Gap(
+                        cid,
+                        missing_from=optional_datetime(mark[0]),
+                        missing_until=until or self._live_since(cid),
+                    )
             if any(item.from_ == session.client_id for item in items):
                 # History may show what this client is sending before the answer does.
                 await session.sends_settled(cid)

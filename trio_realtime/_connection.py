@@ -149,6 +149,11 @@ class Connection:
             self._lost = ConnectionLost(1006, reason)
             self._link_scope.cancel()
 
+    def silent_for(self, seconds: float) -> bool:
+        """Whether nothing at all has been heard on the present link for this long."""
+        transport = self._transport
+        return transport is not None and (trio.current_time() - transport.last_received >= seconds)
+
     def _interrupt(self) -> None:
         if self._link_scope is not None:
             self._link_scope.cancel()

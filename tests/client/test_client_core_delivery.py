@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from datetime import UTC, datetime
 
 import pytest
 import trio
@@ -217,6 +218,48 @@ async def test_a_gap_that_cannot_be_filled_is_reported(scripted, autojump_clock)
         assert (a.message.id, z.message.id) == ("a", "z")
         assert gap.error.code == 4312
         assert gap.missing_from == a.message.timestamp
+        assert gap.missing_until == z.message.timestamp
+
+
+async def test_a_dead_link_is_no_reason_to_give_up_a_gap(scripted, autojump_clock):
+    async def server():
+        link = await scripted.accept()
+        await link.welcome()
+        await link.send(push(mid="a", timestamp=10))
+        await link.abort()
+        silent = await scripted.accept()
+        await silent.welcome()
+        link = await scripted.accept()
+        await link.welcome()
+        asked = await link.receive()
+        await answer_history(link, asked, item("a", 10), item("b", 20))
+        await link.serve_goodbye()
+
+    async with in_background(server), open_client("Tom", **scripted.options) as tom:
+        events = tom.events(MessageReceived, Gap)
+        assert await ids(events, 2) == ["a", "b"]
+        assert await anext(events) == Gap("c", filled=1)
+
+
+async def test_a_server_that_keeps_history_to_itself_is_reported(scripted, autojump_clock):
+    async def server():
+        link = await scripted.accept()
+        await link.welcome()
+        await link.send(push(mid="a", timestamp=10))
+        await link.abort()
+        link = await scripted.accept()
+        await link.welcome(at=80)
+        await link.receive()
+        await trio.sleep(10)
+        await link.send(push("d", mid="other", timestamp=90))
+        await link.serve_goodbye()
+
+    async with in_background(server), open_client("Tom", **scripted.options) as tom:
+        events = tom.events(MessageReceived, Gap)
+        assert await ids(events, 2) == ["a", "other"]
+        gap = await anext(events)
+        assert isinstance(gap.error, CommandTimeout)
+        assert gap.missing_until == datetime.fromtimestamp(0.08, UTC), "the time of the login"
 
 
 @pytest.mark.parametrize("older_exists", [False, True])
