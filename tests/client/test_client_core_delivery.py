@@ -486,49 +486,6 @@ async def test_other_commands_time_out_after_20_seconds(scripted, autojump_clock
         assert len(tom._session._outbox) == len(tom._session.connection.serials) == 0
 
 
-# httpx leaves its generators to the garbage collector when a request is cancelled.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-async def test_a_cancelled_operation_leaves_no_trace_wherever_it_was(autojump_clock):
-    async with world("Tom", "Jerry") as (_w, tom, _jerry):
-        chat = await tom.create_conversation(["Jerry"])
-        operations = {
-            "send": lambda: tom.send(chat, TextMessage("x")),
-            "get": lambda: tom.get_conversation(chat.id, refresh=True),
-            "create": lambda: tom.create_conversation(["Mary"]),
-            "add": lambda: tom.add_members(chat, ["Mary"]),
-            "history": lambda: tom.history_page(chat),
-            "online": lambda: tom.online(["Jerry"]),
-            "receipts": lambda: tom.fetch_receipts(chat),
-            "roles": lambda: tom.get_member_infos(chat),
-            "query": lambda: tom.query().find(),
-            "read": lambda: tom.read(chat),
-        }
-        session = tom._session
-        tasks = trio.lowlevel.current_statistics().tasks_living
-        for name, operation in operations.items():
-            for passes in range(40):
-                with trio.CancelScope() as scope:
-                    async with trio.open_nursery() as nursery:
-
-                        async def cancel_after(count, scope=scope):
-                            for _ in range(count):
-                                await trio.lowlevel.cancel_shielded_checkpoint()
-                            scope.cancel()
-
-                        nursery.start_soon(cancel_after, passes)
-                        await operation()
-                        nursery.cancel_scope.cancel()
-                assert len(session._outbox) == 0, name
-                if not scope.cancelled_caught:
-                    break
-            await trio.sleep(1)
-            assert len(session.connection.serials) == 0, name
-            assert trio.lowlevel.current_statistics().tasks_living <= tasks + 4, name
-        assert (await tom.send(chat, TextMessage("still here"))).id
-        gc.collect()
-
-
 async def test_nothing_survives_the_block(autojump_clock):
     async with world() as (w,):
         await trio.testing.wait_all_tasks_blocked()
