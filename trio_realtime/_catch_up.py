@@ -188,6 +188,7 @@ class CatchUp:
         first = True
         while True:
             # The message known is asked for again, to see that the history reaches back to it.
+            # Without one, something may have been said in the very millisecond of the login.
             items = await self._history(
                 LogsCommand(
                     cid=cid,
@@ -195,12 +196,11 @@ class CatchUp:
                     mid=start[1],
                     l=PAGE,
                     direction=QueryDirection.NEW,
-                    t_included=(first and mark is not None) or None,
+                    t_included=first or None,
                 )
             )
             full = len(items) == PAGE
             if first and mark is not None:
-                first = False
                 if items and items[0].msg_id == mark[1]:
                     del items[0]
                 elif await self._is_cut(cid, mark):
@@ -210,6 +210,7 @@ class CatchUp:
                         missing_from=optional_datetime(mark[0]),
                         missing_until=until or self._live_since(cid),
                     )
+            first = False
             if any(item.from_ == session.client_id for item in items):
                 # History may show what this client is sending before the answer does.
                 await session.sends_settled(cid)

@@ -105,3 +105,13 @@ async def test_pausing_when_an_attempt_fails(autojump_clock):
                 tom.resume()
                 await trio.sleep(5)
                 assert tom.state is LinkState.CONNECTED, moment
+
+
+async def test_what_is_said_in_the_very_millisecond_of_the_login_is_caught_up(autojump_clock):
+    async with world("Tom", "Jerry") as (w, tom, jerry):
+        events = tom.events(MessageReceived)
+        w.server.drop_connections("Tom")
+        chat = await jerry.create_conversation(["Tom"])
+        sent = await jerry.send(chat, TextMessage("x"))
+        assert sent.timestamp_ms == tom._session.login.opened_at
+        assert (await anext(events)).message.id == sent.id
