@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 REQUEST_TIMEOUT = 20.0
 """Seconds for one whole request: transport.md §1."""
 
+REQUESTS_AT_ONCE = 10
+"""More of them wait here, where waiting is cheap: many clients may share one connection."""
+
 
 class Http:
     """The HTTP client of one connection."""
@@ -31,6 +34,7 @@ class Http:
         self._open_stream = open_stream
         self._ssl_context = ssl_context
         self._client: httpx.AsyncClient | None = None
+        self._limiter = trio.CapacityLimiter(REQUESTS_AT_ONCE)
 
     @property
     def client(self) -> httpx.AsyncClient:
@@ -75,8 +79,9 @@ class Http:
                 method, url, params=params, headers=headers, json=body
             )
             request.stream = Body(request.content)
-            with trio.fail_after(timeout):
-                response = await self.client.send(request)
+            async with self._limiter:
+                with trio.fail_after(timeout):
+                    response = await self.client.send(request)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ConnectFailed(
                 f"{method} {url} failed: {str(error) or type(error).__name__}"

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import mimetypes
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, TypeVar
 
 import attrs
+import trio
 
 __all__ = ["LocalFile", "UploadProgress"]
+
+T = TypeVar("T")
 
 DEFAULT_TYPE = "application/octet-stream"
 
@@ -57,6 +61,13 @@ class LocalFile:
     def from_bytes(cls, name: str, data: bytes, *, mime_type: str | None = None) -> Self:
         """Bytes under a name. MIME type and size are filled in."""
         return cls(name, len(data), mime_type or _guess(name), data=bytes(data))
+
+    async def run(self, function: Callable[..., T], *args: object) -> T:
+        """Call something that reads this file: in a thread, unless it is in memory."""
+        if self.data is not None:
+            await trio.lowlevel.checkpoint()
+            return function(*args)
+        return await trio.to_thread.run_sync(function, *args)
 
     def open(self) -> BinaryIO:
         """The bytes, to be read from the beginning. Blocks as the disk does."""

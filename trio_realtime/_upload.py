@@ -83,7 +83,7 @@ class Upload:
         ways = {"s3": self._s3, "qcloud": self._qcloud, "qiniu": self._qiniu}
         if provider not in ways:
             raise FileUploadError(f"files of this app lie at {provider!r}, which is not known")
-        self._source = await trio.to_thread.run_sync(self._file.open)
+        self._source = await self._file.run(self._file.open)
         try:
             await ways[provider]()
         finally:
@@ -92,7 +92,7 @@ class Upload:
     async def read(self, size: int) -> bytes:
         """The next bytes of the file, at most ``size``; what was read before is on its way."""
         self._report(self._sent)
-        chunk = await trio.to_thread.run_sync(self._source.read, size)
+        chunk = await self._file.run(self._source.read, size)
         if not chunk:
             raise FileUploadError(f"{self._file.name} became shorter while it was uploaded")
         self._sent += len(chunk)

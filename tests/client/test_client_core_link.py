@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from itertools import pairwise
 
 import pytest
@@ -44,15 +45,17 @@ def scripted():
     return ScriptedServer()
 
 
+def options_of(server):
+    return {
+        "app_id": server.app_id,
+        "app_key": server.app_key,
+        "server": server.url,
+        "open_stream": server.open_stream,
+    }
+
+
 def client_of(server, name, **options):
-    return open_client(
-        name,
-        app_id=server.app_id,
-        app_key=server.app_key,
-        server=server.url,
-        open_stream=server.open_stream,
-        **options,
-    )
+    return open_client(name, **options_of(server), **options)
 
 
 async def take(events, count):
@@ -458,12 +461,7 @@ async def test_cancelling_the_body_leaves_promptly(scripted, autojump_clock):
 async def test_many_clients_share_one_connection(autojump_clock):
     async with open_server(memory=True) as server:
         async with (
-            open_connection(
-                app_id=server.app_id,
-                app_key=server.app_key,
-                server=server.url,
-                open_stream=server.open_stream,
-            ) as connection,
+            open_connection(**options_of(server)) as connection,
             connection.open_client("Tom") as tom,
             connection.open_client("Jerry") as jerry,
         ):
@@ -482,3 +480,22 @@ async def test_many_clients_share_one_connection(autojump_clock):
         with trio.fail_after(5):
             while server.stats().connections:  # noqa: ASYNC110 - no event tells
                 await trio.sleep(0.1)
+
+
+async def test_a_thousand_bots_share_one_socket_also_over_a_break(autojump_clock):
+    async with open_server(memory=True) as server, AsyncExitStack() as stack:
+        connection = await stack.enter_async_context(open_connection(**options_of(server)))
+        bots = [
+            await stack.enter_async_context(connection.open_client(f"bot{n}")) for n in range(1000)
+        ]
+        assert server.stats().connections == 1
+        chat = await bots[0].create_conversation([bot.client_id for bot in bots[1:500]])
+        inboxes = [bot.events(MessageReceived) for bot in bots[1:500]]
+        server.drop_connections()
+        await bots[0].send(chat, TextMessage("everybody back?"))
+        await trio.sleep(60)
+        assert server.stats().connections == 1
+        assert server.stats().sessions == 1000
+        for inbox in inboxes:
+            assert (await anext(inbox)).message.text == "everybody back?"
+        assert await bots[999].online(["bot500"]) == ["bot500"]

@@ -50,7 +50,7 @@ class FileOperations(Operations):
                 with suppress(trio.WouldBlock, trio.BrokenResourceError):
                     progress.send_nowait(UploadProgress(sent, file.size))
 
-        known = await trio.to_thread.run_sync(measure, file)
+        known = await file.run(measure, file)
         rest = self._session.rest
         metadata = {"size": file.size, **known}
         token = await rest.post(
