@@ -167,11 +167,16 @@ class CatchUp:
         self._report(attrs.evolve(gap, edited=edited))
 
     def _live_since(self, cid: str) -> datetime | None:
-        """Server time from which on nothing of a conversation was missed."""
+        """Server time from which on nothing of a conversation was missed: the latest login.
+
+        A busy conversation is ahead of the clock; then it is the first message heard since.
+        """
+        returned = optional_datetime(self._session.login.returned_at)
         for event in self._session.delivery.is_held(cid) or ():
-            if isinstance(event, MessageReceived):
+            # What was heard before the latest login proves nothing.
+            if isinstance(event, MessageReceived) and (returned is None or event.at >= returned):
                 return event.at
-        return optional_datetime(self._session.login.returned_at)
+        return returned
 
     def _report(self, gap: Gap) -> None:
         """Tell what became of a conversation, if there is anything to tell."""

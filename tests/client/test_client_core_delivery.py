@@ -201,6 +201,11 @@ async def test_a_gap_that_cannot_be_filled_is_reported(scripted, autojump_clock)
         await link.abort()
         link = await scripted.accept()
         await link.welcome()
+        await link.send(push(mid="m", timestamp=50))
+        await link.receive()
+        await link.abort()
+        link = await scripted.accept()
+        await link.welcome(at=80)
         await link.send(push(mid="z", timestamp=90))
         asked = await link.receive()
         await link.send(
@@ -214,8 +219,8 @@ async def test_a_gap_that_cannot_be_filled_is_reported(scripted, autojump_clock)
 
     async with in_background(server), open_client("Tom", **scripted.options) as tom:
         events = tom.events(MessageReceived, Gap)
-        a, z, gap = [await anext(events) for _ in range(3)]
-        assert (a.message.id, z.message.id) == ("a", "z")
+        a, m, z, gap = [await anext(events) for _ in range(4)]
+        assert (a.message.id, m.message.id, z.message.id) == ("a", "m", "z")
         assert gap.error.code == 4312
         assert gap.missing_from == a.message.timestamp
         assert gap.missing_until == z.message.timestamp
