@@ -80,3 +80,13 @@ def protos(session: nox.Session) -> None:
     """Generate the message classes from protos/ again."""
     session.install("-e", ".", *group("protos"), *group("lint"))
     session.run("python", "protos/generate.py", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Each fuzz target for a while: ``nox -s fuzz -- --seconds 600``; 20 seconds otherwise."""
+    install(session, "test", "fuzz")
+    options = session.posargs or ["--seconds", "20"]
+    corpus = Path("tests/fuzz/corpus")
+    for target in sorted(path.name for path in corpus.iterdir()):
+        session.run("python", "tests/fuzz/fuzz.py", target, *options)
