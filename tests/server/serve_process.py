@@ -23,9 +23,9 @@ def free_port():
 
 
 @asynccontextmanager
-async def serving(data, port):
-    """The real program; yields its process."""
-    command = [sys.executable, "-m", "trio_realtime", "serve", "--ready-json"]
+async def serving(data, port, program=None):
+    """The real program, or another that takes its arguments; yields its process."""
+    command = [sys.executable, *(program or ["-m", "trio_realtime"]), "serve", "--ready-json"]
     command += ["--port", str(port), "--data", str(data), "--app", APP]
     process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)
     try:
