@@ -10,14 +10,13 @@ from typing import Any, overload
 import trio
 
 from ._connection import (
-    SUBPROTOCOLS,
     Connection,
     ConnectionConfig,
-    OfflineMessages,
     TransportName,
     run_connection,
 )
 from ._conversations import BaseConversation
+from ._dialect import DIALECTS, DialectName, OfflineMessages
 from ._events import Event
 from ._operations._base import id_of
 from ._operations._editing import EditOperations
@@ -201,6 +200,7 @@ async def open_connection(
     connect_timeout: float = 20.0,
     open_stream: StreamOpener | None = None,
     offline_messages: OfflineMessages = "unread",
+    dialect: DialectName = "protobuf",
 ) -> AsyncIterator[RealtimeConnection]:
     """Open one connection for several clients: ``async with connection.open_client("Tom")``.
 
@@ -217,14 +217,18 @@ async def open_connection(
         open_stream: where bytes come from instead of TCP; for tests without sockets.
         offline_messages: what becomes of messages sent while the client was away:
             ``"unread"`` counts them, ``"push"`` delivers the latest of them after the login.
+        dialect: how commands are written: ``"protobuf"``, ``"base64"`` (the same as text),
+            or ``"json"``, which can be read along.
 
     Raises:
         RoutingError: nobody could say where to connect.
         ConnectFailed: no server accepted the connection.
-        ValueError: the arguments name no server.
+        ValueError: the arguments name no server, or a dialect that does not exist.
 
     Protocol: transport.md §1 to §9.
     """
+    if dialect not in DIALECTS:
+        raise ValueError(f"there is no dialect {dialect!r}: it is one of {str([*DIALECTS])[1:-1]}")
     config = ConnectionConfig(
         app_id=app_id,
         app_key=app_key,
@@ -234,7 +238,8 @@ async def open_connection(
         ssl_context=ssl_context,
         connect_timeout=connect_timeout,
         open_stream=open_stream,
-        subprotocol=SUBPROTOCOLS[offline_messages],
+        dialect=DIALECTS[dialect],
+        offline_messages=offline_messages,
     )
     async with run_connection(config) as connection:
         yield RealtimeConnection(connection)
@@ -264,6 +269,7 @@ async def open_client(
     connect_timeout: float = 20.0,
     open_stream: StreamOpener | None = None,
     offline_messages: OfflineMessages = "unread",
+    dialect: DialectName = "protobuf",
 ) -> AsyncIterator[IMClient]:
     """Log in, and stay logged in for the time of the block.
 
@@ -297,6 +303,7 @@ async def open_client(
         connect_timeout: likewise.
         open_stream: likewise.
         offline_messages: likewise.
+        dialect: likewise.
 
     Raises:
         LoginError: the server refused the login.
@@ -318,6 +325,7 @@ async def open_client(
             connect_timeout=connect_timeout,
             open_stream=open_stream,
             offline_messages=offline_messages,
+            dialect=dialect,
         ) as connection,
         connection.open_client(
             client_id,

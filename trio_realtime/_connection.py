@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 import trio
 
+from ._dialect import DIALECTS, Dialect, OfflineMessages
 from ._errors import (
     ClientClosed,
     CommandError,
@@ -39,18 +40,12 @@ from .session._commands import Serials, Waiting
 from .session._login import IM_SERVICE
 from .session._machine import LinkEvent, LinkMachine, LinkState
 from .transport import ConnectError, Payload, StreamOpener, Transport, TransportClosed, connect
-from .wire import CommandType, GenericCommand, WireError, decode, encode
+from .wire import CommandType, GenericCommand, WireError
 
 if TYPE_CHECKING:
     from ._session import Session
 
 logger = logging.getLogger("trio_realtime")
-
-OfflineMessages = Literal["unread", "push"]
-"""What becomes of messages sent while a client was away."""
-
-SUBPROTOCOLS: dict[OfflineMessages, str] = {"unread": "lc.protobuf2.3", "push": "lc.protobuf2.1"}
-"""The sub-protocol to offer: transport.md §3."""
 
 ECHO_INTERVAL = 180.0
 """Seconds between heartbeats: transport.md §4."""
@@ -72,7 +67,8 @@ class ConnectionConfig:
     server: str | None = None
     rtm_servers: tuple[str, ...] = ()
     transport: TransportName = "auto"
-    subprotocol: str = SUBPROTOCOLS["unread"]
+    dialect: Dialect = DIALECTS["protobuf"]
+    offline_messages: OfflineMessages = "unread"
     ssl_context: ssl.SSLContext | None = None
     open_stream: StreamOpener | None = None
     connect_timeout: float = 20.0
@@ -95,6 +91,8 @@ class Connection:
         """Every client that is logged in or logging in, in order."""
         self.sessions: dict[str, Session] = {}
         """Those to which pushes can be addressed."""
+        self._encode = config.dialect.encode
+        self._decode = config.dialect.decode
         self._machine = LinkMachine()
         self._transport: Transport | None = None
         self._link_scope: trio.CancelScope | None = None
@@ -210,7 +208,7 @@ class Connection:
             try:
                 async with connect(
                     url,
-                    subprotocol=config.subprotocol,
+                    subprotocol=config.dialect.subprotocol(config.offline_messages),
                     ssl_context=config.ssl_context,
                     implementation=config.transport,
                     connect_timeout=config.connect_timeout,
@@ -310,7 +308,7 @@ class Connection:
         """Queue a command on the present link; without one it is lost with the last."""
         if self._transport is not None:
             try:
-                await self._transport.send(encode(command))
+                await self._transport.send(self._encode(command))
             except TransportClosed:
                 # The reader is about to find out and tell everybody.
                 return
@@ -336,8 +334,8 @@ class Connection:
 
     def _receive(self, payload: Payload) -> None:
         try:
-            command = decode(payload)  # type: ignore[arg-type]
-        except (WireError, TypeError) as error:
+            command = self._decode(payload)
+        except WireError as error:
             logger.warning("dropped a frame that cannot be decoded: %s", error)
             return
         if command.i:

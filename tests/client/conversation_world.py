@@ -9,6 +9,9 @@ import trio
 from trio_realtime import ConversationEvent, open_client
 from trio_realtime.testing import open_server
 
+DIALECT = "protobuf"
+"""What the clients speak if a test says nothing."""
+
 
 class World:
     def __init__(self, server, stack):
@@ -24,7 +27,7 @@ class World:
                 app_key=self.server.app_key,
                 server=self.server.url,
                 open_stream=self.server.open_stream,
-                **options,
+                **{"dialect": DIALECT, **options},
             )
         )
         self.inboxes[name] = client.events(ConversationEvent)
