@@ -48,6 +48,11 @@ PERSONAL = (Invited, Kicked, Blocked, Unblocked, Muted, Unmuted)
 REMEMBERED = 64
 """Notices of the latest moments, in which the clocks of push and replay may differ."""
 
+AGAIN_AFTER = (1.0, 2.0, 4.0, 8.0)
+"""Seconds after which the REST API is asked again that did not answer."""
+FAILED = (RealtimeError, AttributeError, TypeError)
+"""What a REST API raises that is down, or answers with something else."""
+
 PAGE = 100
 AT_ONCE = 4
 """Conversations caught up side by side."""
@@ -61,6 +66,8 @@ class CatchUp:
         self._limiter = trio.CapacityLimiter(AT_ONCE)
         self._told: deque[tuple[type[Event], str, datetime | None]] = deque(maxlen=REMEMBERED)
         """Personal notices that have arrived: the replay may hold them too."""
+        self._unfetched_from: int | None = None
+        """Server time after which notifications still have to be fetched."""
         self._notices: Counter[str] = Counter()
         """How many notices were replayed for each conversation."""
 
@@ -69,6 +76,10 @@ class CatchUp:
         for cid, track in self._session.delivery.tracks.items():
             if track.held is not None:
                 self._session.connection.start_soon(self._conversation, cid)
+        self._report_notices()
+
+    def _report_notices(self) -> None:
+        """Tell what was replayed for conversations that have nothing else to catch up."""
         for cid in list(self._notices):
             if self._session.delivery.is_held(cid) is None:
                 self._report(Gap(cid))
@@ -86,25 +97,44 @@ class CatchUp:
     async def notifications(self) -> None:
         """Deliver the membership notifications that were missed: session.md §7.
 
-        They come from the REST API; without one they stay missed.
+        They come from the REST API; without one they stay missed. If it does not answer it
+        is asked again in the background of the present link, and after that on the next.
         """
-        session = self._session
-        login = session.login
-        watermark = login.notification_watermark
         try:
-            while watermark is not None and session.connection.has_api:
-                answer = await session.rest.get(
-                    "/1.1/rtm/notifications",
-                    {"client_id": session.client_id, "start_ts": str(watermark)},
-                )
-                # Without a type the answer comes in two parts; asked for one, it is bare.
-                answer = answer.get("permanent", answer)
-                before, watermark = watermark, self._replay(answer, watermark)
-                if not answer.get("hasMore") or watermark <= before:
-                    return
-        except (RealtimeError, AttributeError, TypeError) as error:
-            logger.warning("missed notifications could not be fetched: %s", error)
-            session.publish(NotificationGap(optional_datetime(watermark), error))
+            await self._fetch_notifications()
+        except FAILED as error:
+            self._session.connection.start_soon(self._ask_again, error)
+
+    async def _ask_again(self, error: Exception) -> None:
+        for delay in AGAIN_AFTER:
+            await trio.sleep(delay)
+            try:
+                await self._fetch_notifications()
+            except FAILED as latest:
+                error = latest
+            else:
+                self._report_notices()
+                return
+        logger.warning("missed notifications could not be fetched: %s", error)
+        since = optional_datetime(self._unfetched_from)
+        self._session.publish(NotificationGap(since, error))
+
+    async def _fetch_notifications(self) -> None:
+        session = self._session
+        watermark = self._unfetched_from or session.login.notification_watermark
+        while watermark is not None and session.connection.has_api:
+            # Live notifications move the watermark of the login in the meantime.
+            self._unfetched_from = watermark
+            answer = await session.rest.get(
+                "/1.1/rtm/notifications",
+                {"client_id": session.client_id, "start_ts": str(watermark)},
+            )
+            # Without a type the answer comes in two parts; asked for one, it is bare.
+            answer = answer.get("permanent", answer)
+            before, watermark = watermark, self._replay(answer, watermark)
+            if not answer.get("hasMore") or watermark <= before:
+                break
+        self._unfetched_from = None
 
     def _replay(self, answer: Any, watermark: int) -> int:
         """Deliver one page; returns up to when it reaches."""

@@ -329,7 +329,9 @@ async def test_notices_that_cannot_be_fetched_are_reported(autojump_clock):
         chat = await tom.create_conversation(["Jerry"])
         ask, jerry._session.rest.get = jerry._session.rest.get, refuse
         jerry.resume()
+        began = trio.current_time()
         gap = await anext(events)
+        assert trio.current_time() - began > 10
         assert str(gap.error) == "not today"
         assert gap.missing_from < chat.created_at
         jerry._session.rest.get = ask
@@ -337,6 +339,29 @@ async def test_notices_that_cannot_be_fetched_are_reported(autojump_clock):
         jerry.resume()
         assert (await anext(events)).conversation_id == chat.id
         assert w
+
+
+async def test_notices_are_asked_for_again_when_the_api_does_not_answer(autojump_clock):
+    async with world("Tom", "Jerry") as (w, tom, jerry):
+        await trio.sleep(1)
+        await w.forget()
+        jerry.pause()
+        first = await tom.create_conversation(["Jerry"], unique=False)
+        await trio.sleep(1)
+        ask, jerry._session.rest.get = jerry._session.rest.get, refuse
+        jerry.resume()
+        await trio.sleep(0.5)
+        # A live notice does not make the missed one forgotten, nor does another break.
+        second = await tom.create_conversation(["Jerry"], unique=False)
+        w.server.drop_connections("Jerry")
+        await trio.sleep(2)
+        jerry._session.rest.get = ask
+        events = await w.seen("Jerry")
+        events += await w.seen("Jerry")
+        events += await w.seen("Jerry")
+        invited = [event.conversation_id for event in events if isinstance(event, Invited)]
+        assert sorted(invited) == sorted([first.id, second.id])
+        assert Gap(first.id, notices=1) in events
 
 
 async def refuse(_path, _params):
