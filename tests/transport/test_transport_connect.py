@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import ssl
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -181,6 +183,34 @@ async def test_servers_that_decline(implementation, autojump_clock, template, mo
         assert caught.value.status == status
         assert wire.closed
     assert trio.current_time() == 0
+
+
+def open_files():
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="open files cannot be counted")
+async def test_a_failed_handshake_leaves_no_socket_open(implementation):
+    async def decline(stream):
+        await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 404 Not Found\r\n\r\n")
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, decline, 0, host="127.0.0.1"))
+        url = f"ws://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        gc.collect()
+        gc.disable()
+        try:
+            before = open_files()
+            for _ in range(5):
+                with pytest.raises(ConnectError):
+                    async with connect(url, subprotocol=NAME, implementation=implementation):
+                        pytest.fail("connected")
+            await trio.testing.wait_all_tasks_blocked()
+            assert open_files() == before
+        finally:
+            gc.enable()
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("template", ["", "HTTP/1.1 101 Switching Protocols\r\nUpgra"])

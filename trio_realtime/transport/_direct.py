@@ -16,24 +16,30 @@ class DirectWriter:
     """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
         self._socket: socket.socket | None = None
-        if isinstance(stream, trio.SocketStream):
-            original = stream.socket
+
+    def _open(self) -> socket.socket | None:
+        """A socket of our own, made on first use: what never opens need not be closed."""
+        if self._socket is None and isinstance(self._stream, trio.SocketStream):
+            original = self._stream.socket
             with suppress(OSError):
                 self._socket = socket.fromfd(
                     original.fileno(), original.family, original.type, original.proto
                 )
                 self._socket.setblocking(False)
+        return self._socket
 
     def write(self, data: bytes) -> bytes:
         """Write what can be written at once; returns the rest.
 
         An error leaves everything to the writer task, which will meet it too.
         """
-        if self._socket is None:
+        direct = self._open()
+        if direct is None:
             return data
         try:
-            return data[self._socket.send(data) :]
+            return data[direct.send(data) :]
         except OSError:
             return data
 
