@@ -90,3 +90,13 @@ def fuzz(session: nox.Session) -> None:
     corpus = Path("tests/fuzz/corpus")
     for target in sorted(path.name for path in corpus.iterdir()):
         session.run("python", "tests/fuzz/fuzz.py", target, *options)
+
+
+@nox.session
+def ledger(session: nox.Session) -> None:
+    """A hundred thousand messages on sockets, a million in virtual time: nothing is lost.
+
+    LEDGER_MESSAGES and LEDGER_SEED in the environment choose other numbers.
+    """
+    install(session, "test")
+    session.run("pytest", "-m", "slow", "-s", "--durations=0", "tests/ledger", *session.posargs)
