@@ -17,9 +17,12 @@
 'use strict';
 
 const readline = require('readline');
-const sdk = require('leancloud-realtime');
+// Another version of the SDK by the name of its package; the plugin goes with the newest only.
+const sdk = require(process.env.REALTIME_SDK || 'leancloud-realtime');
 const AV = require('leancloud-storage');
-const typedMessages = require('leancloud-realtime-plugin-typed-messages')(AV, sdk);
+const typedMessages = process.env.REALTIME_SDK
+  ? {}
+  : require('leancloud-realtime-plugin-typed-messages')(AV, sdk);
 
 const classes = { ...sdk, ...typedMessages, AV, File: AV.File, GeoPoint: AV.GeoPoint };
 
@@ -53,17 +56,31 @@ function resolve(target) {
 // Sockets, so that they can be broken: the SDK lets a program bring its own class.
 
 const sockets = new Set();
-const BaseSocket = sdk.getAdapter('WebSocket');
 
-class TrackedSocket extends BaseSocket {
-  constructor(...args) {
-    super(...args);
-    sockets.add(this);
-    this.addEventListener('close', () => sockets.delete(this));
+function trackSockets() {
+  const BaseSocket = sdk.getAdapter('WebSocket');
+
+  class TrackedSocket extends BaseSocket {
+    constructor(...args) {
+      super(...args);
+      sockets.add(this);
+      this.addEventListener('close', () => sockets.delete(this));
+    }
   }
+
+  sdk.setAdapters({ WebSocket: TrackedSocket });
 }
 
-sdk.setAdapters({ WebSocket: TrackedSocket });
+// Versions before 5 bring their own sockets.
+if (sdk.setAdapters) trackSockets();
+
+// Events of versions that do not list them.
+const EVENTS = [
+  'disconnect', 'reconnect', 'retry', 'schedule', 'offline', 'online', 'invited', 'kicked',
+  'membersjoined', 'membersleft', 'message', 'receipt', 'lastdeliveredatupdate',
+  'lastreadatupdate', 'messagerecall', 'messageupdate', 'unreadmessagescountupdate', 'close',
+  'conflict',
+];
 
 // What of an object is shown to the test.
 
@@ -162,7 +179,7 @@ function write(line) {
 
 function listen(emitter) {
   const source = handleOf(emitter);
-  Object.values(sdk.Event).forEach((event) => {
+  Object.values(sdk.Event || EVENTS).forEach((event) => {
     emitter.on(event, (...args) => write({ event, source, args: args.map(encode) }));
   });
 }

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator
@@ -232,20 +233,32 @@ def _encode(value: Any) -> Any:
 
 
 @asynccontextmanager
-async def open_js(server: LocalServer, **options: Any) -> AsyncGenerator[JsPeer]:
+async def open_js(
+    server: LocalServer, *, sdk: str | None = None, **options: Any
+) -> AsyncGenerator[JsPeer]:
     """Start a node process with a ``Realtime`` for the server's first app.
 
-    ``options`` are further options of ``Realtime``. What node writes to stderr is shown by
+    ``sdk`` is the package of another version. ``options`` are further options of ``Realtime``. What node writes to stderr is shown by
     pytest when the test fails.
     """
     process = await trio.lowlevel.open_process(
-        ["node", str(HERE / "driver.js")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ["node", "-r", str(HERE / "redirect.js"), str(HERE / "driver.js")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={
+            **os.environ,
+            "REDIRECT_TO": server.url,
+            **({} if sdk is None else {"REALTIME_SDK": sdk}),
+        },
     )
     peer = JsPeer(process)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(peer.read)
-            settings = {"appId": server.app_id, "appKey": server.app_key, "server": server.url}
+            settings = {"appId": server.app_id, "appKey": server.app_key}
+            if sdk is None:
+                # Earlier versions are led there: redirect.js.
+                settings["server"] = server.url
             peer.realtime = await peer.new("Realtime", {**settings, **options})
             await peer.realtime.listen()
             yield peer
