@@ -448,4 +448,4 @@ class Connection:
             reply.service = IM
         if reply.server_ts is None:
             reply.server_ts = at if at is not None else self.gateway.config.clock()
-        self.outbox.put(self.dialect.frame(self.dialect.prepare(reply), peer))
+        self.outbox.put(self.dialect.frame(self.dialect.answer(command, reply), peer))

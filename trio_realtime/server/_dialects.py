@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import attrs
 
 from trio_realtime.wire import (
+    CommandType,
     GenericCommand,
     WireError,
     decode,
@@ -48,6 +49,9 @@ class Dialect(Protocol):
     def prepare(self, command: GenericCommand) -> Any:
         """Encode once what all receivers have in common."""
 
+    def answer(self, command: GenericCommand, reply: GenericCommand, /) -> Any:
+        """Encode the answer to a command, as `prepare` does."""
+
     def frame(self, prepared: Any, peer_id: str | None) -> bytes:
         """The whole frame for one receiver."""
 
@@ -81,6 +85,9 @@ class ProtobufDialect:
     def prepare(self, command: GenericCommand) -> bytes:
         return encode(command)
 
+    def answer(self, _command: GenericCommand, reply: GenericCommand, /) -> bytes:
+        return encode(reply)
+
     def frame(self, prepared: bytes, peer_id: str | None) -> bytes:
         payload = prepared if peer_id is None else with_peer(prepared, peer_id)
         return frame_of(BINARY, payload)
@@ -108,6 +115,9 @@ class Base64Dialect:
     def prepare(self, command: GenericCommand) -> bytes:
         return encode(command)
 
+    def answer(self, _command: GenericCommand, reply: GenericCommand, /) -> bytes:
+        return encode(reply)
+
     def frame(self, prepared: bytes, peer_id: str | None) -> bytes:
         payload = prepared if peer_id is None else with_peer(prepared, peer_id)
         return frame_of(TEXT, base64.b64encode(payload))
@@ -120,6 +130,9 @@ class JsonDialect:
     name: str
     delivery: int
     format: str = "json"
+    names_refusals: bool = False
+    """A refusal is ``conv`` or ``session`` with the operation ``error``, as the second version of
+    the JavaScript SDK expects it, instead of ``error``: v2-and-json.md §1."""
 
     def message_bytes(self, frame_bytes: int) -> int:
         # Names instead of numbers, and up to six bytes for a character.
@@ -133,13 +146,22 @@ class JsonDialect:
     def prepare(self, command: GenericCommand) -> str:
         return encode_json(command)
 
+    def answer(self, command: GenericCommand, reply: GenericCommand, /) -> str:
+        prepared = encode_json(reply)
+        if self.names_refusals and reply.cmd == CommandType.ERROR and command.cmd in _NAMED:
+            named = {"cmd": _NAMED[command.cmd], "op": "error"}
+            prepared = json.dumps({**json.loads(prepared), **named}, ensure_ascii=False)
+        return prepared
+
     def frame(self, prepared: str, peer_id: str | None) -> bytes:
         if peer_id is not None and prepared != "{}":
             prepared = f'{{"peerId":{json.dumps(peer_id, ensure_ascii=False)},{prepared[1:]}'
         return frame_of(TEXT, prepared.encode())
 
 
-NAMELESS = JsonDialect("", 1)
+_NAMED = {CommandType.SESSION: "session", CommandType.CONV: "conv"}
+
+NAMELESS = JsonDialect("", 1, names_refusals=True)
 """Spoken on connections that name no sub-protocol: v2-and-json.md §1."""
 
 DIALECTS: Mapping[str, Dialect] = {
