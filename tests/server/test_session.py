@@ -154,6 +154,32 @@ async def test_a_token_opens_again_on_another_connection():
             await peer.login("Tom", r=True, st=token)
 
 
+async def test_who_returns_with_its_token_leaves_the_old_connection():
+    async with (
+        world() as server,
+        peer_of(server) as old,
+        peer_of(server) as device,
+        peer_of(server) as new,
+        peer_of(server) as newest,
+    ):
+        token = await old.login("Tom")
+        await old.login("Jerry")
+        await device.login("Tom")
+        await new.login("Tom", r=True, st=token)
+        assert server.stats().sessions == 3, "another device of the user stays"
+        cid = await conversation_of(device, "Tom")
+        # What was under way for long comes too late.
+        late = await old.call(direct(cid, "late", "Tom"))
+        assert late.ack_message.code == 4105
+        await device.call(GenericCommand(cmd=CommandType.ECHO))
+        assert CommandType.DIRECT not in {push.cmd for push in device.pushed}
+        # The answer to the return may be lost as well: the token is still the old one.
+        await newest.login("Tom", r=True, st=token)
+        assert server.stats().sessions == 3
+        late = await new.call(direct(cid, "late", "Tom"))
+        assert late.ack_message.code == 4105
+
+
 async def test_tokens_survive_a_restart():
     async with world() as server:
         async with peer_of(server) as peer:

@@ -187,13 +187,17 @@ class Connection:
             while await self._stream.receive_some(READ_SIZE):
                 pass
 
+    def lose(self, session: Session) -> None:
+        """A session ends because this connection is lost to its client."""
+        del self.sessions[session.client_id]
+        self.gateway.buses[session.app.id].lose(session)
+        if session.will is not None and not self.gateway.draining:
+            self.gateway.carry_out(session.will, session.caller)
+        session.tell_offline(OfflineReason.LOST)
+
     def _forget_sessions(self) -> None:
-        sessions, self.sessions = self.sessions, {}
-        for session in sessions.values():
-            self.gateway.buses[session.app.id].lose(session)
-            if session.will is not None and not self.gateway.draining:
-                self.gateway.carry_out(session.will, session.caller)
-            session.tell_offline(OfflineReason.LOST)
+        for session in list(self.sessions.values()):
+            self.lose(session)
 
     def _overflowed(self) -> None:
         """The receiver does not keep up: it catches up when it returns."""

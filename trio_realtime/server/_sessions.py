@@ -55,6 +55,9 @@ class Session:
     """The chat room it is in."""
     will: Will | None = None
     """What to send when the connection is lost."""
+    tokens: frozenset[str] = frozenset()
+    """With which its client may return: the token it was given last, and the one before, as
+    long as it is not known that the answer has arrived."""
     caller: Caller = attrs.field(init=False)
     lane: Lane | None = attrs.field(init=False, default=None)
     """Where commands wait for the application's hooks, if it has any."""
@@ -192,6 +195,12 @@ def _register(
 ) -> None:
     bus = connection.gateway.buses[login.app.id]
     session = connection.sessions.get(login.client_id)
+    token = login.message.st
+    for other in bus.sessions_of(login.client_id):
+        # Who returns with its token has given up the connection it was on before. What that
+        # one may still bring was said before, and must not undo what will be said now.
+        if token in other.tokens and other.connection is not connection:
+            other.connection.lose(other)
     rivals = [
         other
         for other in bus.sessions_of(login.client_id)
@@ -210,6 +219,7 @@ def _register(
         bus.add(session)
     else:
         session.update(login.features, opened.tag, opened.device)
+    session.tokens = frozenset({token or opened.token, opened.token})
     session.tell_online(reconnect=login.reopen)
     connection.note_login()
     for rival in rivals:
@@ -254,6 +264,7 @@ def _refresh(connection: Connection, session: Session, command: GenericCommand) 
             connection.fail(command, result.error, client_id)
         else:
             at, token = result.unwrap()
+            session.tokens |= {token}
             granted = SessionCommand(st=token, st_ttl=ttl)
             _answer(connection, command, client_id, OpType.REFRESHED, granted, at)
 
