@@ -19,26 +19,20 @@ import trio
 
 from ._dialect import DIALECTS, Dialect, OfflineMessages
 from ._errors import (
-    ClientClosed,
     CommandError,
     ConnectFailed,
     ConnectionLost,
     RealtimeError,
 )
 from ._events import (
-    Disconnected,
     Event,
-    Offline,
-    Online,
-    Reconnecting,
-    ReconnectScheduled,
 )
 from ._groups import single_error
 from ._http import Http
+from ._link_keeper import LinkKeeper
 from ._routing import Endpoints
 from .session._commands import Serials, Waiting
 from .session._login import IM_SERVICE
-from .session._machine import LinkEvent, LinkMachine, LinkState
 from .transport import ConnectError, Payload, StreamOpener, Transport, TransportClosed, connect
 from .wire import CommandType, GenericCommand, WireError
 
@@ -74,10 +68,11 @@ class ConnectionConfig:
     connect_timeout: float = 20.0
 
 
-class Connection:
+class Connection(LinkKeeper):
     """The link to the server of one app, kept alive; shared by any number of clients."""
 
     def __init__(self, config: ConnectionConfig) -> None:
+        super().__init__()
         self.config = config
         self.http = Http(open_stream=config.open_stream, ssl_context=config.ssl_context)
         self.endpoints = Endpoints(
@@ -93,111 +88,13 @@ class Connection:
         """Those to which pushes can be addressed."""
         self._encode = config.dialect.encode
         self._decode = config.dialect.decode
-        self._machine = LinkMachine()
-        self._transport: Transport | None = None
-        self._link_scope: trio.CancelScope | None = None
         self._timer = trio.CancelScope()
         self._due = float("inf")
-        self._wish = trio.Event()
-        self._up = trio.Event()
-        self._lost: Exception | None = None
-        self.error: Exception | None = None
-        """What ended the connection for good."""
-
-    @property
-    def state(self) -> LinkState:
-        """Where the connection stands."""
-        return self._machine.state
 
     @property
     def has_api(self) -> bool:
         """Whether a REST API belongs to the server; explicit WebSocket URLs tell of none."""
         return self.config.server is not None or not self.config.rtm_servers
-
-    # Wishes of the user: allowed in any state.
-
-    def pause(self) -> None:
-        """Disconnect and stay so until `resume`, for instance while a device sleeps."""
-        was_connected = self._machine.state is LinkState.CONNECTED
-        if self._machine.handle(LinkEvent.PAUSE):
-            if was_connected:
-                self._link_down(ConnectionLost(1000, "paused"))
-            self._publish(Offline())
-            self._interrupt()
-
-    def resume(self) -> None:
-        """Connect again after `pause`, at once."""
-        if self._machine.handle(LinkEvent.RESUME):
-            self._publish(Online())
-            self._interrupt()
-
-    def retry(self) -> None:
-        """Do not wait for the next attempt; the schedule starts over."""
-        if self._machine.state is LinkState.DISCONNECTED:
-            self._machine.backoff.skip_next()
-            self._interrupt()
-
-    def healthy(self) -> None:
-        """A client is logged in over this link: the schedule starts over."""
-        self._machine.backoff.reset()
-
-    def drop(self, reason: str) -> None:
-        """Give up the present link; the ordinary reconnection follows."""
-        if self._machine.state is LinkState.CONNECTED and self._link_scope is not None:
-            self._lost = ConnectionLost(1006, reason)
-            self._link_scope.cancel()
-
-    def silent_for(self, seconds: float) -> bool:
-        """Whether nothing at all has been heard on the present link for this long."""
-        transport = self._transport
-        return transport is not None and (trio.current_time() - transport.last_received >= seconds)
-
-    def _interrupt(self) -> None:
-        if self._link_scope is not None:
-            self._link_scope.cancel()
-        self._wish.set()
-
-    # The background task.
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep the connection until cancelled, or until an error that is final.
-
-        Raises:
-            ConnectFailed: the very first attempt failed.
-        """
-        started = False
-        try:
-            while True:
-                try:
-                    with trio.CancelScope() as self._link_scope:
-                        async with self._dial() as transport:
-                            # The user may have paused in the moment it was opened.
-                            await trio.lowlevel.checkpoint_if_cancelled()
-                            self._link_up(transport)
-                            if not started:
-                                started = True
-                                task_status.started()
-                            await self._serve(transport)
-                except ConnectFailed:
-                    if not started:
-                        raise
-                    if self._machine.state is LinkState.RECONNECTING:
-                        self._machine.handle(LinkEvent.ATTEMPT_FAILED)
-                finally:
-                    self._link_scope = None
-                    self._transport = None
-                self._link_ended()
-                if self._machine.state is LinkState.FAILED:
-                    return
-                await self._next_attempt()
-        finally:
-            if self._machine.handle(LinkEvent.CLOSE):
-                self.error = ClientClosed("the connection has been closed")
-                self._up.set()
-            for session in list(self.attached):
-                session.connection_closed()
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-                await self.http.aclose()
 
     @asynccontextmanager
     async def _dial(self) -> AsyncIterator[Transport]:
@@ -240,69 +137,27 @@ class Connection:
                 self._closed_by_peer(closed)
             nursery.cancel_scope.cancel()
 
-    def _link_up(self, transport: Transport) -> None:
-        self._transport = transport
-        self._lost = None
-        self._machine.handle(LinkEvent.OPENED)
-        self._up.set()
-
     def _closed_by_peer(self, closed: TransportClosed) -> None:
         if closed.code in FATAL_CLOSE_CODES:
             self._fail(CommandError.from_wire(closed.code, closed.reason))
         else:
             self._lost = ConnectionLost(closed.code, closed.reason)
 
-    def _link_ended(self) -> None:
-        """The tasks of the link are gone."""
-        error = self._lost or ConnectionLost(1006, "")
-        if self._machine.state is LinkState.CONNECTED:
-            self._machine.handle(LinkEvent.LOST)
-            self._link_down(error)
-        else:
-            # Told already, but a task may have gone on before it noticed.
-            for session in list(self.attached):
-                session.link_lost(error)
-
-    def _link_down(self, error: Exception) -> None:
-        self._up = trio.Event()
+    def _suspend(self, error: Exception) -> None:
         for session in list(self.attached):
             session.link_lost(error)
-        self._publish(Disconnected(error=error))
 
-    def _fail(self, error: RealtimeError) -> None:
-        """Nothing will mend this: end every client with the same error."""
-        self.error = error
-        self._up.set()
-        self._machine.handle(LinkEvent.THROW)
+    def _failed(self, error: RealtimeError) -> None:
         for session in list(self.attached):
             session.end(error)
 
-    async def _next_attempt(self) -> None:
-        """Wait until it is time, or the user says so."""
-        machine = self._machine
-        while True:
-            self._wish = trio.Event()
-            if machine.state is LinkState.OFFLINE:
-                await self._wish.wait()
-                continue
-            delay = machine.backoff.next_delay()
-            self._publish(ReconnectScheduled(attempt=machine.backoff.attempt, delay=delay))
-            with trio.move_on_after(delay):
-                await self._wish.wait()
-            if not self._wish.is_set() and machine.state is LinkState.DISCONNECTED:
-                break
-        attempt = machine.backoff.attempt
-        machine.backoff.attempted()
-        machine.handle(LinkEvent.ATTEMPT)
-        self._publish(Reconnecting(attempt=attempt))
+    async def _closed(self) -> None:
+        for session in list(self.attached):
+            session.connection_closed()
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+            await self.http.aclose()
 
     # While a link is up.
-
-    async def wait_up(self) -> None:
-        """Wait for a link. Raises what ended the connection for good."""
-        await self._up.wait()
-        if self.error is not None:
-            raise self.error
 
     async def transmit(self, command: GenericCommand) -> None:
         """Queue a command on the present link; without one it is lost with the last."""
