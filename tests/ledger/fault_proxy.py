@@ -7,6 +7,7 @@ around the in-memory streams of ``open_server(memory=True)``, where time is virt
 
 from __future__ import annotations
 
+import random
 import socket
 import struct
 from collections import Counter
@@ -69,6 +70,14 @@ class FaultProxy:
         self.calm = True
         for line in self._lines:
             line.weather = CALM
+
+    async def cut(self, share: float, rng: random.Random) -> int:
+        """Reset this share of the connections now; returns how many."""
+        unlucky = [line for line in self._lines if rng.random() < share]
+        for line in unlucky:
+            await abort(line.client)
+            await abort(line.server)
+        return len(unlucky)
 
     # The two ways in.
 

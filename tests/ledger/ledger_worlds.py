@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -29,6 +30,8 @@ class World:
     """How clients reach it."""
     crash: Callable[[], Awaitable[None]]
     """Let the server die, and start again with what it had stored."""
+    pid: Callable[[], int] = os.getpid
+    """The process that serves."""
 
 
 @asynccontextmanager
@@ -54,6 +57,11 @@ class Program:
         self._command += ["--port", str(port), "--data", str(data), "--app", "app:key:master"]
         self._command += ["--public-url", public_url]
         self._process: trio.Process | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now."""
+        return self._process.pid
 
     async def start(self) -> None:
         """Start it; returns when it serves."""
@@ -92,7 +100,7 @@ async def on_sockets(seed: int, climate: Climate, data: Path) -> AsyncIterator[W
         await program.start()
         try:
             options = {"app_id": "app", "app_key": "key", "server": url}
-            yield World(proxy, options, program.crash)
+            yield World(proxy, options, program.crash, lambda: program.pid)
         finally:
             await program.kill()
         nursery.cancel_scope.cancel()

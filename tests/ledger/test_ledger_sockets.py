@@ -41,7 +41,7 @@ async def test_a_hundred_thousand_messages(tmp_path):
         command_timeout=5,
         impatience=0.9,
     )
-    climate = attrs.evolve(BAD, lifetime=4, slices=(1, 50, 200))
+    climate = attrs.evolve(BAD, slices=(1, 50, 200))
     troubles = Troubles(crashes=2, pause_every=2, pauses=(0, 0.1, 2))
     async with on_sockets(SEED, climate, tmp_path) as world:
         workload, wrong = await run(SEED, shape, world, troubles, rounds=rounds)
