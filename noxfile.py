@@ -100,3 +100,10 @@ def ledger(session: nox.Session) -> None:
     """
     install(session, "test")
     session.run("pytest", "-m", "slow", "-s", "--durations=0", "tests/ledger", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """A thousand clients come, go and break: ``nox -s soak -- --minutes 60``; 10 otherwise."""
+    install(session, "test")
+    session.run("python", "tests/soak/soak.py", *session.posargs)
