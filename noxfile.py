@@ -22,7 +22,7 @@ def group(name: str) -> list[str]:
 
 def install(session: nox.Session, *groups: str) -> None:
     requirements = [line for name in groups for line in group(name)]
-    session.install("-e", ".[speedups,server,media]", *requirements)
+    session.install("-e", ".[speedups,server,media,awesome]", *requirements)
 
 
 @nox.session

@@ -12,7 +12,12 @@ import pytest
 
 import trio_realtime
 
-PACKAGES = ("trio_realtime", "trio_realtime.server", "trio_realtime.testing")
+PACKAGES = (
+    "trio_realtime",
+    "trio_realtime.awesome",
+    "trio_realtime.server",
+    "trio_realtime.testing",
+)
 EXPORTS = [
     (package, name) for package in PACKAGES for name in importlib.import_module(package).__all__
 ]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from fuzz_targets import TARGETS
 
+from trio_realtime import awesome
+from trio_realtime.awesome._codec import encode_message as encode_message_of_awesome
 from trio_realtime.server.rules import HANDLERS
 from trio_realtime.wire import (
     AckCommand,
@@ -90,6 +92,14 @@ PUSHES = [
     ),
 ]
 
+AWESOME = [
+    awesome.TextMessage({"a": [1, 2.5, None, b"x"]}, sender="a", message_id="m", extra={"time": 5}),
+    awesome.ImageMessage(b"\x89PNG", to="b", conversation_type=awesome.ConversationType.PRIVATE),
+    awesome.FileMessage("file", message_uid="CBE5-1922-F8C9-730B", sent_time_ms=1681900543414),
+    awesome.SignalMessage("start", direction=awesome.MessageDirection.SEND),
+    awesome.CustomMessage("PingMsg", {"deep": [[[[]]]]}),
+]
+
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n"
@@ -123,6 +133,7 @@ def seeds():
         + [b"\1" + (text if isinstance(text, bytes) else text.encode()) for text in json],
     )
     yield "server", REQUESTS
+    yield "awesome", [encode_message_of_awesome(message) for message in AWESOME]
 
 
 if __name__ == "__main__":

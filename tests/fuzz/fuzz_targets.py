@@ -15,8 +15,10 @@ from pathlib import Path
 import attrs
 from fuzz_live import Live
 
+from trio_realtime import awesome
 from trio_realtime._connection import Connection, ConnectionConfig
 from trio_realtime._session import Session, SessionConfig
+from trio_realtime.awesome._codec import encode_message as encode_message_of_awesome
 from trio_realtime.server._dialects import NAMELESS, Base64Dialect, JsonDialect
 from trio_realtime.server._rule import App, Caller, Feature, Refusal
 from trio_realtime.server._sqlite_part import Link
@@ -79,6 +81,13 @@ def dialects(data: bytes) -> None:
     command = dialect.decode(data[1:], text=True)
     frame = dialect.frame(dialect.prepare(command), "Tom")
     assert frame[0] == 0x81
+
+
+def msgpack(data: bytes) -> None:
+    """A message of awesome-im; what we accept survives a round trip."""
+    message = awesome.decode_message(data)
+    again = encode_message_of_awesome(message)
+    assert repr(awesome.decode_message(again)) == repr(message)
 
 
 class Rules:
@@ -162,4 +171,5 @@ TARGETS = {
     "rules": Target(Rules(), (WireError, Refusal)),
     "server": Target(server, ()),
     "client": Target(client, ()),
+    "awesome": Target(msgpack, (awesome.FrameError,)),
 }

@@ -1,4 +1,4 @@
-"""When to try again: 1 second doubling to 300, with jitter, none after a resume."""
+"""When to try again: 1 second doubling to a bound, with jitter, none after a resume."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ JITTER = 0.2
 class Backoff:
     """The reconnect schedule of one connection. Protocol: transport.md §7."""
 
+    longest: float = attrs.field(default=MAX_DELAY, kw_only=True)
+    """Seconds beyond which the delay does not grow."""
     attempt: int = 0
     """Number of the next attempt, from 0."""
     _immediate: bool = False
@@ -27,7 +29,7 @@ class Backoff:
         if self._immediate:
             return 0.0
         # 2 ** 9 exceeds 300 already; the exponent is bounded because attempts are not.
-        full: float = min(FIRST_DELAY * 2 ** min(self.attempt, 9), MAX_DELAY)
+        full: float = min(FIRST_DELAY * 2 ** min(self.attempt, 9), self.longest)
         return full * (1.0 - JITTER * self._random())
 
     def attempted(self) -> None:

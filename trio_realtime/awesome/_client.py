@@ -1,0 +1,370 @@
+"""The client of awesome-im. Protocol: awesome-im.md §2, §5, §6."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar, cast, overload
+
+import attrs
+import outcome
+import trio
+
+from trio_realtime._errors import (
+    ClientClosed,
+    CommandTimeout,
+    ConnectFailed,
+    ConnectionLost,
+    RealtimeError,
+)
+from trio_realtime._events import Event
+from trio_realtime._groups import single_error
+from trio_realtime._link_keeper import LinkKeeper
+from trio_realtime._reply import Reply
+from trio_realtime._subscription import DEFAULT_BUFFER, Hub, Subscription
+from trio_realtime.session._backoff import Backoff
+from trio_realtime.session._machine import LinkState
+from trio_realtime.transport import (
+    ConnectError,
+    Payload,
+    StreamOpener,
+    Transport,
+    TransportClosed,
+    connect,
+)
+
+from ._codec import (
+    MAX_FRAME,
+    FrameError,
+    decode_envelope,
+    encode_message,
+    encode_ping,
+)
+from ._events import Connected, MessageReceived, Notice
+from ._messages import PING, BaseMessage, CustomMessage
+
+logger = logging.getLogger("trio_realtime.awesome")
+
+LONGEST_DELAY = 30.0
+"""Seconds between two attempts to reconnect, at most: awesome-im.md §6."""
+DEAD_AFTER = 3
+"""Ping intervals without any frame after which the link counts as dead, if the server is one
+that answers pings."""
+REMEMBERED = 256
+"""Own messages whose repeated echo is recognised."""
+
+M = TypeVar("M", bound=BaseMessage)
+E_co = TypeVar("E_co", bound=Event, covariant=True)
+
+
+@attrs.frozen(kw_only=True)
+class _Config:
+    url: str
+    user_id: str
+    ping_interval: float
+    answer_timeout: float
+    ssl_context: ssl.SSLContext | None
+    open_stream: StreamOpener | None
+    connect_timeout: float
+
+
+class _Keeper(LinkKeeper):
+    """The link of one client, and what waits for an answer on it."""
+
+    def __init__(self, config: _Config) -> None:
+        super().__init__(Backoff(longest=LONGEST_DELAY))
+        self.config = config
+        self.hub = Hub(lambda _event: None)
+        self._prefix = secrets.token_hex(8)
+        self._count = 0
+        self._waiting: dict[str, tuple[bytes, Reply[BaseMessage]]] = {}
+        """What was sent and not answered yet, by message id, in the order of sending."""
+        self._impatient: dict[Reply[BaseMessage], None] = {}
+        """Those of them that are not to be sent again."""
+        self._answered: deque[str] = deque(maxlen=REMEMBERED)
+        self._pings_are_answered = False
+
+    # The link.
+
+    @asynccontextmanager
+    async def _dial(self) -> AsyncIterator[Transport]:
+        config = self.config
+        try:
+            async with connect(
+                config.url,
+                subprotocol=None,
+                ssl_context=config.ssl_context,
+                connect_timeout=config.connect_timeout,
+                open_stream=config.open_stream,
+                max_message_size=MAX_FRAME,
+                deliver=self._received,
+            ) as transport:
+                yield transport
+        except ConnectError as error:
+            raise ConnectFailed(str(error), status=error.status) from error
+
+    async def _serve(self, transport: Transport) -> None:
+        self.healthy()
+        self._publish(Connected())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._ping, transport)
+            nursery.start_soon(self._send_again, list(self._waiting))
+            try:
+                await transport.receive()
+            except TransportClosed as closed:
+                self._lost = ConnectionLost(closed.code, closed.reason)
+            nursery.cancel_scope.cancel()
+
+    async def _ping(self, transport: Transport) -> None:
+        """The first one at once: it tells the server who this is."""
+        self._pings_are_answered = False
+        interval = self.config.ping_interval
+        while True:
+            await self._transmit(encode_ping(self._new_id("ping"), self.config.user_id))
+            await trio.sleep(interval)
+            silence = trio.current_time() - transport.last_received
+            if self._pings_are_answered and silence >= DEAD_AFTER * interval:
+                self.drop(f"nothing heard for {silence:g} seconds")
+
+    async def _send_again(self, ids: list[str]) -> None:
+        for message_id in ids:
+            if message_id in self._waiting:
+                await self._transmit(self._waiting[message_id][0])
+
+    async def _transmit(self, payload: bytes) -> None:
+        if self._transport is not None:
+            try:
+                await self._transport.send(payload)
+            except TransportClosed:
+                # The reader is about to find out.
+                return
+
+    def _received(self, payloads: list[Payload]) -> None:
+        for payload in payloads:
+            try:
+                if isinstance(payload, str):
+                    raise FrameError("a text frame")  # noqa: TRY301 - of one kind with the rest
+                self._receive(payload)
+            except FrameError as error:
+                logger.warning("dropped a frame: %s", error)
+
+    def _receive(self, payload: bytes) -> None:
+        envelope = decode_envelope(payload)
+        message = envelope.message
+        if envelope.code != 0:
+            self._publish(Notice(envelope.code, envelope.reason, message))
+        elif message is None:
+            logger.warning("dropped an envelope without a message")
+        elif isinstance(message, CustomMessage) and message.type == PING:
+            # Also those of others, which a server may pass on.
+            self._pings_are_answered |= (message.message_id or "").startswith(self._prefix)
+        elif message.message_id in self._waiting:
+            _, reply = self._waiting.pop(message.message_id)
+            self._answered.append(message.message_id)
+            reply.set(outcome.Value(message))
+        elif message.message_id is None or message.message_id not in self._answered:
+            self._publish(MessageReceived(message))
+
+    # Sending.
+
+    def _new_id(self, kind: str = "") -> str:
+        self._count += 1
+        return f"{self._prefix}-{kind}{self._count}"
+
+    async def send(self, message: M, *, retry: bool) -> M:
+        if self.error is not None:
+            raise self.error
+        if not retry and self._transport is None:
+            raise ConnectionLost(1006, "not connected")
+        message_id = message.message_id or self._new_id()
+        if message_id in self._waiting:
+            raise ValueError(f"a message with the id {message_id!r} is being sent already")
+        sent = attrs.evolve(
+            message, message_id=message_id, sender=message.sender or self.config.user_id
+        )
+        payload = encode_message(sent)
+        reply: Reply[BaseMessage] = Reply()
+        self._waiting[message_id] = payload, reply
+        seconds = self.config.answer_timeout
+        try:
+            with trio.move_on_after(seconds) as scope:
+                await self._transmit(payload)
+                # The class is the server's to choose; by default it is that of what was sent.
+                return cast("M", await self._answer(reply, retry=retry))
+        finally:
+            self._waiting.pop(message_id, None)
+        assert scope.cancelled_caught
+        raise CommandTimeout(type(message).__name__, None, seconds)
+
+    async def _answer(self, reply: Reply[BaseMessage], *, retry: bool) -> BaseMessage:
+        if not retry:
+            self._impatient[reply] = None
+        try:
+            return await reply.get()
+        finally:
+            self._impatient.pop(reply, None)
+
+    # What the keeper tells.
+
+    def _publish(self, event: Event) -> None:
+        self.hub.publish(event)
+
+    def _suspend(self, error: Exception) -> None:
+        for reply in list(self._impatient):
+            reply.set(outcome.Error(error))
+
+    def _failed(self, error: RealtimeError) -> None:
+        self.end(error)
+
+    async def _closed(self) -> None:
+        self.end(ClientClosed("the client has been closed"))
+
+    def end(self, error: RealtimeError) -> None:
+        """Loops end; whatever waits fails."""
+        for _, reply in list(self._waiting.values()):
+            reply.set(outcome.Error(error))
+        self.hub.end(None)
+
+
+class Client:
+    """A connected client of awesome-im. Made by `open_client`."""
+
+    def __init__(self, keeper: _Keeper, scope: trio.CancelScope, ended: trio.Event) -> None:
+        self._keeper = keeper
+        self._scope = scope
+        self._ended = ended
+
+    def __repr__(self) -> str:
+        return f"<awesome.Client {self.user_id!r} {self.state.name.lower()}>"
+
+    @property
+    def user_id(self) -> str:
+        """The id this client sends under."""
+        return self._keeper.config.user_id
+
+    @property
+    def state(self) -> LinkState:
+        """Where the connection stands. Protocol: awesome-im.md §6."""
+        return self._keeper.state
+
+    @overload
+    def events(self, *, max_buffer: int = DEFAULT_BUFFER) -> Subscription[Event]: ...
+
+    @overload
+    def events(
+        self, *types: type[E_co], max_buffer: int = DEFAULT_BUFFER
+    ) -> Subscription[E_co]: ...
+
+    def events(self, *types: type[Event], max_buffer: int = DEFAULT_BUFFER) -> Subscription[Any]:
+        """Subscribe to what happens; each call gives an independent stream.
+
+        The first subscription also receives what has happened since the connection was made.
+
+        Args:
+            types: event classes; without any, all events: `MessageReceived`, `Notice`,
+                `Connected` and those of the connection, as in the main client.
+            max_buffer: events that may wait for the loop before the subscription ends with
+                `SlowConsumer`.
+
+        Protocol: awesome-im.md §2.
+        """
+        hub = self._keeper.hub
+        return Subscription(hub, hub.subscribe(types, None, max_buffer))
+
+    async def send(self, message: M, *, retry: bool = True) -> M:
+        """Send a message; returns what the server made of it.
+
+        Waits for the connection if it is down. The message counts as sent when the server has
+        returned its ``messageId``. If the link breaks before that, it is sent again on the
+        next one with the same id: a server that does not look at ids may pass it on twice.
+
+        Args:
+            message: what to send, and to whom.
+            retry: off: fail with `ConnectionLost` if there is no connection or it breaks.
+
+        Raises:
+            CommandTimeout: the server did not return the message in time.
+            ConnectionLost: with ``retry`` off, see there.
+            FrameError: MessagePack cannot express the message, or it is too large.
+            ClientClosed: after `disconnect`.
+            ValueError: another message with the same id is on its way.
+
+        Protocol: awesome-im.md §5.
+        """
+        return await self._keeper.send(message, retry=retry)
+
+    async def disconnect(self) -> None:
+        """Close the connection for good: there is no reconnection, and loops end.
+
+        Protocol: awesome-im.md §6.
+        """
+        self._scope.cancel()
+        await self._ended.wait()
+
+
+@asynccontextmanager
+async def open_client(
+    url: str,
+    *,
+    user_id: str,
+    ping_interval: float = 6.0,
+    answer_timeout: float = 20.0,
+    ssl_context: ssl.SSLContext | None = None,
+    open_stream: StreamOpener | None = None,
+    connect_timeout: float = 20.0,
+) -> AsyncIterator[Client]:
+    """Connect to a server of awesome-im, and stay connected for the time of the block.
+
+    A connection that is lost, for whatever reason, is restored without limit: after 1 second,
+    doubling to 30.
+
+    Args:
+        url: WebSocket URL, for instance ``ws://localhost:8088``.
+        user_id: the id of this user.
+        ping_interval: seconds between two heartbeats. A server that answers them, and then
+            is silent for three intervals, counts as lost.
+        answer_timeout: seconds to wait until the server returns a message.
+        ssl_context: for ``wss://``; the default verifies the server.
+        open_stream: where bytes come from instead of TCP; for tests without sockets.
+        connect_timeout: seconds that one attempt to connect may take.
+
+    Raises:
+        ConnectFailed: the first attempt to connect failed.
+
+    Protocol: awesome-im.md §2, §6.
+    """
+    if not ping_interval > 0:
+        raise ValueError(f"ping_interval is a number of seconds above 0, not {ping_interval!r}")
+    keeper = _Keeper(
+        _Config(
+            url=url,
+            user_id=user_id,
+            ping_interval=ping_interval,
+            answer_timeout=answer_timeout,
+            ssl_context=ssl_context,
+            open_stream=open_stream,
+            connect_timeout=connect_timeout,
+        )
+    )
+    ended = trio.Event()
+
+    async def run(*, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+        try:
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(keeper.run)
+                    task_status.started(scope)
+        finally:
+            ended.set()
+
+    with single_error():
+        async with trio.open_nursery() as nursery:
+            scope = await nursery.start(run)
+            try:
+                yield Client(keeper, scope, ended)
+            finally:
+                nursery.cancel_scope.cancel()
