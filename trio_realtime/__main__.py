@@ -9,7 +9,7 @@ from importlib import import_module
 
 import trio
 
-COMMANDS = ("serve", "demo")
+COMMANDS = ("serve", "demo", "decode", "tap")
 
 SERVER_PACKAGES = frozenset({"h11", "websockets"})
 

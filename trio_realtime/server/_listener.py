@@ -91,7 +91,7 @@ class Front:
     async def _serve(self, stream: trio.abc.Stream, address: str) -> None:
         limits = self.gateway.config.limits
         with trio.move_on_after(limits.head_timeout) as scope:
-            head = await _read_head(stream, limits.head_bytes)
+            head = await read_head(stream, limits.head_bytes)
         if scope.cancelled_caught:
             self._reached("head_timeout")
             with trio.move_on_after(limits.close_timeout):
@@ -102,7 +102,7 @@ class Front:
                 await stream.send_all(_TOO_LARGE)
         elif not head:
             return
-        elif _asks_for_upgrade(head):
+        elif asks_for_upgrade(head):
             await self.gateway.serve(stream, head, address)
         else:
             connection = HttpConnection(
@@ -117,7 +117,7 @@ class Front:
             await connection.run()
 
 
-async def _read_head(stream: trio.abc.Stream, limit: int) -> bytes | None:
+async def read_head(stream: trio.abc.Stream, limit: int) -> bytes | None:
     """A request's head and what came with it; empty at the end, None when it is too large."""
     data = bytearray()
     while (end := data.find(b"\r\n\r\n")) < 0:
@@ -130,7 +130,7 @@ async def _read_head(stream: trio.abc.Stream, limit: int) -> bytes | None:
     return None if end > limit else bytes(data)
 
 
-def _asks_for_upgrade(head: bytes) -> bool:
+def asks_for_upgrade(head: bytes) -> bool:
     lines = head[: head.find(b"\r\n\r\n")].lower().split(b"\r\n")[1:]
     return any(
         line.startswith(b"upgrade:") and b"websocket" in line.partition(b":")[2] for line in lines

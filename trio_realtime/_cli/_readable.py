@@ -1,0 +1,134 @@
+"""Commands as people read them, and without what nobody should read.
+
+A command becomes a line with its name and the fields of the envelope, and below it a line
+for each field of its payload. Values are JSON, so that nothing in a frame can move the
+cursor of a terminal; texts that hold JSON, such as messages and attributes, are shown as
+what they hold. Protocol: schema.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from copy import deepcopy
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import Any
+
+import betterproto2
+
+from trio_realtime.wire import GenericCommand, JsonObjectMessage
+from trio_realtime.wire._flat_json import SPELLED
+
+MASK = "***"
+SECRET_FIELDS = ("s", "st")
+"""Signatures and session tokens, wherever they occur in a payload."""
+
+_MILLISECONDS = range(10**12, 10**13)
+"""Numbers of this size are times, between the years 2001 and 2286."""
+_INDENT = "    "
+
+
+def masked(command: GenericCommand) -> GenericCommand:
+    """The command with its secrets replaced; the original is left alone."""
+    copy = deepcopy(command)
+    for payload in _set_fields(copy).values():
+        if isinstance(payload, betterproto2.Message):
+            for field in SECRET_FIELDS:
+                if getattr(payload, field, None) is not None:
+                    setattr(payload, field, MASK)
+    return copy
+
+
+def title(command: GenericCommand) -> str:
+    """The name of a command, such as ``session/open``."""
+    assert command.cmd is not None
+    name = _enum_name(command.cmd)
+    return name if command.op is None else f"{name}/{_enum_name(command.op)}"
+
+
+def readable(command: GenericCommand) -> str:
+    """The whole command, in as many lines as it takes."""
+    envelope, payloads = [], []
+    for name, value in _set_fields(command).items():
+        if isinstance(value, betterproto2.Message):
+            payloads.append((name, value))
+        elif name not in {"cmd", "op"}:
+            envelope.append(f"{_key(name)}={_value(value)}")
+    lines = ["  ".join([title(command), *envelope])]
+    for name, message in payloads:
+        lines.append(f"{_INDENT}{_key(name)}")
+        lines += [f"{_INDENT * 2}{line}" for line in _lines(message)]
+    lines += [f"{_INDENT}{line}" for line in _unknown(command)]
+    return "\n".join(lines)
+
+
+def printable(text: str) -> str:
+    """The text with everything escaped that a terminal might obey."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def _lines(message: betterproto2.Message) -> Iterator[str]:
+    for name, value in _set_fields(message).items():
+        yield f"{_key(name)}: {_value(value)}"
+    yield from _unknown(message)
+
+
+def _unknown(message: betterproto2.Message) -> Iterator[str]:
+    if message._unknown_fields:  # noqa: SLF001 - betterproto offers no other way
+        yield f"unknown fields: {message._unknown_fields.hex()}"  # noqa: SLF001
+
+
+def _set_fields(message: betterproto2.Message) -> dict[str, Any]:
+    """The fields that are there, by name."""
+    return {
+        name: value
+        for name, value in vars(message).items()
+        if not name.startswith("_") and value is not None and value != []
+    }
+
+
+def _value(value: Any) -> str:
+    shown = printable(json.dumps(_plain(value), ensure_ascii=False))
+    if type(value) is int and value in _MILLISECONDS:
+        time = datetime.fromtimestamp(value / 1000, UTC)
+        shown += f" ({time.isoformat(timespec='milliseconds')[:-6]}Z)"
+    return shown
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON has it."""
+    if isinstance(value, IntEnum):
+        return _enum_name(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, JsonObjectMessage):
+        return _held(value.data or "")
+    if isinstance(value, betterproto2.Message):
+        return {_key(name): _plain(part) for name, part in _set_fields(value).items()}
+    return _held(value) if isinstance(value, str) else value
+
+
+def _held(text: str) -> Any:
+    """The object that a text holds as JSON, or the text."""
+    if text.startswith(("{", "[")):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            pass
+    return text
+
+
+def _enum_name(value: Any) -> str:
+    name = getattr(value, "name", None)
+    return name.lower().replace("_", "-") if name else str(int(value))
+
+
+def _key(name: str) -> str:
+    """The name of a field as the protocol spells it."""
+    head, *rest = name.split("_")
+    return SPELLED.get(name) or head + "".join(part.capitalize() for part in rest)
