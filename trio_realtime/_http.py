@@ -34,25 +34,41 @@ class Http:
         self._open_stream = open_stream
         self._ssl_context = ssl_context
         self._client: httpx.AsyncClient | None = None
+        self._plain: httpx.AsyncClient | None = None
         self._limiter = trio.CapacityLimiter(REQUESTS_AT_ONCE)
 
     @property
     def client(self) -> httpx.AsyncClient:
         """The httpx client underneath, made on first use."""
         if self._client is None:
-            import httpx
-
-            transport = None
-            if self._open_stream is not None:
-                from ._http_streams import http_over
-
-                transport = http_over(self._open_stream, self._ssl_context)
-            self._client = httpx.AsyncClient(
-                transport=transport,
-                verify=self._ssl_context if self._ssl_context is not None else True,
-                timeout=None,  # noqa: S113 - every request has one deadline, see below
-            )
+            self._client = self._make(self._ssl_context)
         return self._client
+
+    def _client_for(self, url: str) -> httpx.AsyncClient:
+        """The client for requests to this URL.
+
+        To load the certificates to trust takes 20 ms and a MiB, which a connection that
+        never speaks TLS should not cost: the client for plain HTTP trusts nobody.
+        """
+        if self._client is not None or not url.startswith("http://"):
+            return self.client
+        if self._plain is None:
+            self._plain = self._make(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        return self._plain
+
+    def _make(self, ssl_context: ssl.SSLContext | None) -> httpx.AsyncClient:
+        import httpx
+
+        transport = None
+        if self._open_stream is not None:
+            from ._http_streams import http_over
+
+            transport = http_over(self._open_stream, ssl_context)
+        return httpx.AsyncClient(
+            transport=transport,
+            verify=ssl_context if ssl_context is not None else True,
+            timeout=None,  # noqa: S113 - every request has one deadline, see below
+        )
 
     async def json(
         self,
@@ -75,13 +91,12 @@ class Http:
         from ._http_streams import Body
 
         try:
-            request = self.client.build_request(
-                method, url, params=params, headers=headers, json=body
-            )
+            client = self._client_for(url)
+            request = client.build_request(method, url, params=params, headers=headers, json=body)
             request.stream = Body(request.content)
             async with self._limiter:
                 with trio.fail_after(timeout):
-                    response = await self.client.send(request)
+                    response = await client.send(request)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ConnectFailed(
                 f"{method} {url} failed: {str(error) or type(error).__name__}"
@@ -105,5 +120,6 @@ class Http:
 
     async def aclose(self) -> None:
         """Close idle connections."""
-        if self._client is not None:
-            await self._client.aclose()
+        for client in (self._client, self._plain):
+            if client is not None:
+                await client.aclose()
