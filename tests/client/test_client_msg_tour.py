@@ -462,3 +462,19 @@ async def test_times_are_aware(autojump_clock):
         chat = await tom.create_conversation([])
         sent = await tom.send(chat, TextMessage("hi"))
         assert sent.timestamp.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize("oldest_first", [True, False])
+async def test_history_goes_on_where_the_server_gives_less_than_was_asked_for(
+    autojump_clock, monkeypatch, oldest_first
+):
+    monkeypatch.setattr("trio_realtime.server.rules._history._LARGEST_PAGE", 100)
+    async with world("Tom") as (_, tom):
+        chat = await tom.create_conversation(["Jerry"])
+        for number in range(201):
+            await tom.send(chat, TextMessage(str(number)))
+        read = [
+            int(message.text)
+            async for message in tom.history(chat, page_size=1000, oldest_first=oldest_first)
+        ]
+        assert read == sorted(range(201), reverse=not oldest_first)

@@ -78,7 +78,8 @@ class _Messages(AsyncIterator[BaseMessage]):
             if self._exhausted:
                 raise StopAsyncIteration
             page = await self._range.page(self._session, self._page_size)
-            self._exhausted = len(page) < self._page_size
+            # Servers may give less than they are asked for, but all of them give PAGE.
+            self._exhausted = len(page) < min(self._page_size, PAGE)
             if not page:
                 raise StopAsyncIteration
             self._waiting.extend(page if self._range.newer else reversed(page))
