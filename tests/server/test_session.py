@@ -163,21 +163,25 @@ async def test_who_returns_with_its_token_leaves_the_old_connection():
         peer_of(server) as newest,
     ):
         token = await old.login("Tom")
-        await old.login("Jerry")
         await device.login("Tom")
-        await new.login("Tom", r=True, st=token)
-        assert server.stats().sessions == 3, "another device of the user stays"
-        cid = await conversation_of(device, "Tom")
-        # What was under way for long comes too late.
-        late = await old.call(direct(cid, "late", "Tom"))
-        assert late.ack_message.code == 4105
-        await device.call(GenericCommand(cmd=CommandType.ECHO))
-        assert CommandType.DIRECT not in {push.cmd for push in device.pushed}
         # The answer to the return may be lost as well: the token is still the old one.
-        await newest.login("Tom", r=True, st=token)
-        assert server.stats().sessions == 3
-        late = await new.call(direct(cid, "late", "Tom"))
-        assert late.ack_message.code == 4105
+        for left, back in [(old, new), (new, newest)]:
+            await back.login("Tom", r=True, st=token)
+            assert server.stats().sessions == 2, "another device of the user stays"
+            assert (await left.closed())[0] == 1006
+        await device.nothing_more()
+        await newest.nothing_more()
+
+
+async def test_a_return_that_comes_late_ends_nothing():
+    async with world() as server:
+        async with peer_of(server) as peer:
+            token = await peer.login("Tom")
+        async with peer_of(server) as given_up, peer_of(server) as new:
+            await new.login("Tom", r=True, st=token)
+            await given_up.login("Tom", r=True, st=token)
+            await new.nothing_more()
+            assert server.stats().sessions == 2
 
 
 async def test_tokens_survive_a_restart():

@@ -69,6 +69,8 @@ class Connection:
         assert websocket.request is not None
         limits = gateway.config.limits
         self.gateway = gateway
+        self.number = gateway.metrics.connections_total
+        """How many there were before."""
         self.dialect = dialect
         self.address = address
         self.origin: str | None = next(iter(websocket.request.headers.get_all("Origin")), None)

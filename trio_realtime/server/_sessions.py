@@ -198,9 +198,11 @@ def _register(
     token = login.message.st
     for other in bus.sessions_of(login.client_id):
         # Who returns with its token has given up the connection it was on before. What that
-        # one may still bring was said before, and must not undo what will be said now.
-        if token in other.tokens and other.connection is not connection:
+        # one may still bring was said before, and must not undo what will be said now. But
+        # the return itself may be such a late word, on a connection given up meanwhile.
+        if token in other.tokens and other.connection.number < connection.number:
             other.connection.lose(other)
+            other.connection.abort()
     rivals = [
         other
         for other in bus.sessions_of(login.client_id)
