@@ -11,7 +11,17 @@
 //   {id, ok: value} or {id, error: text}, and {event, data}
 'use strict';
 
+const Module = require('module');
 const readline = require('readline');
+
+// Its WebSocket package takes whatever native helper npm has put in its reach, also one that is
+// years too new; without any it uses its own.
+const load = Module._load;
+Module._load = function loadButNative(name, ...rest) {
+  if (['bufferutil', 'utf-8-validate'].includes(name)) throw new Error(`${name} is left out`);
+  return load.call(this, name, ...rest);
+};
+
 const realtime = require('realtime-v2');
 
 const EVENTS = [
