@@ -67,6 +67,8 @@ event receipt unreadmessages
 
 README = """
 - leancloud-realtime-plugin-groupchat-receipts
+property lastReadTimestamps
+event lastreadtimestampsupdate
 - DEBUG=LC* localStorage.setItem('debug',_'LC*')
 """
 

@@ -115,6 +115,10 @@ from ._files import (
     File,
     GeoPoint,
 )
+from ._group_receipts import (
+    GroupRead,
+    GroupReceipts,
+)
 from ._local_file import (
     LocalFile,
     UploadProgress,
@@ -218,6 +222,8 @@ __all__ = [
     "FileUploadError",
     "Gap",
     "GeoPoint",
+    "GroupRead",
+    "GroupReceipts",
     "IMClient",
     "ImageMessage",
     "InvalidMessagingTarget",
