@@ -234,6 +234,53 @@ async def test_requests_with_bodies_pass():
         assert made.status_code in {200, 201}, made.text
 
 
+async def test_garbage_harms_only_its_own_connection():
+    upgrade = (
+        b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Protocol: lc.json.3\r\n\r\n"
+    )
+    garbage = [
+        b"",
+        b"\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET nowhere HTTP/1.1\r\n\r\n",
+        b"GET /v1/route HTTP/1.1\r\nno colon\r\n\r\n",
+        b"GET /v1/route?%zz\x00\xff HTTP/1.1\r\nHost: \xff\r\n\r\n",
+        b"POST /1.1/x HTTP/1.1\r\nContent-Length: many\r\n\r\nbody",
+        b"x" * 100_000,
+        upgrade.replace(b"13", b"99"),
+        upgrade + b"\xff\xff\xff\xff",
+        upgrade + b"\x81\x01x",  # a client has to mask
+        upgrade + b"\x81\x82\0\0\0\0\xff\xfe",  # no UTF-8
+        upgrade + b"\x81\x82\0\0\0\0{}" + b"\x88\x82\0\0\0\0\x03\xed",  # closes with 1005
+    ]
+    async with open_server(apps=[APP]) as server, tapping(server.url) as tap:
+        for data in garbage:
+            stream = await trio.open_tcp_stream("127.0.0.1", int(tap.url.rpartition(":")[2]))
+            async with stream:
+                await stream.send_all(data)
+                await stream.send_eof()
+                try:
+                    while await stream.receive_some():
+                        pass
+                except trio.BrokenResourceError:
+                    pass  # rather than read all that, the tap hung up
+        async with log_in("Tom", tap) as tom:
+            assert await tom.online(["Tom"]) == ["Tom"]
+        assert not [line for line in tap.said if "a connection failed" in line]
+
+
+async def test_the_app_router_is_remembered_for_what_it_names():
+    async with Proxy("https://router.test", print, None) as proxy:
+        assert proxy._renamed("rtm_router_server", "rtm.test", "tap:1") == "tap:1"
+        assert proxy._renamed("api_server", "router.test", "tap:1") == "tap:1"
+        assert proxy._renamed("push_server", "push.test", "tap:1") == "push.test"
+        assert proxy._renamed("ttl", 3600, "tap:1") == 3600
+        assert proxy._origins == {"router": "https://rtm.test"}
+
+
 KEPT = []
 
 

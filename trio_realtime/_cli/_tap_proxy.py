@@ -92,6 +92,8 @@ class Proxy:
                 await self._serve_http(stream, head)
         except GONE:
             pass
+        except Exception as error:  # noqa: BLE001 - a defect costs one connection
+            self._show(f"{_now()} a connection failed: {printable(repr(error))}")
         finally:
             await trio.aclose_forcefully(stream)
 
