@@ -12,7 +12,15 @@ from enum import IntEnum
 from typing import Any, TypeVar
 
 import attrs
-import msgspec
+
+try:
+    import msgspec
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "trio_realtime.awesome needs the package msgspec: "
+        "install it with  pip install 'trio-realtime[awesome]'",
+        name=error.name,
+    ) from None
 
 from ._messages import (
     PING,
