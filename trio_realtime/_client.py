@@ -174,9 +174,7 @@ class RealtimeConnection:
         try:
             with trio.CancelScope() as session.body_scope:
                 client = IMClient(session)
-                for plugin in plugins:
-                    if plugin.on_client_create is not None:
-                        plugin.on_client_create(client)
+                session.registry.client_created(client)
                 yield client
         finally:
             await session.log_out()
@@ -311,6 +309,7 @@ async def open_client(
             the block was there to be told.
         RealtimeError: likewise for everything else that ends the client for good.
         ConnectFailed: no connection could be made.
+        PluginError: a plugin failed at the sight of the new client.
 
     Protocol: session.md §1 to §5.
     """

@@ -30,6 +30,7 @@ __all__ = [
     "MessageTooLarge",
     "OperationUnauthorized",
     "OwnerPromotionNotAllowed",
+    "PluginError",
     "QuotaExceeded",
     "RealtimeError",
     "RejectedByApp",
@@ -182,6 +183,19 @@ class SigningError(RealtimeError):
     What to do: mend the function passed as ``sign_login``, ``sign_conversation`` or
     ``sign_block_list``.
     """
+
+
+class PluginError(RealtimeError):
+    """A plugin failed while the client was being made. The cause is in ``__cause__``.
+
+    What to do: mend the plugin that the text names. Other hooks that fail are told as the event
+    `PluginFailed`.
+    """
+
+    def __init__(self, plugin: str, error: Exception) -> None:
+        super().__init__(f"the plugin {plugin} failed: {error!r}")
+        self.plugin = plugin
+        """Name of the plugin."""
 
 
 class OwnerPromotionNotAllowed(LocalProtocolError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from ._errors import PluginError
 from ._events import MessageReceived, PluginFailed
 from ._message_registry import MessageRegistry
 from ._messages import BaseMessage
@@ -41,7 +42,7 @@ class Plugin:
     before_message_dispatch: Callable[[BaseMessage], bool] | None = None
     """May keep a received message from the subscriptions by returning False."""
     on_client_create: Callable[[IMClient], None] | None = None
-    """Called once with the logged-in client."""
+    """Called once with the logged-in client; `PluginError` if it raises."""
 
 
 class PluginRegistry(MessageRegistry):
@@ -59,6 +60,19 @@ class PluginRegistry(MessageRegistry):
         if not plugins:
             # The usual case costs nothing.
             self.parse = super().parse  # type: ignore[method-assign]
+
+    def client_created(self, client: IMClient) -> None:
+        """Show the new client to every plugin.
+
+        Raises:
+            PluginError: one of them failed.
+        """
+        for plugin in self._plugins:
+            if plugin.on_client_create is not None:
+                try:
+                    plugin.on_client_create(client)
+                except Exception as error:
+                    raise PluginError(plugin.name, error) from error
 
     def parse(self, body: str | bytes, envelope: Mapping[str, Any]) -> BaseMessage:
         """The message, after all hooks had their say. Never fails."""

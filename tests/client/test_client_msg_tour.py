@@ -25,6 +25,7 @@ from trio_realtime import (
     MessageTooLarge,
     MessageUpdated,
     Plugin,
+    PluginError,
     PluginFailed,
     ReadState,
     RecalledMessage,
@@ -437,6 +438,18 @@ async def test_plugins_change_replace_and_keep_back_messages(autojump_clock):
         events = await w.seen("Jerry")
         assert texts(events) == ["LOUD", "end"]
         assert events[0].message.attributes == {"seen": True}
+
+
+async def test_a_plugin_that_fails_at_the_new_client_is_named(autojump_clock):
+    def explode(_client):
+        raise RuntimeError("boom")
+
+    async with world() as (w,):
+        with pytest.raises(PluginError, match="the plugin bad failed: RuntimeError") as caught:
+            await w.client("Jerry", plugins=[Plugin(name="bad", on_client_create=explode)])
+        assert caught.value.plugin == "bad"
+        await trio.sleep(5)
+        assert w.server.stats().sessions == 0
 
 
 async def test_a_failing_plugin_is_named_and_harms_nothing(autojump_clock, caplog):
