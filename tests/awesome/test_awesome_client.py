@@ -196,6 +196,37 @@ async def test_what_waits_for_an_answer_is_sent_again_with_its_id(autojump_clock
         assert nothing.cancelled_caught
 
 
+async def test_what_waits_leaves_in_its_order_and_what_was_given_up_does_not(autojump_clock):
+    seen = []
+
+    async def behave(socket):
+        try:
+            while True:
+                message = unpack(await socket.get_message())
+                if message["messageType"] != "PingMsg":
+                    seen.append(message["content"]["message"])
+                await socket.send_message(pack({"code": 0, "data": message}))
+        except ConnectionClosed:
+            return
+
+    async with scripted(behave) as w, w.client("tom") as tom:
+        connected = tom.events(Connected)
+        await anext(connected)
+        w.refusing = True
+        await w.cut()
+        await trio.sleep(100)
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(tom.send, TextMessage(number))
+                await trio.testing.wait_all_tasks_blocked()
+            with trio.move_on_after(50):
+                await tom.send(TextMessage("given up"))
+            w.refusing = False
+            await anext(connected)
+            nursery.start_soon(tom.send, TextMessage("last"))
+        assert seen == [0, 1, 2, 3, 4, "last"]
+
+
 async def test_without_retry_a_broken_link_is_an_error(autojump_clock):
     async def behave(socket):
         try:

@@ -72,6 +72,19 @@ class _Config:
     connect_timeout: float
 
 
+@attrs.define(eq=False)
+class _Waiting:
+    """A message whose answer is waited for."""
+
+    payload: bytes
+    retry: bool
+    reply: Reply[BaseMessage]
+    patience: trio.CancelScope
+    """Ends the wait; the time without a link does not count."""
+    transmitted: bool = False
+    """On the present link."""
+
+
 class _Keeper(LinkKeeper):
     """The link of one client, and what waits for an answer on it."""
 
@@ -81,10 +94,10 @@ class _Keeper(LinkKeeper):
         self.hub = Hub(lambda _event: None)
         self._prefix = secrets.token_hex(8)
         self._count = 0
-        self._waiting: dict[str, tuple[bytes, Reply[BaseMessage]]] = {}
+        self._waiting: dict[str, _Waiting] = {}
         """What was sent and not answered yet, by message id, in the order of sending."""
-        self._impatient: dict[Reply[BaseMessage], None] = {}
-        """Those of them that are not to be sent again."""
+        self._online = False
+        """What is sent leaves at once: nothing waits in front of it."""
         self._answered: deque[str] = deque(maxlen=REMEMBERED)
         self._pings_are_answered = False
 
@@ -112,7 +125,7 @@ class _Keeper(LinkKeeper):
         self._publish(Connected())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._ping, transport)
-            nursery.start_soon(self._send_again, list(self._waiting))
+            nursery.start_soon(self._send_waiting)
             try:
                 await transport.receive()
             except TransportClosed as closed:
@@ -130,10 +143,19 @@ class _Keeper(LinkKeeper):
             if self._pings_are_answered and silence >= DEAD_AFTER * interval:
                 self.drop(f"nothing heard for {silence:g} seconds")
 
-    async def _send_again(self, ids: list[str]) -> None:
-        for message_id in ids:
-            if message_id in self._waiting:
-                await self._transmit(self._waiting[message_id][0])
+    async def _send_waiting(self) -> None:
+        """Send what waits, in order; what is sent meanwhile queues up behind."""
+        while untransmitted := [item for item in self._waiting.items() if not item[1].transmitted]:
+            for message_id, waiting in untransmitted:
+                # It may have been given up while others were on their way.
+                if self._waiting.get(message_id) is waiting:
+                    await self._transmit_waiting(waiting)
+        self._online = True
+
+    async def _transmit_waiting(self, waiting: _Waiting) -> None:
+        waiting.transmitted = True
+        waiting.patience.deadline = trio.current_time() + self.config.answer_timeout
+        await self._transmit(waiting.payload)
 
     async def _transmit(self, payload: bytes) -> None:
         if self._transport is not None:
@@ -163,9 +185,9 @@ class _Keeper(LinkKeeper):
             # Also those of others, which a server may pass on.
             self._pings_are_answered |= (message.message_id or "").startswith(self._prefix)
         elif message.message_id in self._waiting:
-            _, reply = self._waiting.pop(message.message_id)
+            waiting = self._waiting.pop(message.message_id)
             self._answered.append(message.message_id)
-            reply.set(outcome.Value(message))
+            waiting.reply.set(outcome.Value(message))
         elif message.message_id is None or message.message_id not in self._answered:
             self._publish(MessageReceived(message))
 
@@ -187,26 +209,17 @@ class _Keeper(LinkKeeper):
             message, message_id=message_id, sender=message.sender or self.config.user_id
         )
         payload = encode_message(sent)
-        reply: Reply[BaseMessage] = Reply()
-        self._waiting[message_id] = payload, reply
-        seconds = self.config.answer_timeout
-        try:
-            with trio.move_on_after(seconds) as scope:
-                await self._transmit(payload)
+        with trio.CancelScope() as patience:
+            waiting = _Waiting(payload, retry, Reply(), patience)
+            self._waiting[message_id] = waiting
+            try:
+                if self._online:
+                    await self._transmit_waiting(waiting)
                 # The class is the server's to choose; by default it is that of what was sent.
-                return cast("M", await self._answer(reply, retry=retry))
-        finally:
-            self._waiting.pop(message_id, None)
-        assert scope.cancelled_caught
-        raise CommandTimeout(type(message).__name__, None, seconds)
-
-    async def _answer(self, reply: Reply[BaseMessage], *, retry: bool) -> BaseMessage:
-        if not retry:
-            self._impatient[reply] = None
-        try:
-            return await reply.get()
-        finally:
-            self._impatient.pop(reply, None)
+                return cast("M", await waiting.reply.get())
+            finally:
+                self._waiting.pop(message_id, None)
+        raise CommandTimeout(type(message).__name__, None, self.config.answer_timeout)
 
     # What the keeper tells.
 
@@ -214,8 +227,12 @@ class _Keeper(LinkKeeper):
         self.hub.publish(event)
 
     def _suspend(self, error: Exception) -> None:
-        for reply in list(self._impatient):
-            reply.set(outcome.Error(error))
+        self._online = False
+        for waiting in self._waiting.values():
+            waiting.transmitted = False
+            waiting.patience.deadline = float("inf")
+            if not waiting.retry:
+                waiting.reply.set(outcome.Error(error))
 
     def _failed(self, error: RealtimeError) -> None:
         self.end(error)
@@ -225,8 +242,8 @@ class _Keeper(LinkKeeper):
 
     def end(self, error: RealtimeError) -> None:
         """Loops end; whatever waits fails."""
-        for _, reply in list(self._waiting.values()):
-            reply.set(outcome.Error(error))
+        for waiting in self._waiting.values():
+            waiting.reply.set(outcome.Error(error))
         self.hub.end(None)
 
 
@@ -327,7 +344,8 @@ async def open_client(
         user_id: the id of this user.
         ping_interval: seconds between two heartbeats. A server that answers them, and then
             is silent for three intervals, counts as lost.
-        answer_timeout: seconds to wait until the server returns a message.
+        answer_timeout: seconds to wait until the server returns a message; time without a
+            connection does not count.
         ssl_context: for ``wss://``; the default verifies the server.
         open_stream: where bytes come from instead of TCP; for tests without sockets.
         connect_timeout: seconds that one attempt to connect may take.
