@@ -31,6 +31,7 @@ from trio_realtime.awesome import (
     open_client,
     open_server,
 )
+from trio_realtime.awesome._codec import MAX_FRAME
 from trio_realtime.transport import TransportClosed, connect
 
 pack = msgspec.msgpack.encode
@@ -356,6 +357,45 @@ async def test_garbage_from_a_client_ends_its_connection_alone(autojump_clock):
             await tom.send(TextMessage(object()))
 
 
+def largest_frame():
+    """A message that may arrive, and is too large once it has an id and a time."""
+    empty = len(pack({"messageType": "TxtMsg", "content": {"message": ""}}))
+    # A longer text has 4 more bytes in front of it.
+    text = "x" * (MAX_FRAME - empty - 4)
+    return pack({"messageType": "TxtMsg", "content": {"message": text}})
+
+
+@pytest.mark.parametrize("broadcast", [False, True])
+@pytest.mark.parametrize(
+    "payload",
+    [largest_frame(), pack({"messageType": "TxtMsg", "conversationType": 1e300})],
+    ids=["too large to return", "too large a number"],
+)
+async def test_what_cannot_be_returned_ends_its_connection_alone(
+    payload, broadcast, autojump_clock
+):
+    async with world(broadcast=broadcast) as w, w.client("tom") as tom:
+        async with connect(
+            "ws://awesome.test:8088", subprotocol=None, open_stream=w.open_stream
+        ) as link:
+            await link.send(payload)
+            with pytest.raises(TransportClosed) as closed:
+                await link.receive()
+            assert closed.value.code == 1003
+        assert (await tom.send(TextMessage("still here"))).message == "still here"
+
+
+async def test_an_answer_that_cannot_be_sent_harms_nobody(autojump_clock):
+    async def handler(message):
+        return TextMessage(object() if message.message == "odd" else "fine")
+
+    async with world(handler=handler) as w, w.client("tom") as tom:
+        inbox = tom.events(MessageReceived)
+        await tom.send(TextMessage("odd"))
+        await tom.send(TextMessage("even"))
+        assert (await anext(inbox)).message.message == "fine"
+
+
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -372,8 +412,8 @@ async def test_a_receiver_that_does_not_read_is_cut_off_alone(autojump_clock):
         await trio.sleep(1)
         assert w.server.users == {"tom", "slow"}
         private = ConversationType.PRIVATE
-        for _ in range(1500):
-            await tom.send(TextMessage("x" * 1000, to="slow", conversation_type=private))
+        for _ in range(120):
+            await tom.send(TextMessage("x" * 50_000, to="slow", conversation_type=private))
         assert w.server.users == {"tom"}
         assert (await tom.send(TextMessage("still here"))).message == "still here"
 

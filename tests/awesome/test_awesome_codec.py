@@ -164,6 +164,8 @@ def test_unknown_types_numbers_and_contents_pass_through():
         {"messageType": "TxtMsg", "to": 5},
         {"messageType": "TxtMsg", "conversationType": "private"},
         {"messageType": "TxtMsg", "conversationType": True},
+        {"messageType": "TxtMsg", "conversationType": 1e300},
+        {"messageType": "TxtMsg", "messageDirection": -(2**60)},
         {"messageType": "TxtMsg", "sentTime": "now"},
         {"messageType": "TxtMsg", "sentTime": float("nan")},
         {"messageType": "TxtMsg", "sentTime": 2**63},

@@ -37,6 +37,9 @@ MAX_FRAME = 1024 * 1024
 MAX_DEPTH = 32
 """How deep arrays and maps may nest."""
 
+LARGEST = 2**53
+"""JavaScript knows no whole numbers from here on."""
+
 E = TypeVar("E", bound=IntEnum)
 
 
@@ -179,6 +182,9 @@ def _member(kind: type[E], rest: dict[str, Any], key: str) -> E | int | None:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise FrameError(f"{key} is a whole number")
+    # What is passed through has to be expressible again.
+    if not -LARGEST < value < LARGEST:
+        raise FrameError(f"{key} is too large a number")
     try:
         return kind(value)
     except ValueError:
@@ -192,8 +198,8 @@ def _time(value: Any) -> int | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise FrameError("sentTime is a number")
-    # JavaScript knows no whole numbers beyond these, and NaN is not between them.
-    if not -(2**53) < value < 2**53:
+    # NaN is not between them.
+    if not -LARGEST < value < LARGEST:
         raise FrameError("sentTime is no time")
     return int(value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import ssl
 import time
@@ -27,8 +28,8 @@ from ._messages import (
 
 logger = logging.getLogger("trio_realtime.awesome")
 
-UNSENT_AT_MOST = 1000
-"""Messages that may wait for one receiver before its connection is closed."""
+UNSENT_BYTES = 4 * MAX_FRAME
+"""Bytes that may wait for one receiver before its connection is closed."""
 CLOSE_NOTICE = 4
 """Code by which the sample server tells that another connection has closed."""
 UNSUPPORTED_DATA = 1003
@@ -47,13 +48,16 @@ class _Peer:
     scope: trio.CancelScope
     """Its end."""
     users: set[str] = attrs.field(factory=set)
+    waiting: int = 0
+    """Bytes that wait for it."""
 
     def put(self, payload: bytes) -> None:
-        try:
-            self.unsent.send_nowait(payload)
-        except trio.WouldBlock:
+        self.waiting += len(payload)
+        if self.waiting > UNSENT_BYTES:
             # It does not keep up; the connection ends, nobody else waits.
             self.scope.cancel()
+        else:
+            self.unsent.send_nowait(payload)
 
 
 class Server:
@@ -99,16 +103,22 @@ class Server:
     async def serve(self, request: trio_websocket.WebSocketRequest) -> None:
         """Serve one connection to its end."""
         try:
+            await self._serve(request)
+        except Exception:  # a defect costs one connection
+            logger.exception("a connection failed")
+
+    async def _serve(self, request: trio_websocket.WebSocketRequest) -> None:
+        try:
             socket = await request.accept()
         except (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed):
             return
-        send, receive = trio.open_memory_channel[bytes](UNSENT_AT_MOST)
+        send, receive = trio.open_memory_channel[bytes](math.inf)
         with trio.CancelScope() as scope:
             peer = _Peer(socket, send, scope)
             self._peers[peer] = None
             try:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write, socket, receive)
+                    nursery.start_soon(self._write, peer, receive)
                     await self._read(peer)
                     nursery.cancel_scope.cancel()
             except* trio_websocket.ConnectionClosed:
@@ -124,12 +134,13 @@ class Server:
                 if isinstance(payload, str):
                     raise FrameError("a text frame")  # noqa: TRY301 - of one kind with the rest
                 message = decode_message(payload)
+                if message.sender:
+                    peer.users.add(message.sender)
+                # With an id and a time it may have become too large to be returned.
+                await self._handle(peer, message)
             except FrameError as error:
-                await peer.socket.aclose(UNSUPPORTED_DATA, str(error)[:100])
+                await peer.socket.aclose(UNSUPPORTED_DATA, _reason(error))
                 return
-            if message.sender:
-                peer.users.add(message.sender)
-            await self._handle(peer, message)
 
     async def _handle(self, peer: _Peer, message: BaseMessage) -> None:
         stamped = self._stamped(message, MessageDirection.SEND)
@@ -147,14 +158,13 @@ class Server:
         elif self._handler is not None:
             try:
                 answer = await self._handler(message)
+                if answer is not None:
+                    answer = attrs.evolve(
+                        answer, sender=answer.sender or SERVER, to=message.sender, message_id=None
+                    )
+                    self._put(peer, self._stamped(answer, MessageDirection.RECEIVE))
             except Exception:
-                logger.exception("the handler failed")
-                return
-            if answer is not None:
-                answer = attrs.evolve(
-                    answer, sender=answer.sender or SERVER, to=message.sender, message_id=None
-                )
-                self._put(peer, self._stamped(answer, MessageDirection.RECEIVE))
+                logger.exception("the handler failed, or its answer cannot be sent")
 
     def _stamped(self, message: BaseMessage, direction: MessageDirection) -> BaseMessage:
         text = secrets.token_hex(8).upper()
@@ -182,11 +192,15 @@ class Server:
                 peer.put(payload)
 
     @staticmethod
-    async def _write(
-        socket: trio_websocket.WebSocketConnection, receive: trio.MemoryReceiveChannel[bytes]
-    ) -> None:
+    async def _write(peer: _Peer, receive: trio.MemoryReceiveChannel[bytes]) -> None:
         async for payload in receive:
-            await socket.send_message(payload)
+            await peer.socket.send_message(payload)
+            peer.waiting -= len(payload)
+
+
+def _reason(error: FrameError) -> str:
+    """As much of the text as a close frame has room for."""
+    return str(error).encode()[:120].decode(errors="ignore")
 
 
 @asynccontextmanager
