@@ -7,7 +7,7 @@ from betterproto2 import Message
 from google.protobuf.message import DecodeError
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from wire_oracle import google
+from wire_oracle import google, google_proto2
 from wire_strategies import ANY_MESSAGE, COMMANDS, INT64, MESSAGE_CLASSES, messages
 
 from trio_realtime.wire import (
@@ -84,6 +84,31 @@ def test_a_message_followed_by_another_is_merged_as_google_merges(data):
     ours = decode_message(cls, b"".join(parts))
     theirs = google(cls.__name__).FromString(b"".join(parts))
     assert encode_message(ours) == theirs.SerializeToString(deterministic=True)
+
+
+def field(number, payload):
+    return dump_varint(number << 3 | 2) + dump_varint(len(payload)) + payload
+
+
+@pytest.mark.parametrize(
+    ("cut", "rest"),
+    [("0a02", "7001"), ("7a02", "7001"), ("75", "70017001")],
+    ids=["known field", "unknown field", "fixed size"],
+)
+def test_of_messages_to_be_merged_none_runs_on_into_the_next(cut, rest):
+    parts = [b"", bytes.fromhex(cut), bytes.fromhex(rest)]
+    data = b"\x08\x0b" + b"".join([field(107, part) for part in parts])
+    with pytest.raises(DecodeError):
+        google("GenericCommand").FromString(data)
+    with pytest.raises(WireError):
+        decode(data)
+
+
+def test_of_messages_to_be_merged_the_later_ones_may_lack_what_is_required():
+    attr, empty = field(103, b"\x0a\x02{}"), field(103, b"")
+    data = b"\x08\x01" + field(110, attr) + field(110, empty + empty)
+    theirs = google_proto2("GenericCommand").FromString(data)
+    assert encode(decode(data)) == theirs.SerializeToString(deterministic=True)
 
 
 UNKNOWN_FIELDS = st.lists(

@@ -156,7 +156,8 @@ def _dump_rarer(kind: int, tag: bytes, sub: Plan | None, value: Any) -> bytes:
     return b"".join([part for item in items for part in (tag, dump_varint(len(item)), item)])
 
 
-def _load(plan: Plan, data: bytes) -> Any:
+def _load(plan: Plan, data: bytes, *, part: bool = False) -> Any:
+    """Read a message; of a part of one that will be merged, only check the bytes."""
     readers = plan.readers
     end = len(data)
     position = 0
@@ -203,19 +204,24 @@ def _load(plan: Plan, data: bytes) -> Any:
             field = data[start:position]
             if kind == MESSAGE:
                 if name in present:
+                    # By itself: joined to the others it could run on into the next one.
+                    _load(extra, field, part=True)
                     merged.setdefault(name, []).append(field)
                 else:
-                    present[name] = _load(extra, field)
+                    present[name] = _load(extra, field, part=part)
             elif kind == BYTES:
                 present[name] = field
             else:
-                item = field.decode() if kind == REPEATED_STRING else _load(extra, field)
+                text = kind == REPEATED_STRING
+                item = field.decode() if text else _load(extra, field, part=part)
                 if name in present:
                     present[name].append(item)
                 else:
                     present[name] = [item]
     if position > end:
         raise WireError("the data ends within a field")
+    if part:
+        return message
     if unknown:
         present["_unknown_fields"] = b"".join(unknown)
     for name, fields in merged.items():
