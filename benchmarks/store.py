@@ -17,8 +17,8 @@ from pathlib import Path
 
 import trio
 
-from trio_realtime.server._sqlite import SqliteStore, open_store
-from trio_realtime.server._store import Kind, NewMessage, Query, Tx
+from trio_realtime.server.store.interface import Kind, NewMessage, Query, Tx
+from trio_realtime.server.store.sqlite.store import SqliteStore, open_store
 
 BATCH = 2_000
 SAMPLES = 300

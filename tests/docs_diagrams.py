@@ -9,7 +9,8 @@ import inspect
 import re
 from pathlib import Path
 
-from trio_realtime.session import _machine, _session_machine
+from trio_realtime._engine import link_state as _machine
+from trio_realtime._engine import session_state as _session_machine
 
 PAGE = Path(__file__).parents[1] / "docs" / "state-machines.md"
 

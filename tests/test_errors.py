@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import attrs
 import pytest
 
-from trio_realtime import _errors as errors
-from trio_realtime._errors import (
+from trio_realtime._values import errors
+from trio_realtime._values.errors import (
     CommandError,
     CommandTimeout,
     ConnectFailed,
@@ -20,7 +20,7 @@ from trio_realtime._errors import (
     Retry,
     SlowConsumer,
 )
-from trio_realtime._results import Failure, NothingSucceeded, PartialResult
+from trio_realtime._values.results import Failure, NothingSucceeded, PartialResult
 from trio_realtime.wire import CommandType, OpType
 
 CODES = (

@@ -104,7 +104,7 @@ def test_errors_are_one_tree():
 
 
 def test_events_are_one_hierarchy():
-    events = importlib.import_module("trio_realtime._events")
+    events = importlib.import_module("trio_realtime._values.events")
     classes = [getattr(events, name) for name in events.__all__ if name != "PatchReason"]
     assert all(issubclass(one, trio_realtime.Event) for one in classes)
     assert set(events.__all__) <= set(trio_realtime.__all__)
@@ -121,6 +121,6 @@ def test_the_client_needs_no_extras():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     loaded = set(done.stdout.split())
-    assert "trio_realtime._client" in loaded
+    assert "trio_realtime._client.client" in loaded
     unwanted = {"websockets", "sqlite3", "trio_realtime.server", "trio_realtime.testing"}
     assert loaded & unwanted == set()

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_realtime import _events as events
-from trio_realtime._conversations import ConversationKind, MemberInfo, Role
-from trio_realtime._errors import ErrorCode
-from trio_realtime._mapping import events_from_command, events_from_notification
-from trio_realtime._message_registry import MessageRegistry
-from trio_realtime._messages import BinaryMessage, MessageStatus
-from trio_realtime._typed_messages import RecalledMessage, TextMessage
+from trio_realtime._engine.mapping import events_from_command, events_from_notification
+from trio_realtime._values import events
+from trio_realtime._values.conversations import ConversationKind, MemberInfo, Role
+from trio_realtime._values.errors import ErrorCode
+from trio_realtime._values.messages import BinaryMessage, MessageStatus
+from trio_realtime._values.registry import MessageRegistry
+from trio_realtime._values.typed_messages import RecalledMessage, TextMessage
 from trio_realtime.wire import (
     CommandType,
     ConvCommand,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_realtime import _mapping as mapping
-from trio_realtime._conversations import (
+from trio_realtime._engine import mapping
+from trio_realtime._values.conversations import (
     ChatRoom,
     Conversation,
     MemberInfo,
@@ -16,11 +16,11 @@ from trio_realtime._conversations import (
     ServiceConversation,
     TemporaryConversation,
 )
-from trio_realtime._errors import BlockedError, CommandError, MalformedReply, RejectedByApp
-from trio_realtime._message_registry import MessageRegistry
-from trio_realtime._messages import BinaryMessage, Message, MessageStatus
-from trio_realtime._results import Failure, PartialResult
-from trio_realtime._typed_messages import TextMessage
+from trio_realtime._values.errors import BlockedError, CommandError, MalformedReply, RejectedByApp
+from trio_realtime._values.messages import BinaryMessage, Message, MessageStatus
+from trio_realtime._values.registry import MessageRegistry
+from trio_realtime._values.results import Failure, PartialResult
+from trio_realtime._values.typed_messages import TextMessage
 from trio_realtime.wire import (
     BlacklistCommand,
     ConvCommand,

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 import trio
 
-from trio_realtime._bound_query import BoundQuery
-from trio_realtime._conversations import Conversation
-from trio_realtime._query import ConversationQuery
+from trio_realtime._client.bound_query import BoundQuery
+from trio_realtime._values.conversations import Conversation
+from trio_realtime._values.query import ConversationQuery
 
 Q = ConversationQuery()
 JULY = datetime(2026, 7, 1, 12, 30, tzinfo=timezone(timedelta(hours=8)))

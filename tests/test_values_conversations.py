@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_realtime import _json, _times
-from trio_realtime._conversations import (
+from trio_realtime._values import json as _json
+from trio_realtime._values import times as _times
+from trio_realtime._values.conversations import (
     BaseConversation,
     ChatRoom,
     Conversation,
@@ -21,7 +22,7 @@ from trio_realtime._conversations import (
     ServiceConversation,
     TemporaryConversation,
 )
-from trio_realtime._typed_messages import TextMessage
+from trio_realtime._values.typed_messages import TextMessage
 
 JULY = datetime(2026, 7, 1, 12, tzinfo=UTC)
 

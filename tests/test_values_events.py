@@ -3,8 +3,8 @@
 import attrs
 import pytest
 
-from trio_realtime import _events as events
-from trio_realtime._events import (
+from trio_realtime._values import events
+from trio_realtime._values.events import (
     ConversationEvent,
     ConversationUpdated,
     Event,
@@ -18,7 +18,7 @@ from trio_realtime._events import (
     SessionConflict,
     SessionEvent,
 )
-from trio_realtime._typed_messages import TextMessage
+from trio_realtime._values.typed_messages import TextMessage
 
 
 def describe(event):

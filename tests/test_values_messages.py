@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_realtime._files import File, GeoPoint
-from trio_realtime._message_registry import MessageRegistry
-from trio_realtime._messages import (
+from trio_realtime._values.files import File, GeoPoint
+from trio_realtime._values.messages import (
     BaseMessage,
     BinaryMessage,
     Message,
@@ -21,7 +20,8 @@ from trio_realtime._messages import (
     SendOptions,
     send_options_for,
 )
-from trio_realtime._typed_messages import (
+from trio_realtime._values.registry import MessageRegistry
+from trio_realtime._values.typed_messages import (
     AudioMessage,
     FileMessage,
     ImageMessage,

@@ -11,16 +11,19 @@ Log in with `open_client`, then iterate over ``client.events()``::
 
 from __future__ import annotations
 
-from ._bound_query import (
-    BoundQuery,
-)
-from ._client import (
-    IMClient,
-    RealtimeConnection,
-    open_client,
-    open_connection,
-)
-from ._conversations import (
+from ._client.bound_query import BoundQuery
+from ._client.client import IMClient, RealtimeConnection, open_client, open_connection
+from ._client.group_receipts import GroupRead, GroupReceipts
+from ._client.operations.editing import MessageRef
+from ._client.operations.receipts import ReadState
+from ._client.sending import Sending, SendStatus
+from ._engine.link_state import LinkState
+from ._engine.login import Signature
+from ._engine.plugins import Plugin
+from ._engine.signing import ConversationSigner, LoginSigner, MasterKeySigner
+from ._engine.unread import Unread
+from ._io.subscription import Subscription
+from ._values.conversations import (
     BaseConversation,
     ChatRoom,
     Conversation,
@@ -30,7 +33,7 @@ from ._conversations import (
     ServiceConversation,
     TemporaryConversation,
 )
-from ._errors import (
+from ._values.errors import (
     BlockedError,
     ClientClosed,
     CommandError,
@@ -70,7 +73,7 @@ from ._errors import (
     SlowConsumer,
     TemporaryConversationExpired,
 )
-from ._events import (
+from ._values.events import (
     Blocked,
     ConnectionEvent,
     ConversationEvent,
@@ -112,22 +115,9 @@ from ._events import (
     Unmuted,
     UnreadUpdated,
 )
-from ._files import (
-    File,
-    GeoPoint,
-)
-from ._group_receipts import (
-    GroupRead,
-    GroupReceipts,
-)
-from ._local_file import (
-    LocalFile,
-    UploadProgress,
-)
-from ._message_registry import (
-    MessageRegistry,
-)
-from ._messages import (
+from ._values.files import File, GeoPoint
+from ._values.local_file import LocalFile, UploadProgress
+from ._values.messages import (
     BaseMessage,
     BinaryMessage,
     Message,
@@ -135,38 +125,10 @@ from ._messages import (
     MessageStatus,
     SendOptions,
 )
-from ._operations._editing import (
-    MessageRef,
-)
-from ._operations._receipts import (
-    ReadState,
-)
-from ._plugins import (
-    Plugin,
-)
-from ._query import (
-    ConversationQuery,
-)
-from ._results import (
-    Failure,
-    MemberChange,
-    NothingSucceeded,
-    Page,
-    PartialResult,
-)
-from ._sending import (
-    Sending,
-    SendStatus,
-)
-from ._signing import (
-    ConversationSigner,
-    LoginSigner,
-    MasterKeySigner,
-)
-from ._subscription import (
-    Subscription,
-)
-from ._typed_messages import (
+from ._values.query import ConversationQuery
+from ._values.registry import MessageRegistry
+from ._values.results import Failure, MemberChange, NothingSucceeded, Page, PartialResult
+from ._values.typed_messages import (
     AudioMessage,
     FileMessage,
     ImageMessage,
@@ -179,15 +141,6 @@ from ._typed_messages import (
     date_field,
     message_field,
     message_type,
-)
-from ._unread import (
-    Unread,
-)
-from .session._login import (
-    Signature,
-)
-from .session._machine import (
-    LinkState,
 )
 
 __all__ = [

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     subparsers = parser.add_subparsers(metavar="command", required=True)
     given = list(sys.argv[1:] if arguments is None else arguments)
     for name in [name for name in COMMANDS if name in given[:1]] or COMMANDS:
-        command = import_module(f"trio_realtime._cli._{name}")
+        command = import_module(f"trio_realtime._cli.{name}")
         command.add_parser(subparsers)
     args = parser.parse_args(given)
     try:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_realtime._cli._decode import shown
-from trio_realtime._cli._readable import MASK, masked, readable
-from trio_realtime._cli._recording import Recorded, RecordingError, from_fields
+from trio_realtime._cli.decode import shown
+from trio_realtime._cli.readable import MASK, masked, readable
+from trio_realtime._cli.recording import Recorded, RecordingError, from_fields
 from trio_realtime.wire import (
     CommandType,
     ConvCommand,

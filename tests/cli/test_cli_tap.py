@@ -15,9 +15,9 @@ import trio
 import trustme
 
 from trio_realtime import MessageReceived, RoutingError, TextMessage, open_client
-from trio_realtime._cli._decode import shown
-from trio_realtime._cli._recording import from_fields
-from trio_realtime._cli._tap_proxy import Proxy
+from trio_realtime._cli.decode import shown
+from trio_realtime._cli.recording import from_fields
+from trio_realtime._cli.tap_proxy import Proxy
 from trio_realtime.server import App, ServerConfig
 from trio_realtime.server import open_server as open_real_server
 from trio_realtime.testing import open_server

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_realtime import MessageReceived, TextMessage
-from trio_realtime._dialect import DIALECTS
+from trio_realtime._engine.dialect import DIALECTS
 from trio_realtime.wire import CommandType, GenericCommand, WireError
 
 

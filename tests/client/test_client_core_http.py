@@ -8,7 +8,7 @@ import pytest
 from conversation_world import world
 
 from trio_realtime import ConnectFailed
-from trio_realtime._http import Http
+from trio_realtime._io.http import Http
 
 
 async def test_certificates_are_not_loaded_by_who_never_speaks_tls(monkeypatch, autojump_clock):

@@ -159,8 +159,8 @@ async def test_qiniu_takes_a_form(autojump_clock):
 
 
 async def test_qiniu_takes_large_files_in_parts(autojump_clock, monkeypatch):
-    monkeypatch.setattr("trio_realtime._upload.SHARDED_FROM", 100)
-    monkeypatch.setattr("trio_realtime._upload.SHARD", 64)
+    monkeypatch.setattr("trio_realtime._io.upload.SHARDED_FROM", 100)
+    monkeypatch.setattr("trio_realtime._io.upload.SHARD", 64)
     async with world("Tom") as (_w, tom):
         provider = Provider({"provider": "qiniu", "upload_url": "https://up.test"})
         through(tom, provider)
@@ -179,8 +179,8 @@ async def test_qiniu_takes_large_files_in_parts(autojump_clock, monkeypatch):
 
 @pytest.mark.parametrize("broken", ["PUT", "etag", "uploadId"])
 async def test_parts_of_a_failed_upload_are_dropped(broken, autojump_clock, monkeypatch):
-    monkeypatch.setattr("trio_realtime._upload.SHARDED_FROM", 100)
-    monkeypatch.setattr("trio_realtime._upload.SHARD", 64)
+    monkeypatch.setattr("trio_realtime._io.upload.SHARDED_FROM", 100)
+    monkeypatch.setattr("trio_realtime._io.upload.SHARD", 64)
 
     class Broken(Provider):
         async def __call__(self, request):

@@ -481,7 +481,7 @@ async def test_times_are_aware(autojump_clock):
 async def test_history_goes_on_where_the_server_gives_less_than_was_asked_for(
     autojump_clock, monkeypatch, oldest_first
 ):
-    monkeypatch.setattr("trio_realtime.server.rules._history._LARGEST_PAGE", 100)
+    monkeypatch.setattr("trio_realtime.server.rules.history._LARGEST_PAGE", 100)
     async with world("Tom") as (_, tom):
         chat = await tom.create_conversation(["Jerry"])
         for number in range(201):

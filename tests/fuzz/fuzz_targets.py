@@ -16,17 +16,17 @@ import attrs
 from fuzz_live import Live
 
 from trio_realtime import awesome
-from trio_realtime._connection import Connection, ConnectionConfig
-from trio_realtime._session import Session, SessionConfig
+from trio_realtime._engine.login import Login
+from trio_realtime._io.connection import Connection, ConnectionConfig
+from trio_realtime._io.session import Session, SessionConfig
 from trio_realtime.awesome._codec import encode_message as encode_message_of_awesome
-from trio_realtime.server._dialects import NAMELESS, Base64Dialect, JsonDialect
-from trio_realtime.server._rule import App, Caller, Feature, Refusal
-from trio_realtime.server._sqlite_part import Link
-from trio_realtime.server._sqlite_runner import Job, Runner
-from trio_realtime.server._sqlite_schema import connect
-from trio_realtime.server._store import Kind
+from trio_realtime.server.dialects import NAMELESS, Base64Dialect, JsonDialect
 from trio_realtime.server.rules import handler_of
-from trio_realtime.session._login import Login
+from trio_realtime.server.rules.types import App, Caller, Feature, Refusal
+from trio_realtime.server.store.interface import Kind
+from trio_realtime.server.store.sqlite.part import Link
+from trio_realtime.server.store.sqlite.runner import Job, Runner
+from trio_realtime.server.store.sqlite.schema import connect
 from trio_realtime.wire import (
     GenericCommand,
     WireError,

@@ -26,7 +26,7 @@ from trio_realtime import (
     TextMessage,
     open_connection,
 )
-from trio_realtime._times import datetime_from_ms, ms_from_datetime
+from trio_realtime._values.times import datetime_from_ms, ms_from_datetime
 
 RECALLED = "(recalled)"
 EDITABLE = 50

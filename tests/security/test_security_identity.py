@@ -11,7 +11,7 @@ import trio
 from front_world import PATIENCE, conversation_of, direct, error_of, peer_of, session, start, world
 
 from trio_realtime.server import App, Enforcement, ServerConfig
-from trio_realtime.server import _signatures as signatures
+from trio_realtime.server.rules import signatures
 from trio_realtime.wire import (
     AckCommand,
     BlacklistCommand,

@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from trio_realtime.server._rule import (
+from trio_realtime.server.rules.conversation_table import CONVERSATION_HANDLERS
+from trio_realtime.server.rules.types import (
     App,
     Caller,
     Clients,
@@ -17,11 +18,10 @@ from trio_realtime.server._rule import (
     Refusal,
     Room,
 )
-from trio_realtime.server._sqlite_part import Link
-from trio_realtime.server._sqlite_runner import Job, Runner
-from trio_realtime.server._sqlite_schema import connect
-from trio_realtime.server._store import Kind, NewMessage
-from trio_realtime.server.rules._conversation_table import CONVERSATION_HANDLERS
+from trio_realtime.server.store.interface import Kind, NewMessage
+from trio_realtime.server.store.sqlite.part import Link
+from trio_realtime.server.store.sqlite.runner import Job, Runner
+from trio_realtime.server.store.sqlite.schema import connect
 from trio_realtime.wire import (
     BlacklistCommand,
     CommandType,
@@ -132,7 +132,7 @@ class World:
         return self.start(who, transient=True, unique=False, temp_conv=False)
 
     def service(self, creator: str = "admin", **attributes: Any) -> str:
-        from trio_realtime.server.rules._start import create_service
+        from trio_realtime.server.rules.start import create_service
 
         return self.tx(lambda tx: create_service(tx, "News", attributes, creator)).id
 

@@ -11,7 +11,7 @@ import sqlite3
 import sys
 
 from trio_realtime.__main__ import main
-from trio_realtime.server._connection import Connection
+from trio_realtime.server.gateway.connection import Connection
 from trio_realtime.wire import CommandType
 
 

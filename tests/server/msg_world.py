@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from trio_realtime.server._rule import App, Caller, Clients, Feature, Refusal
-from trio_realtime.server._sqlite_part import Link
-from trio_realtime.server._sqlite_runner import Job, Runner
-from trio_realtime.server._sqlite_schema import connect
-from trio_realtime.server._store import Kind
-from trio_realtime.server.rules._message_table import MESSAGE_HANDLERS
+from trio_realtime.server.rules.message_table import MESSAGE_HANDLERS
+from trio_realtime.server.rules.types import App, Caller, Clients, Feature, Refusal
+from trio_realtime.server.store.interface import Kind
+from trio_realtime.server.store.sqlite.part import Link
+from trio_realtime.server.store.sqlite.runner import Job, Runner
+from trio_realtime.server.store.sqlite.schema import connect
 from trio_realtime.wire import (
     AckCommand,
     CommandType,

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 import attrs
 
-from trio_realtime.server._sqlite_part import Link
-from trio_realtime.server._sqlite_runner import Job, Runner
-from trio_realtime.server._sqlite_schema import connect
-from trio_realtime.server._store import ConversationRow, Kind, MessageRow, NewMessage, Tx
+from trio_realtime.server.store.interface import ConversationRow, Kind, MessageRow, NewMessage, Tx
+from trio_realtime.server.store.sqlite.part import Link
+from trio_realtime.server.store.sqlite.runner import Job, Runner
+from trio_realtime.server.store.sqlite.schema import connect
 
 T = TypeVar("T")
 

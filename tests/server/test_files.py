@@ -374,7 +374,7 @@ async def test_a_full_disk_is_an_answer(tmp_path, monkeypatch, caplog):
         def full(*_args):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("trio_realtime.server._file_store.os.fsync", full)
+        monkeypatch.setattr("trio_realtime.server.files.blobs.os.fsync", full)
         with caplog.at_level("CRITICAL", "trio_realtime"):
             assert error(await storage.put(upload)) == (507, 507)
         monkeypatch.undo()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_realtime.server._file_http import (
+from trio_realtime.server.files.ranges import (
     Span,
     Unsatisfiable,
     byte_range,

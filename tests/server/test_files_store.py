@@ -5,7 +5,7 @@ from contextlib import suppress
 import pytest
 import trio
 
-from trio_realtime.server._file_store import BlobMissing, DiskBlobs, MemoryBlobs, NoRoom
+from trio_realtime.server.files.blobs import BlobMissing, DiskBlobs, MemoryBlobs, NoRoom
 
 NAME = "0123-abcd-00ff"
 

@@ -11,7 +11,7 @@ import trustme
 from front_world import Peer, conversation_of, peer_of, world
 
 from trio_realtime.server import App, Limits, ServerConfig, open_server
-from trio_realtime.server._signatures import login_string, verify
+from trio_realtime.server.rules.signatures import login_string, verify
 from trio_realtime.testing import open_server as open_local_server
 from trio_realtime.transport import connect
 from trio_realtime.wire import CommandType, ConvCommand, ConvMemberInfo, GenericCommand, OpType

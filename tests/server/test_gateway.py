@@ -18,8 +18,8 @@ from front_world import (
 )
 
 from trio_realtime.server import App, Limits
-from trio_realtime.server import _connection as connection_module
-from trio_realtime.server._rule import Handler
+from trio_realtime.server.gateway import connection as connection_module
+from trio_realtime.server.rules.types import Handler
 from trio_realtime.transport import ConnectError, connect
 from trio_realtime.wire import (
     AckCommand,

@@ -10,8 +10,8 @@ import trio
 import trio.testing
 from msg_world import APP, JS, bodies
 
-from trio_realtime.server._hook_runner import Approved, HookRunner, Lane
-from trio_realtime.server._hooks import (
+from trio_realtime.server.hooks.runner import Approved, HookRunner, Lane
+from trio_realtime.server.hooks.types import (
     Amend,
     ClientOffline,
     ClientOnline,
@@ -21,10 +21,18 @@ from trio_realtime.server._hooks import (
     Reject,
     Rewrite,
 )
-from trio_realtime.server._rule import App, Caller, Clients, Enforcement, Outcome, Push, Refusal
-from trio_realtime.server._sqlite import open_store
-from trio_realtime.server._store import Kind, Listing
 from trio_realtime.server.rules import HANDLERS
+from trio_realtime.server.rules.types import (
+    App,
+    Caller,
+    Clients,
+    Enforcement,
+    Outcome,
+    Push,
+    Refusal,
+)
+from trio_realtime.server.store.interface import Kind, Listing
+from trio_realtime.server.store.sqlite.store import open_store
 from trio_realtime.wire import (
     CommandType,
     ConvCommand,

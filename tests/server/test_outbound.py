@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from trio_realtime.server._outbound import HIGH, LOW, NORMAL, Flusher, Outbox
+from trio_realtime.server.gateway.outbox import HIGH, LOW, NORMAL, Flusher, Outbox
 from trio_realtime.testing import memory_streams
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_realtime.server.rules._json import (
+from trio_realtime.server.rules.json import (
     MAX_DEPTH,
     BadJson,
     changed,

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from conv_rules import JS, MISSING, World, failures, refusal
 
-from trio_realtime.server._rule import Enforcement, Feature
-from trio_realtime.server._signatures import conversation_string, sign
-from trio_realtime.server.rules._json import iso
+from trio_realtime.server.rules.json import iso
+from trio_realtime.server.rules.signatures import conversation_string, sign
+from trio_realtime.server.rules.types import Enforcement, Feature
 from trio_realtime.wire import CommandType, GenericCommand, OpType
 
 ALL_OR_NOTHING = JS & ~Feature.PARTIAL_FAILURES

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from conv_rules import JS, MISSING, World, failures, refusal
 
-from trio_realtime.server._rule import Feature
-from trio_realtime.server._store import Listing
-from trio_realtime.server.rules._json import iso
-from trio_realtime.server.rules._member_info import member_infos_json
+from trio_realtime.server.rules.json import iso
+from trio_realtime.server.rules.member_info import member_infos_json
+from trio_realtime.server.rules.types import Feature
+from trio_realtime.server.store.interface import Listing
 from trio_realtime.wire import CommandType, ConvMemberInfo, GenericCommand, OpType
 
 ALL_OR_NOTHING = JS & ~Feature.PARTIAL_FAILURES

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from conv_rules import World, refusal
 
-from trio_realtime.server._rule import Feature
-from trio_realtime.server.rules._json import iso
-from trio_realtime.server.rules._notifications import notifications_json
+from trio_realtime.server.rules.json import iso
+from trio_realtime.server.rules.notifications import notifications_json
+from trio_realtime.server.rules.types import Feature
 from trio_realtime.wire import OpType
 
 

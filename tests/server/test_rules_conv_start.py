@@ -6,10 +6,10 @@ import json
 import pytest
 from conv_rules import MISSING, World, refusal
 
-from trio_realtime.server._rule import Enforcement, Feature
-from trio_realtime.server._signatures import conversation_string, sign
-from trio_realtime.server.rules._json import iso
-from trio_realtime.server.rules._start import unique_id
+from trio_realtime.server.rules.json import iso
+from trio_realtime.server.rules.signatures import conversation_string, sign
+from trio_realtime.server.rules.start import unique_id
+from trio_realtime.server.rules.types import Enforcement, Feature
 from trio_realtime.wire import CommandType, GenericCommand, JsonObjectMessage, OpType
 
 

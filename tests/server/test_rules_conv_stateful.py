@@ -8,11 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from trio_realtime._errors import ErrorCode
-from trio_realtime.server._rule import Feature, Refusal
-from trio_realtime.server._store import Listing
-from trio_realtime.server.rules._conversation_table import CONVERSATION_HANDLERS
-from trio_realtime.server.rules._start import unique_id
+from trio_realtime._values.errors import ErrorCode
+from trio_realtime.server.rules.conversation_table import CONVERSATION_HANDLERS
+from trio_realtime.server.rules.start import unique_id
+from trio_realtime.server.rules.types import Feature, Refusal
+from trio_realtime.server.store.interface import Listing
 from trio_realtime.wire import (
     BlacklistCommand,
     ConvCommand,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from conv_rules import APP, JS
 
-from trio_realtime.server._rule import Caller
-from trio_realtime.server._sqlite import open_store
-from trio_realtime.server.rules._conversation_table import CONVERSATION_HANDLERS
+from trio_realtime.server.rules.conversation_table import CONVERSATION_HANDLERS
+from trio_realtime.server.rules.types import Caller
+from trio_realtime.server.store.sqlite.store import open_store
 from trio_realtime.wire import BlacklistCommand, CommandType, ConvCommand, GenericCommand, OpType
 
 READS = {

@@ -5,8 +5,8 @@ import json
 import pytest
 from conv_rules import MISSING, World, refusal
 
-from trio_realtime.server.rules._json import iso
-from trio_realtime.server.rules._start import RESERVED
+from trio_realtime.server.rules.json import iso
+from trio_realtime.server.rules.start import RESERVED
 from trio_realtime.wire import CommandType, GenericCommand, JsonObjectMessage, OpType
 
 

@@ -5,9 +5,9 @@ import base64
 import pytest
 from msg_world import JS, MISSING, World, bodies, refusal
 
-from trio_realtime.server._rule import Feature, Room
-from trio_realtime.server._store import Kind, Listing
-from trio_realtime.server.rules._bodies import lctype_of
+from trio_realtime.server.rules.bodies import lctype_of
+from trio_realtime.server.rules.types import Feature, Room
+from trio_realtime.server.store.interface import Kind, Listing
 from trio_realtime.wire import CommandType, GenericCommand
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msg_world import MISSING, World, refusal
 
-from trio_realtime.server._store import Kind, NewMessage
+from trio_realtime.server.store.interface import Kind, NewMessage
 from trio_realtime.wire import CommandType, GenericCommand, PatchItem, QueryDirection
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msg_world import World, bodies
 
-from trio_realtime.server.rules._offline import offline_pushes
-from trio_realtime.server.rules._read import unread_push
+from trio_realtime.server.rules.offline import offline_pushes
+from trio_realtime.server.rules.read import unread_push
 from trio_realtime.wire import CommandType, PatchItem
 
 USERS = ["tom", "jerry", "mary"]

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from msg_world import World, bodies
 
-from trio_realtime.server._store import Kind, NewMessage
-from trio_realtime.server.rules._offline import offline_pushes
+from trio_realtime.server.rules.offline import offline_pushes
+from trio_realtime.server.store.interface import Kind, NewMessage
 from trio_realtime.wire import CommandType, PatchItem
 
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from msg_world import JS, MISSING, World, refusal
 
-from trio_realtime.server._rule import Feature, Refusal
-from trio_realtime.server._store import Kind, Listing, NewMessage
-from trio_realtime.server.rules._patch import patch_pushes
+from trio_realtime.server.rules.patch import patch_pushes
+from trio_realtime.server.rules.types import Feature, Refusal
+from trio_realtime.server.store.interface import Kind, Listing, NewMessage
 from trio_realtime.wire import CommandType, GenericCommand, OpType, PatchCommand, PatchItem
 
 

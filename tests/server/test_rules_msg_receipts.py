@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from msg_world import JS, MISSING, World, refusal
 
-from trio_realtime.server._rule import Feature
-from trio_realtime.server._store import Kind
-from trio_realtime.server.rules._read import unread_push
+from trio_realtime.server.rules.read import unread_push
+from trio_realtime.server.rules.types import Feature
+from trio_realtime.server.store.interface import Kind
 from trio_realtime.wire import CommandType, ConvCommand, GenericCommand, ReadCommand, ReadTuple
 
 
@@ -117,7 +117,7 @@ def test_rooms_and_services_have_no_receipts(world):
 
 
 def new(sender, **fields):
-    from trio_realtime.server._store import NewMessage
+    from trio_realtime.server.store.interface import NewMessage
 
     return NewMessage(sender, "x", **fields)
 

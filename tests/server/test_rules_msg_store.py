@@ -8,10 +8,10 @@ import pytest
 import trio.testing
 from msg_world import APP, JS
 
-from trio_realtime.server._rule import Caller, Refusal
-from trio_realtime.server._sqlite import open_store
-from trio_realtime.server._store import Kind
-from trio_realtime.server.rules._message_table import MESSAGE_HANDLERS
+from trio_realtime.server.rules.message_table import MESSAGE_HANDLERS
+from trio_realtime.server.rules.types import Caller, Refusal
+from trio_realtime.server.store.interface import Kind
+from trio_realtime.server.store.sqlite.store import open_store
 from trio_realtime.wire import CommandType, DirectCommand, GenericCommand, LogsCommand
 
 TOM = Caller(APP, "tom", features=JS)

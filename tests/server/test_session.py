@@ -13,8 +13,8 @@ from front_world import (
 )
 
 from trio_realtime.server import App, Enforcement, Limits, ServerConfig, open_server
-from trio_realtime.server._signatures import NonceMemory, login_string, sign
-from trio_realtime.server.rules._session import GRACE_MS
+from trio_realtime.server.rules.session import GRACE_MS
+from trio_realtime.server.rules.signatures import NonceMemory, login_string, sign
 from trio_realtime.wire import (
     CommandType,
     GenericCommand,

@@ -13,7 +13,7 @@ from front_world import (
 )
 
 from trio_realtime.server import App, Enforcement, Limits
-from trio_realtime.server._signatures import login_string, sign
+from trio_realtime.server.rules.signatures import login_string, sign
 from trio_realtime.wire import (
     AckCommand,
     CommandType,

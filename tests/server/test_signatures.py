@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from trio_realtime.server import _signatures as sig
-from trio_realtime.server._rule import App
+from trio_realtime.server.rules import signatures as sig
+from trio_realtime.server.rules.types import App
 
 APP = App("FFnN2hso42Wego3pWq4X5qlu", "UtOCzqb67d3sN12Kts4URwy8", "DyJegPlemooo4X1tg94gQkw1")
 V = "5789a33a1b8694ad267d8040"

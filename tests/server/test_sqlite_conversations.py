@@ -5,7 +5,7 @@ import re
 import pytest
 from sqlite_support import World
 
-from trio_realtime.server._store import Kind, Query, QueryError, StoreError
+from trio_realtime.server.store.interface import Kind, Query, QueryError, StoreError
 
 
 @pytest.fixture

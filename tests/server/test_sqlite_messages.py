@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlite_support import World
 
-from trio_realtime.server._store import Kind, MessageRow, NewMessage, StoreError
+from trio_realtime.server.store.interface import Kind, MessageRow, NewMessage, StoreError
 
 
 @pytest.fixture

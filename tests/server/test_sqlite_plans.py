@@ -9,7 +9,7 @@ import re
 import pytest
 from sqlite_support import World
 
-from trio_realtime.server._store import Kind, Listing, NewMessage, Query, TokenRow
+from trio_realtime.server.store.interface import Kind, Listing, NewMessage, Query, TokenRow
 
 OPERATIONS = {
     "conversation": lambda tx, c, m: tx.conversation(c),

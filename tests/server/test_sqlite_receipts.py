@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from sqlite_support import World
 
-from trio_realtime.server._store import Kind, ReadMarks
+from trio_realtime.server.store.interface import Kind, ReadMarks
 
 LATER = 10**15
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from sqlite_support import World
 
-from trio_realtime.server._sqlite_records import NOTIFICATIONS_AT_MOST, TOKEN_GRACE
-from trio_realtime.server._store import TokenRow
+from trio_realtime.server.store.interface import TokenRow
+from trio_realtime.server.store.sqlite.records import NOTIFICATIONS_AT_MOST, TOKEN_GRACE
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import outcome
 import pytest
 import trio
 
-from trio_realtime.server import _sqlite_schema
-from trio_realtime.server._sqlite import open_store
-from trio_realtime.server._store import Kind, NewMessage, Query, StoreError
+from trio_realtime.server.store.interface import Kind, NewMessage, Query, StoreError
+from trio_realtime.server.store.sqlite import schema as _sqlite_schema
+from trio_realtime.server.store.sqlite.store import open_store
 
 APP = "app"
 
@@ -263,7 +263,7 @@ async def test_the_clock_of_rules_never_goes_back():
 
 async def test_a_failed_commit_fails_its_rules_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "data.db"
-    monkeypatch.setattr("trio_realtime.server._sqlite._READERS", 1)
+    monkeypatch.setattr("trio_realtime.server.store.sqlite.store._READERS", 1)
     async with open_store(path) as store:
         cid = await store.write(APP, create)
         pages = await store.write(APP, lambda tx: tx._execute("PRAGMA page_count").fetchone()[0])
@@ -312,8 +312,8 @@ WRITER = """
 import sys
 from pathlib import Path
 import trio
-from trio_realtime.server._sqlite import open_store
-from trio_realtime.server._store import Kind, NewMessage
+from trio_realtime.server.store.sqlite.store import open_store
+from trio_realtime.server.store.interface import Kind, NewMessage
 
 async def main():
     async with open_store(Path(sys.argv[1])) as store:
@@ -369,7 +369,7 @@ async def test_only_one_process_may_have_the_file(tmp_path):
     path = tmp_path / "data.db"
     other = (
         "import sys, trio; from pathlib import Path\n"
-        "from trio_realtime.server._sqlite import open_store\n"
+        "from trio_realtime.server.store.sqlite.store import open_store\n"
         "async def main():\n"
         "    async with open_store(Path(sys.argv[1])): pass\n"
         "trio.run(main)"

@@ -6,7 +6,7 @@ import httpx
 import pytest
 import trio
 
-from trio_realtime.server._hooks import (
+from trio_realtime.server.hooks.types import (
     Amend,
     ClientOffline,
     ClientOnline,
@@ -24,7 +24,7 @@ from trio_realtime.server._hooks import (
     Rewrite,
     SentMessage,
 )
-from trio_realtime.server._web_hooks import WebHookError, web_hooks
+from trio_realtime.server.hooks.web import WebHookError, web_hooks
 
 TEXT = IncomingMessage(
     sender="tom",

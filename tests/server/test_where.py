@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlite_support import World
 
-from trio_realtime.server import _sqlite_find
-from trio_realtime.server._sqlite_find import find_sql
-from trio_realtime.server._store import Kind, Query, QueryError
+from trio_realtime.server.store.interface import Kind, Query, QueryError
+from trio_realtime.server.store.sqlite import find as _sqlite_find
+from trio_realtime.server.store.sqlite.find import find_sql
 
 # The oracle: the rules of conversations.md §3 on plain dictionaries.
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_realtime.server._store import QueryError
-from trio_realtime.server._where_regex import compile_regex
+from trio_realtime.server.store.interface import QueryError
+from trio_realtime.server.store.patterns import compile_regex
 
 
 @pytest.mark.parametrize(

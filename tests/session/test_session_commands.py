@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from outcome import Error, Value
 
-from trio_realtime.session._commands import MAX_SERIAL, Outbox, Serials
+from trio_realtime._engine.commands import MAX_SERIAL, Outbox, Serials
 
 
 def command(name="c", i=None):

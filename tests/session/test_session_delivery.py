@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_realtime.session._delivery import REMEMBERED, Acknowledgements, Delivery, Track
+from trio_realtime._engine.delivery import REMEMBERED, Acknowledgements, Delivery, Track
 
 
 def test_a_message_is_accepted_once():

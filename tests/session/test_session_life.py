@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from outcome import Error, Value
 
-from trio_realtime.session._commands import Outbox, Serials
-from trio_realtime.session._session_machine import (
+from trio_realtime._engine.commands import Outbox, Serials
+from trio_realtime._engine.session_state import (
     FINAL,
     TRANSITIONS,
     SessionEvent,

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from trio_realtime.session._backoff import JITTER, Backoff
-from trio_realtime.session._machine import (
+from trio_realtime._engine.backoff import JITTER, Backoff
+from trio_realtime._engine.link_state import (
     FINAL,
     TRANSITIONS,
     WISHES,

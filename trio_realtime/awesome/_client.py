@@ -14,20 +14,20 @@ import attrs
 import outcome
 import trio
 
-from trio_realtime._errors import (
+from trio_realtime._engine.backoff import Backoff
+from trio_realtime._engine.link_state import LinkState
+from trio_realtime._io.exception_groups import single_error
+from trio_realtime._io.future import Reply
+from trio_realtime._io.reconnect import LinkKeeper
+from trio_realtime._io.subscription import DEFAULT_BUFFER, Hub, Subscription
+from trio_realtime._values.errors import (
     ClientClosed,
     CommandTimeout,
     ConnectFailed,
     ConnectionLost,
     RealtimeError,
 )
-from trio_realtime._events import Event
-from trio_realtime._groups import single_error
-from trio_realtime._link_keeper import LinkKeeper
-from trio_realtime._reply import Reply
-from trio_realtime._subscription import DEFAULT_BUFFER, Hub, Subscription
-from trio_realtime.session._backoff import Backoff
-from trio_realtime.session._machine import LinkState
+from trio_realtime._values.events import Event
 from trio_realtime.transport import (
     ConnectError,
     Payload,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from trio_realtime._events import Event
+from trio_realtime._values.events import Event
 
 from ._messages import BaseMessage
 

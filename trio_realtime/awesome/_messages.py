@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from trio_realtime._times import optional_datetime
+from trio_realtime._values.times import optional_datetime
 
 SERVER = "server"
 """The user id that stands for the server's side."""

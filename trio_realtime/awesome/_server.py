@@ -14,7 +14,7 @@ import attrs
 import trio
 import trio_websocket
 
-from trio_realtime._groups import single_error
+from trio_realtime._io.exception_groups import single_error
 
 from ._codec import MAX_FRAME, Envelope, FrameError, decode_message, encode_envelope
 from ._messages import (

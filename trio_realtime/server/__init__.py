@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
-from ._config import ServerConfig, UserLookup
-from ._hooks import (
+from .api.services import ServiceMessage
+from .config import ServerConfig, UserLookup
+from .hooks.types import (
     Amend,
     ClientOffline,
     ClientOnline,
@@ -29,13 +30,12 @@ from ._hooks import (
     Rewrite,
     SentMessage,
 )
-from ._limits import Limits
-from ._log import Metrics
-from ._rule import App, Enforcement, Refusal
-from ._server import Server, ServerStartError, open_server
-from ._services import ServiceMessage
-from ._store import StoreError
-from ._web_hooks import web_hooks
+from .hooks.web import web_hooks
+from .limits import Limits
+from .metrics import Metrics
+from .rules.types import App, Enforcement, Refusal
+from .server import Server, ServerStartError, open_server
+from .store.interface import StoreError
 
 __all__ = [
     "Amend",

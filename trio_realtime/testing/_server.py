@@ -12,10 +12,10 @@ import trio
 
 from trio_realtime.server import App, Hooks, Limits, Metrics, Server, ServerConfig, UserLookup
 from trio_realtime.server import open_server as open_real_server
-from trio_realtime.server._config import wall_clock
-from trio_realtime.server._file_store import MemoryBlobs
-from trio_realtime.server._sqlite import open_store
-from trio_realtime.server._store import Store
+from trio_realtime.server.config import wall_clock
+from trio_realtime.server.files.blobs import MemoryBlobs
+from trio_realtime.server.store.interface import Store
+from trio_realtime.server.store.sqlite.store import open_store
 
 from ._pipe import MemoryStream, memory_streams
 

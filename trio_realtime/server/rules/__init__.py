@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from trio_realtime.server._rule import Handler
 from trio_realtime.wire import CommandType, OpType
 
-from ._conversation_table import CONVERSATION_HANDLERS
-from ._message_table import MESSAGE_HANDLERS
+from .conversation_table import CONVERSATION_HANDLERS
+from .message_table import MESSAGE_HANDLERS
+from .types import Handler
 
 HANDLERS: Mapping[tuple[CommandType, OpType | None], Handler] = {
     **CONVERSATION_HANDLERS,

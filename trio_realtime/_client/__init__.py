@@ -1,0 +1,1 @@
+"""The client as its user meets it: operations, queries, plugins of our own."""

@@ -1,0 +1,340 @@
+"""Clients, and how they are opened: the entrance of the SDK."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, overload
+
+import trio
+
+from trio_realtime._engine.dialect import DIALECTS, DialectName, OfflineMessages
+from trio_realtime._engine.link_state import LinkState
+from trio_realtime._engine.login import Login
+from trio_realtime._engine.plugins import Plugin
+from trio_realtime._engine.signing import ConversationSigner, LoginSigner
+from trio_realtime._io.connection import Connection, ConnectionConfig, TransportName, run_connection
+from trio_realtime._io.session import COMMAND_TIMEOUT, AckMode, Session, SessionConfig
+from trio_realtime._io.subscription import DEFAULT_BUFFER, E_co, Subscription
+from trio_realtime._values.conversations import BaseConversation
+from trio_realtime._values.events import Event
+from trio_realtime._values.typed_messages import TypedMessage
+from trio_realtime.transport import StreamOpener
+
+from .operations.base import id_of
+from .operations.editing import EditOperations
+from .operations.files import FileOperations
+from .operations.history import HistoryOperations
+from .operations.members import MemberOperations
+from .operations.moderation import ModerationOperations
+from .operations.presence import PresenceOperations
+from .operations.receipts import ReceiptOperations
+from .operations.send import SendOperations
+
+
+class IMClient(
+    SendOperations,
+    EditOperations,
+    HistoryOperations,
+    ReceiptOperations,
+    FileOperations,
+    MemberOperations,
+    ModerationOperations,
+    PresenceOperations,
+):
+    """A logged-in client: everything one client id can do.
+
+    Made by `open_client`; it lives until that block ends. All operations may be awaited
+    from any task, also inside an event loop. Operations on a conversation take the
+    conversation or its id. While the connection is down they wait for it, for at most the
+    command time-out; `send` waits for as long as its caller does.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __repr__(self) -> str:
+        return f"<IMClient {self.client_id!r} {self.state.name.lower()}>"
+
+    @property
+    def client_id(self) -> str:
+        """The id this client is logged in with, also where the server made it up."""
+        return self._session.client_id
+
+    @property
+    def state(self) -> LinkState:
+        """Where the connection stands. Protocol: transport.md §7."""
+        return self._session.connection.state
+
+    @overload
+    def events(
+        self,
+        *,
+        conversation: BaseConversation | str | None = None,
+        max_buffer: int = DEFAULT_BUFFER,
+    ) -> Subscription[Event]: ...
+
+    @overload
+    def events(
+        self,
+        *types: type[E_co],
+        conversation: BaseConversation | str | None = None,
+        max_buffer: int = DEFAULT_BUFFER,
+    ) -> Subscription[E_co]: ...
+
+    def events(
+        self,
+        *types: type[Event],
+        conversation: BaseConversation | str | None = None,
+        max_buffer: int = DEFAULT_BUFFER,
+    ) -> Subscription[Any]:
+        """Subscribe to what happens; each call gives an independent stream.
+
+        The first subscription also receives what has arrived since the login.
+
+        Args:
+            types: event classes; without any, all events.
+            conversation: only events of this conversation.
+            max_buffer: events that may wait for the loop before the subscription ends
+                with `SlowConsumer`.
+        """
+        hub = self._session.hub
+        cid = None if conversation is None else id_of(conversation)
+        queue = hub.subscribe(types, cid, max_buffer)
+        handled = self._session.handled if self._session.config.ack == "next" else None
+        return Subscription(hub, queue, handled)
+
+    def pause(self) -> None:
+        """Disconnect and stay offline until `resume`; allowed in any state."""
+        self._session.connection.pause()
+
+    def resume(self) -> None:
+        """Reconnect at once after `pause`; allowed in any state."""
+        self._session.connection.resume()
+
+    def retry(self) -> None:
+        """Try to reconnect now instead of at the scheduled time; allowed in any state."""
+        self._session.connection.retry()
+
+    async def close(self) -> None:
+        """Log out now. Loops over events end; leaving the block does this too."""
+        await self._session.log_out()
+
+
+class RealtimeConnection:
+    """One socket that any number of clients share. Made by `open_connection`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def state(self) -> LinkState:
+        """Where the connection stands. Protocol: transport.md §7."""
+        return self._connection.state
+
+    @asynccontextmanager
+    async def open_client(
+        self,
+        client_id: str | None = None,
+        *,
+        tag: str | None = None,
+        device_id: str | None = None,
+        user_session_token: str | None = None,
+        sign_login: LoginSigner | None = None,
+        sign_conversation: ConversationSigner | None = None,
+        sign_block_list: ConversationSigner | None = None,
+        message_types: Sequence[type[TypedMessage]] = (),
+        plugins: Sequence[Plugin] = (),
+        catch_up: bool = True,
+        ack: AckMode = "delivery",
+        command_timeout: float = COMMAND_TIMEOUT,
+    ) -> AsyncIterator[IMClient]:
+        """Log a client in on this connection; see `trio_realtime.open_client`."""
+        login = Login(self._connection.config.app_id, client_id, _tag(tag))
+        if device_id is not None:
+            login.device_id = device_id
+        config = SessionConfig(
+            command_timeout=command_timeout,
+            catch_up=catch_up,
+            ack=ack,
+            user_session_token=user_session_token,
+            sign_login=sign_login,
+            sign_conversation=sign_conversation,
+            sign_block_list=sign_block_list,
+            message_types=message_types,
+            plugins=plugins,
+        )
+        session = Session(self._connection, login, config)
+        await session.open()
+        try:
+            with trio.CancelScope() as session.body_scope:
+                client = IMClient(session)
+                session.registry.client_created(client)
+                yield client
+        finally:
+            await session.log_out()
+        if session.error is not None and not session.hub.error_seen:
+            raise session.error
+
+
+def _tag(tag: str | None) -> str | None:
+    return None if tag == "default" else tag
+
+
+@asynccontextmanager
+async def open_connection(
+    *,
+    app_id: str,
+    app_key: str,
+    server: str | None = None,
+    rtm_servers: Sequence[str] = (),
+    transport: TransportName = "auto",
+    ssl_context: ssl.SSLContext | None = None,
+    connect_timeout: float = 20.0,
+    open_stream: StreamOpener | None = None,
+    offline_messages: OfflineMessages = "unread",
+    dialect: DialectName = "protobuf",
+) -> AsyncIterator[RealtimeConnection]:
+    """Open one connection for several clients: ``async with connection.open_client("Tom")``.
+
+    Args:
+        app_id: id of the application.
+        app_key: its app key.
+        server: URL of the server, for instance ``http://127.0.0.1:8080``. Only apps that
+            the public app router knows can do without it.
+        rtm_servers: WebSocket URLs to use instead of asking a router.
+        transport: ``"websockets"`` (fast, needs the extra ``[speedups]``),
+            ``"trio-websocket"``, or ``"auto"`` for the best that is installed.
+        ssl_context: for ``https://`` and ``wss://``; the default verifies the server.
+        connect_timeout: seconds that one attempt to connect may take.
+        open_stream: where bytes come from instead of TCP; for tests without sockets.
+        offline_messages: what becomes of messages sent while the client was away:
+            ``"unread"`` counts them, ``"push"`` delivers the latest of them after the login.
+        dialect: how commands are written: ``"protobuf"``, ``"base64"`` (the same as text),
+            or ``"json"``, which can be read along.
+
+    Raises:
+        RoutingError: nobody could say where to connect.
+        ConnectFailed: no server accepted the connection.
+        ValueError: the arguments name no server, or a dialect that does not exist.
+
+    Protocol: transport.md §1 to §9.
+    """
+    if dialect not in DIALECTS:
+        raise ValueError(f"there is no dialect {dialect!r}: it is one of {str([*DIALECTS])[1:-1]}")
+    config = ConnectionConfig(
+        app_id=app_id,
+        app_key=app_key,
+        server=server,
+        rtm_servers=tuple(rtm_servers),
+        transport=transport,
+        ssl_context=ssl_context,
+        connect_timeout=connect_timeout,
+        open_stream=open_stream,
+        dialect=DIALECTS[dialect],
+        offline_messages=offline_messages,
+    )
+    async with run_connection(config) as connection:
+        yield RealtimeConnection(connection)
+
+
+@asynccontextmanager
+async def open_client(
+    client_id: str | None = None,
+    *,
+    app_id: str,
+    app_key: str,
+    server: str | None = None,
+    rtm_servers: Sequence[str] = (),
+    tag: str | None = None,
+    device_id: str | None = None,
+    user_session_token: str | None = None,
+    sign_login: LoginSigner | None = None,
+    sign_conversation: ConversationSigner | None = None,
+    sign_block_list: ConversationSigner | None = None,
+    message_types: Sequence[type[TypedMessage]] = (),
+    plugins: Sequence[Plugin] = (),
+    catch_up: bool = True,
+    ack: AckMode = "delivery",
+    command_timeout: float = COMMAND_TIMEOUT,
+    transport: TransportName = "auto",
+    ssl_context: ssl.SSLContext | None = None,
+    connect_timeout: float = 20.0,
+    open_stream: StreamOpener | None = None,
+    offline_messages: OfflineMessages = "unread",
+    dialect: DialectName = "protobuf",
+) -> AsyncIterator[IMClient]:
+    """Log in, and stay logged in for the time of the block.
+
+    Leaving the block logs out, closes the socket and ends every task. A connection that
+    breaks in between is restored by itself.
+
+    Args:
+        client_id: who logs in, at most 64 characters. None: the server invents an id.
+        app_id: see `open_connection`, as for everything not listed here.
+        app_key: likewise.
+        server: likewise.
+        rtm_servers: likewise.
+        tag: at most one login of this client id with this tag exists at a time; a new
+            one ends the older with `SessionConflictError`.
+        device_id: identity of this device, if it should outlive the program.
+        user_session_token: log in as the storage user whose session token this is; the
+            server signs the login. The client id is the user's, and may be left out where
+            the server tells it.
+        sign_login: asked for a login signature, with the client id.
+        sign_conversation: asked to sign creations, invitations and kicks, see
+            `ConversationSigner`.
+        sign_block_list: asked to sign changes of block lists, likewise.
+        message_types: classes of custom messages, see `message_type`.
+        plugins: extensions, see `Plugin`.
+        catch_up: fetch and deliver, after a broken connection, what was missed.
+        ack: acknowledge messages on ``"delivery"`` to a subscription, or when the loop
+            asks for the ``"next"`` event.
+        command_timeout: seconds to wait for the server's reply to a command.
+        transport: see `open_connection`.
+        ssl_context: likewise.
+        connect_timeout: likewise.
+        open_stream: likewise.
+        offline_messages: likewise.
+        dialect: likewise.
+
+    Raises:
+        LoginError: the server refused the login.
+        SessionConflictError: another login took the place of this one, and nothing in
+            the block was there to be told.
+        RealtimeError: likewise for everything else that ends the client for good.
+        ConnectFailed: no connection could be made.
+        PluginError: a plugin failed at the sight of the new client.
+
+    Protocol: session.md §1 to §5.
+    """
+    async with (
+        open_connection(
+            app_id=app_id,
+            app_key=app_key,
+            server=server,
+            rtm_servers=rtm_servers,
+            transport=transport,
+            ssl_context=ssl_context,
+            connect_timeout=connect_timeout,
+            open_stream=open_stream,
+            offline_messages=offline_messages,
+            dialect=dialect,
+        ) as connection,
+        connection.open_client(
+            client_id,
+            tag=tag,
+            device_id=device_id,
+            user_session_token=user_session_token,
+            sign_login=sign_login,
+            sign_conversation=sign_conversation,
+            sign_block_list=sign_block_list,
+            message_types=message_types,
+            plugins=plugins,
+            catch_up=catch_up,
+            ack=ack,
+            command_timeout=command_timeout,
+        ) as client,
+    ):
+        yield client

@@ -1,0 +1,104 @@
+"""Changing and taking back messages."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, TypeVar
+
+import attrs
+
+from trio_realtime._values.conversations import BaseConversation
+from trio_realtime._values.events import MessageRecalled, MessageUpdated
+from trio_realtime._values.messages import BaseMessage, MessageStatus, with_envelope
+from trio_realtime._values.times import ms_from_datetime
+from trio_realtime._values.typed_messages import RecalledMessage
+from trio_realtime.wire import CommandType, GenericCommand, OpType, PatchCommand, PatchItem
+
+from .base import Operations, id_of, part
+
+M = TypeVar("M", bound=BaseMessage)
+
+__all__ = ["MessageRef"]
+
+
+@attrs.frozen
+class MessageRef:
+    """Names a message that is not at hand."""
+
+    conversation: BaseConversation | str
+    """Where it was sent, by value or by id."""
+    id: str
+    """Its id."""
+    timestamp: datetime
+    """Its time, to the millisecond."""
+
+
+class EditOperations(Operations):
+    """Edit and recall."""
+
+    async def edit(self, original: BaseMessage | MessageRef, replacement: M) -> M:
+        """Replace the content of a message this client has sent.
+
+        Args:
+            original: the message as it was sent or received, or its reference.
+            replacement: the new content; its mentions count.
+
+        Returns:
+            The replacement with the id, place and time of the original.
+
+        Raises:
+            MessageOwnershipRequired: somebody else sent it.
+            MessageNotFound: there is no such message.
+            MessageTooLarge: it does not fit into one command; nothing was sent.
+            RejectedByApp: a hook of the application refused.
+            RealtimeError: the server refused otherwise, or could not be reached.
+
+        Protocol: messages.md §8.
+        """
+        body = replacement.payload()
+        item = PatchItem(
+            recall=False,
+            data=body if isinstance(body, str) else None,
+            binary_msg=None if isinstance(body, str) else body,
+            mention_all=replacement.mention_all,
+            mention_pids=list(replacement.mentions),
+        )
+        edited = with_envelope(replacement, await self._patch(original, item))
+        self._session.conversations.follow(MessageUpdated(edited.conversation_id, edited))
+        return edited
+
+    async def recall(self, original: BaseMessage | MessageRef) -> RecalledMessage:
+        """Take back a message this client has sent. Arguments and errors as in `edit`.
+
+        Protocol: messages.md §8.
+        """
+        fields = await self._patch(original, PatchItem(recall=True))
+        recalled = RecalledMessage(**fields)
+        self._session.conversations.follow(MessageRecalled(recalled.conversation_id, recalled))
+        return recalled
+
+    async def _patch(self, original: BaseMessage | MessageRef, item: PatchItem) -> dict[str, Any]:
+        cid, item.mid, item.timestamp = _named(original)
+        item.cid = cid
+        reply = await self._session.request(
+            GenericCommand(
+                cmd=CommandType.PATCH, op=OpType.MODIFY, patch_message=PatchCommand(patches=[item])
+            )
+        )
+        patched = part(reply, reply.patch_message)
+        return {
+            "id": item.mid,
+            "conversation_id": cid,
+            "sender": self._session.client_id,
+            "timestamp_ms": item.timestamp,
+            "updated_at_ms": patched.last_patch_time or item.timestamp,
+            "status": MessageStatus.SENT,
+        }
+
+
+def _named(original: BaseMessage | MessageRef) -> tuple[str, str, int]:
+    if isinstance(original, MessageRef):
+        return id_of(original.conversation), original.id, ms_from_datetime(original.timestamp)
+    if not original.id:
+        raise ValueError("a message that was never sent cannot be changed: send it")
+    return original.conversation_id, original.id, original.timestamp_ms

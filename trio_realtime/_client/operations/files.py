@@ -1,0 +1,135 @@
+"""Files for messages: up and down."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any, cast
+
+import trio
+
+from trio_realtime._io.media import measure
+from trio_realtime._io.upload import Upload
+from trio_realtime._values.errors import FileUploadError, MalformedReply, RealtimeError
+from trio_realtime._values.files import File
+from trio_realtime._values.local_file import LocalFile, UploadProgress
+
+from .base import Operations
+
+
+class FileOperations(Operations):
+    """Files."""
+
+    async def upload(
+        self,
+        file: LocalFile,
+        *,
+        progress: trio.MemorySendChannel[UploadProgress] | None = None,
+    ) -> File:
+        """Upload a file, and return what a message needs to refer to it.
+
+        Name, MIME type and size are filled in; with the extra ``[media]`` also width and
+        height of images, and the duration of recordings. If it fails or is cancelled, the
+        server is told, and no half of a file is left.
+
+        Args:
+            file: made by `LocalFile.from_path` or `LocalFile.from_bytes`.
+            progress: told how far it is; reports that find the channel full are left out.
+
+        Raises:
+            FileUploadError: the file could not be uploaded.
+            OSError: the file could not be read.
+            RealtimeError: the server refused, or could not be reached.
+
+        Protocol: rest.md §9.
+        """
+        import httpx
+
+        def report(sent: int) -> None:
+            if progress is not None:
+                with suppress(trio.WouldBlock, trio.BrokenResourceError):
+                    progress.send_nowait(UploadProgress(sent, file.size))
+
+        known = await file.run(measure, file)
+        rest = self._session.rest
+        metadata = {"size": file.size, **known}
+        token = await rest.post(
+            "/1.1/fileTokens",
+            {"name": file.name, "mime_type": file.mime_type, "metaData": metadata},
+        )
+        if not isinstance(token, Mapping) or not isinstance(token.get("url"), str):
+            raise MalformedReply("the answer to an announced file says nothing of its place")
+        done = False
+        try:
+            client = self._session.connection.http.client
+            await Upload(client, file, token, report).run()
+            done = True
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise FileUploadError(f"uploading {file.name} failed: {error!r}") from error
+        finally:
+            await self._tell(token, done=done)
+        return File(
+            token["url"],
+            id=token.get("objectId"),
+            name=file.name,
+            mime_type=file.mime_type,
+            size=file.size,
+            **known,
+        )
+
+    async def _tell(self, token: Mapping[str, Any], *, done: bool) -> None:
+        """Confirm an upload, or take the announcement back."""
+        body = {"token": token.get("token"), "result": done}
+        # Also when cancelled, or the server would keep waiting for the bytes.
+        with trio.move_on_after(20.0 if done else 2.0, shield=not done):
+            try:
+                await self._session.rest.post("/1.1/fileCallback", body)
+            except RealtimeError:
+                # The answer changes nothing: rest.md §9.
+                return
+
+    async def register_file(self, url: str, *, name: str, mime_type: str | None = None) -> File:
+        """Remember a file that lies elsewhere, so that it has an id.
+
+        A message can also refer to a URL as it is: ``File("https://...")``.
+
+        Raises:
+            RealtimeError: the server refused, or could not be reached.
+
+        Protocol: rest.md §9.
+        """
+        body = {
+            "name": name,
+            "url": url,
+            "mime_type": mime_type,
+            "metaData": {"__source": "external"},
+        }
+        answer = await self._session.rest.post("/1.1/files", body)
+        return File(url, id=answer.get("objectId"), name=name, mime_type=mime_type)
+
+    @asynccontextmanager
+    async def download(self, file: File) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """The bytes of a file, piece by piece, for the time of the block.
+
+        ``async with tom.download(message.file) as pieces: async for piece in pieces: ...``
+        The block may be left at any time.
+
+        Raises:
+            RealtimeError: the file could not be fetched.
+        """
+        import httpx
+
+        client = self._session.connection.http.client
+        try:
+            async with client.stream("GET", file.url, timeout=60.0) as response:
+                if not response.is_success:
+                    raise RealtimeError(
+                        f"{file.url} answered with HTTP status {response.status_code}"
+                    )
+                # It is a generator, whatever its annotation says.
+                async with aclosing(
+                    cast("AsyncGenerator[bytes]", response.aiter_bytes())
+                ) as pieces:
+                    yield pieces
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise RealtimeError(f"{file.url} could not be fetched: {error!r}") from error

@@ -1,0 +1,190 @@
+"""Reading back what was said."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+
+import attrs
+
+from trio_realtime._engine.mapping import message_from_log_item
+from trio_realtime._io.session import Session
+from trio_realtime._values.conversations import BaseConversation
+from trio_realtime._values.messages import BaseMessage
+from trio_realtime._values.times import ms_from_datetime
+from trio_realtime._values.typed_messages import TypedMessage
+from trio_realtime.wire import CommandType, GenericCommand, LogsCommand, QueryDirection
+
+from .base import Operations, id_of, part
+
+Point = BaseMessage | datetime
+"""A place in a history: a message, or a time."""
+
+PAGE = 100
+MAX_PAGE = 1000
+
+
+@attrs.frozen
+class _Range:
+    """What part of a history is asked for."""
+
+    cid: str
+    start: tuple[int, str | None] | None
+    start_included: bool
+    end: tuple[int, str | None] | None
+    end_included: bool
+    newer: bool
+    lctype: int | None
+
+    async def page(self, session: Session, limit: int) -> list[BaseMessage]:
+        """A page from the start of the range, oldest first."""
+        logs = LogsCommand(
+            cid=self.cid,
+            l=limit,
+            direction=QueryDirection.NEW if self.newer else QueryDirection.OLD,
+            lctype=self.lctype,
+        )
+        if self.start is not None:
+            logs.t, logs.mid = self.start
+            logs.t_included = self.start_included or None
+        if self.end is not None:
+            logs.tt, logs.tmid = self.end
+            logs.tt_included = self.end_included or None
+        reply = await session.request(GenericCommand(cmd=CommandType.LOGS, logs_message=logs))
+        return [
+            message_from_log_item(item, self.cid, session.registry, session.client_id)
+            for item in part(reply, reply.logs_message).logs
+        ]
+
+    def after(self, page: Sequence[BaseMessage]) -> _Range:
+        """What is left of the range behind a page."""
+        last = page[-1] if self.newer else page[0]
+        return attrs.evolve(self, start=(last.timestamp_ms, last.id), start_included=False)
+
+
+@attrs.define(eq=False)
+class _Messages(AsyncIterator[BaseMessage]):
+    """The place of one loop. Not a generator: a loop may be left at any time."""
+
+    _session: Session
+    _range: _Range
+    _page_size: int
+    _waiting: deque[BaseMessage] = attrs.field(factory=deque, init=False)
+    _exhausted: bool = attrs.field(default=False, init=False)
+
+    async def __anext__(self) -> BaseMessage:
+        if not self._waiting:
+            if self._exhausted:
+                raise StopAsyncIteration
+            page = await self._range.page(self._session, self._page_size)
+            # Servers may give less than they are asked for, but all of them give PAGE.
+            self._exhausted = len(page) < min(self._page_size, PAGE)
+            if not page:
+                raise StopAsyncIteration
+            self._waiting.extend(page if self._range.newer else reversed(page))
+            self._range = self._range.after(page)
+        return self._waiting.popleft()
+
+
+class HistoryOperations(Operations):
+    """History."""
+
+    def history(
+        self,
+        conversation: BaseConversation | str,
+        *,
+        start: Point | None = None,
+        end: Point | None = None,
+        start_included: bool = False,
+        end_included: bool = False,
+        oldest_first: bool = False,
+        type: type[TypedMessage] | int | None = None,
+        page_size: int = PAGE,
+    ) -> AsyncIterator[BaseMessage]:
+        """Walk through the messages of a conversation: ``async for message in ...``.
+
+        Newest first, unless ``oldest_first``. Pages are asked for as needed. Messages that
+        arrive meanwhile do not disturb: none is skipped or repeated.
+
+        Args:
+            conversation: by value or by id.
+            start: where to begin; by default at the present, or with ``oldest_first`` at the
+                beginning.
+            end: where to stop.
+            start_included: also the message at ``start``.
+            end_included: also the message at ``end``.
+            oldest_first: walk towards the present.
+            type: only messages of this class, or with this number.
+            page_size: messages asked for at a time, 1 to 1000.
+
+        Raises:
+            MembershipRequired: not a member.
+            RealtimeError: the server refused otherwise, or could not be reached.
+
+        Protocol: messages.md §7.
+        """
+        wanted = _range(conversation, start, end, start_included, end_included, oldest_first, type)
+        return _Messages(self._session, wanted, _page_size(page_size))
+
+    async def history_page(
+        self,
+        conversation: BaseConversation | str,
+        *,
+        start: Point | None = None,
+        end: Point | None = None,
+        start_included: bool = False,
+        end_included: bool = False,
+        oldest_first: bool = False,
+        type: type[TypedMessage] | int | None = None,
+        limit: int = 20,
+    ) -> list[BaseMessage]:
+        """One page of a conversation's messages, always in ascending order of time.
+
+        It holds the messages next to ``start``: those before it, or with ``oldest_first``
+        those after it. The arguments are those of `history`; ``limit`` is at most 1000.
+
+        Raises:
+            MembershipRequired: not a member.
+            RealtimeError: the server refused otherwise, or could not be reached.
+
+        Protocol: messages.md §7.
+        """
+        wanted = _range(conversation, start, end, start_included, end_included, oldest_first, type)
+        return await wanted.page(self._session, _page_size(limit))
+
+
+def _range(
+    conversation: BaseConversation | str,
+    start: Point | None,
+    end: Point | None,
+    start_included: bool,
+    end_included: bool,
+    oldest_first: bool,
+    kind: type[TypedMessage] | int | None,
+) -> _Range:
+    return _Range(
+        id_of(conversation),
+        _point(start),
+        start_included,
+        _point(end),
+        end_included,
+        oldest_first,
+        kind if kind is None or isinstance(kind, int) else kind.lctype,
+    )
+
+
+def _point(point: Point | None) -> tuple[int, str | None] | None:
+    if point is None:
+        return None
+    if isinstance(point, datetime):
+        return ms_from_datetime(point), None
+    if not point.id:
+        raise ValueError("a message that was never sent is nowhere in the history")
+    return point.timestamp_ms, point.id
+
+
+def _page_size(size: int) -> int:
+    if not 1 <= size <= MAX_PAGE:
+        raise ValueError(f"a page has 1 to {MAX_PAGE} messages, not {size}")
+    return size

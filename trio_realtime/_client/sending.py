@@ -1,0 +1,161 @@
+"""One sending of a message: what becomes of it, and how it is taken up again."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from trio_realtime._engine.command_size import MAX_COMMAND, check_size
+from trio_realtime._values.errors import CommandError, MalformedReply, MessageTooLarge
+from trio_realtime._values.json import dump
+from trio_realtime._values.messages import BaseMessage, MessageStatus, SendOptions, with_envelope
+from trio_realtime.wire import CommandType, DirectCommand, GenericCommand
+
+from .operations.base import part
+
+if TYPE_CHECKING:
+    from trio_realtime._io.session import Session
+
+__all__ = ["SendStatus", "Sending"]
+
+M = TypeVar("M", bound=BaseMessage)
+
+ENVELOPE = 512
+"""Bytes that everything but contents can take, an upper bound."""
+
+
+class SendStatus(Enum):
+    """What became of a message that was sent. Protocol: messages.md §1."""
+
+    ACCEPTED = "accepted"
+    """The server has stored it (or, if it is transient, passed it on)."""
+    REJECTED = "rejected"
+    """It was refused, and not stored."""
+    UNKNOWN = "unknown"
+    """Nobody waited for the answer: the wait was cancelled, or the client ended."""
+
+
+class Sending(Generic[M]):
+    """One message on its way, which can be taken up again after the wait was cancelled.
+
+    Made by `IMClient.sending`. All attempts carry the same token, so that the server keeps
+    one message and answers each of them with the same id and time.
+    """
+
+    def __init__(
+        self, session: Session, conversation_id: str, message: M, options: SendOptions
+    ) -> None:
+        self._session = session
+        self._options = options
+        self.conversation_id = conversation_id
+        """Where it goes."""
+        self.message = message
+        """As it was given; once it is accepted, with its id, time, sender and status."""
+        # The token of a message that was sent before belongs to that sending.
+        self.dt = (not message.id and message.dt) or session.new_token()
+        """The token by which the server recognises it. A message with this `dt` continues the
+        same sending in another run of the program."""
+        self.status: SendStatus | None = None
+        """What became of it; None: not sent yet, or under way."""
+
+    def __repr__(self) -> str:
+        status = "not finished" if self.status is None else self.status.value
+        return f"<Sending of {self.message!r} to {self.conversation_id}: {status}>"
+
+    async def send(self, *, retry: bool = True) -> M:
+        """Send it, or find out what became of it; returns the message once it is accepted.
+
+        After that it returns at once. See `IMClient.send` for the rest and for what it raises.
+        """
+        if self.status is SendStatus.ACCEPTED:
+            return self.message
+        session = self._session
+        command = _direct(
+            session.client_id, self.conversation_id, self.message, self._options, self.dt
+        )
+        self.status = None
+        try:
+            if not _is_small(command):
+                check_size(command)
+            if retry:
+                reply = await session.insist(command)
+            else:
+                reply = await session.request(command, retry=False)
+            self.message = self._accepted(reply)
+        except (CommandError, MessageTooLarge) as error:
+            # The end of the client is told with an error of the server too.
+            ended = error is session.error
+            self.status = SendStatus.UNKNOWN if ended else SendStatus.REJECTED
+            raise
+        except BaseException:
+            self.status = SendStatus.UNKNOWN
+            raise
+        self.status = SendStatus.ACCEPTED
+        return self.message
+
+    def _accepted(self, reply: GenericCommand) -> M:
+        session, options, cid = self._session, self._options, self.conversation_id
+        ack = part(reply, reply.ack_message)
+        if ack.code is not None:
+            raise CommandError.from_wire(ack.code, ack.reason, None, ack.app_code, ack.app_msg)
+        if not ack.uid or ack.t is None:
+            raise MalformedReply("the acknowledgement of a message lacks its id or time")
+        stored = not (options.transient or options.will)
+        if stored:
+            session.delivery.sent(cid, ack.t, ack.uid)
+        sent = with_envelope(
+            self.message,
+            {
+                "id": ack.uid,
+                "conversation_id": cid,
+                "sender": session.client_id,
+                "timestamp_ms": ack.t,
+                "status": MessageStatus.SENT,
+                "updated_at_ms": None,
+                "delivered_at_ms": None,
+                "read_at_ms": None,
+                "mentioned": False,
+                "receipt": bool(options.receipt),
+                "transient": bool(options.transient),
+                "dt": self.dt,
+            },
+        )
+        if stored:
+            session.conversations.latest(sent)
+        return sent
+
+
+def _is_small(command: GenericCommand) -> bool:
+    """Whether it fits for certain; most messages need not be encoded to know."""
+    direct = command.direct_message
+    assert direct is not None
+    # A character takes at most four bytes.
+    characters = len(direct.msg or "") + len(direct.push_data or "") + len(direct.cid or "")
+    characters += sum(len(pid) + 1 for pid in direct.mention_pids)
+    return characters * 4 + len(direct.binary_msg or b"") + ENVELOPE <= MAX_COMMAND
+
+
+def _direct(
+    client_id: str, cid: str, message: BaseMessage, options: SendOptions, dt: str
+) -> GenericCommand:
+    body = message.payload()
+    direct = DirectCommand(
+        msg=body if isinstance(body, str) else None,
+        r=options.receipt or None,
+        cid=cid,
+        transient=options.transient or None,
+        dt=dt,
+        push_data=None if options.push_data is None else dump(options.push_data),
+        will=options.will or None,
+        binary_msg=None if isinstance(body, str) else body,
+        mention_pids=list(message.mentions),
+        mention_all=message.mention_all,
+    )
+    # In the order of the schema, with a place for the serial id: the fastest to encode.
+    return GenericCommand(
+        cmd=CommandType.DIRECT,
+        peer_id=client_id,
+        i=0,
+        priority=None if options.priority is None else int(options.priority),
+        direct_message=direct,
+    )

@@ -1,0 +1,112 @@
+"""Plugins: extensions of a client that travel together. Protocol: live-query-and-plugins.md §1."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from trio_realtime._values.errors import PluginError
+from trio_realtime._values.events import MessageReceived, PluginFailed
+from trio_realtime._values.messages import BaseMessage
+from trio_realtime._values.registry import MessageRegistry
+from trio_realtime._values.typed_messages import TypedMessage
+
+if TYPE_CHECKING:
+    from trio_realtime._client.client import IMClient
+
+__all__ = ["Plugin"]
+
+logger = logging.getLogger("trio_realtime")
+
+
+@attrs.frozen(kw_only=True)
+class Plugin:
+    """A set of message classes and hooks, given to ``open_client(plugins=[...])``.
+
+    Hooks are plain functions: they run where messages are received, which never waits. One
+    that raises is reported as a `PluginFailed` event with the plugin's name, and what it was
+    given is used as it was.
+    """
+
+    name: str
+    """Who to blame in errors."""
+    message_types: Sequence[type[TypedMessage]] = ()
+    """Classes made with `message_type`; of the same number, later plugins win."""
+    before_message_parse: Callable[[str | bytes], str | bytes] | None = None
+    """May change the body of every message before it is parsed."""
+    after_message_parse: Callable[[BaseMessage], BaseMessage] | None = None
+    """May replace every parsed message."""
+    before_message_dispatch: Callable[[BaseMessage], bool] | None = None
+    """May keep a received message from the subscriptions by returning False."""
+    on_client_create: Callable[[IMClient], None] | None = None
+    """Called once with the logged-in client; `PluginError` if it raises."""
+
+
+class PluginRegistry(MessageRegistry):
+    """Parses messages with the hooks of all plugins, in their order."""
+
+    def __init__(
+        self,
+        types: Iterable[type[TypedMessage]],
+        plugins: Sequence[Plugin],
+        report: Callable[[PluginFailed], None],
+    ) -> None:
+        super().__init__([*(cls for p in plugins for cls in p.message_types), *types])
+        self._plugins = plugins
+        self._report = report
+        if not plugins:
+            # The usual case costs nothing.
+            self.parse = super().parse  # type: ignore[method-assign]
+
+    def client_created(self, client: IMClient) -> None:
+        """Show the new client to every plugin.
+
+        Raises:
+            PluginError: one of them failed.
+        """
+        for plugin in self._plugins:
+            if plugin.on_client_create is not None:
+                try:
+                    plugin.on_client_create(client)
+                except Exception as error:
+                    raise PluginError(plugin.name, error) from error
+
+    def parse(self, body: str | bytes, envelope: Mapping[str, Any]) -> BaseMessage:
+        """The message, after all hooks had their say. Never fails."""
+        for plugin in self._plugins:
+            if plugin.before_message_parse is not None:
+                body = self._ask(plugin, plugin.before_message_parse, body, (str, bytes))
+        message = super().parse(body, envelope)
+        for plugin in self._plugins:
+            if plugin.after_message_parse is not None:
+                message = self._ask(plugin, plugin.after_message_parse, message, (BaseMessage,))
+        return message
+
+    def lets_through(self, event: MessageReceived) -> bool:
+        """Whether every plugin agrees that the message is dispatched."""
+        return not self._plugins or all(
+            self._ask(plugin, plugin.before_message_dispatch, event.message, None) is not False
+            for plugin in self._plugins
+            if plugin.before_message_dispatch is not None
+        )
+
+    def _ask(
+        self,
+        plugin: Plugin,
+        hook: Callable[[Any], Any],
+        value: Any,
+        kinds: tuple[type, ...] | None,
+    ) -> Any:
+        try:
+            answer = hook(value)
+        except Exception as error:
+            logger.exception("plugin %s failed", plugin.name)
+            self._report(PluginFailed(plugin.name, error))
+            return value
+        if kinds is not None and not isinstance(answer, kinds):
+            self._report(PluginFailed(plugin.name, TypeError(f"a hook returned {answer!r}")))
+            return value
+        return answer

@@ -1,0 +1,1 @@
+"""The shell around the engine: connections, sessions and HTTP, on Trio."""

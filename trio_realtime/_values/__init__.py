@@ -1,0 +1,1 @@
+"""What users hold: conversations, messages, events, errors. Data only."""

@@ -1,0 +1,140 @@
+"""JSON in values: deeply immutable inside, plain dicts and lists at the edges."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from .times import datetime_from_iso, iso_from_datetime
+
+
+class FrozenMapping(Mapping[str, Any]):
+    """An immutable mapping, equal to any mapping with the same items; can be copied and pickled."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Mapping[str, Any] | None = None) -> None:
+        self._items: dict[str, Any] = dict(items) if items else {}
+
+    def __getitem__(self, key: str) -> Any:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        return repr(self._items)
+
+
+EMPTY: Mapping[str, Any] = FrozenMapping()
+
+
+def freeze(value: Any) -> Any:
+    """A deeply immutable copy: mappings frozen, lists as tuples."""
+    if isinstance(value, FrozenMapping):
+        return value
+    if isinstance(value, Mapping):
+        return FrozenMapping({key: freeze(item) for key, item in value.items()})
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return tuple([freeze(item) for item in value])
+    return value
+
+
+def freeze_dates(value: Any) -> Any:
+    """Like `freeze`, for JSON of the storage: encoded dates become datetimes."""
+    if isinstance(value, Mapping):
+        if value.get("__type") == "Date":
+            moment = decode_date(value)
+            if moment is not None:
+                return moment
+        return FrozenMapping({key: freeze_dates(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple([freeze_dates(item) for item in value])
+    return value
+
+
+def thaw(value: Any) -> Any:
+    """Plain JSON values again, dates encoded as the storage does.
+
+    Raises:
+        TypeError: the value cannot be expressed in JSON.
+        ValueError: a datetime is naive.
+    """
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, datetime):
+        return encode_date(value)
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"keys of JSON objects are strings, not {key!r}")
+        return {key: thaw(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [thaw(item) for item in value]
+    raise TypeError(f"{type(value).__name__} cannot be expressed in JSON: {value!r}")
+
+
+def encode_date(moment: datetime) -> dict[str, str]:
+    """A date as the storage writes it: conversations.md §3."""
+    return {"__type": "Date", "iso": iso_from_datetime(moment)}
+
+
+def decode_date(value: Any) -> datetime | None:
+    """A date in either of its forms, encoded or ISO text; None for anything else."""
+    if isinstance(value, Mapping) and value.get("__type") == "Date":
+        value = value.get("iso")
+    if not isinstance(value, str):
+        return None
+    try:
+        return datetime_from_iso(value)
+    except ValueError:
+        return None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return iso_from_datetime(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} cannot be expressed in JSON: {value!r}")
+
+
+def _encoder(*, ensure_ascii: bool) -> json.JSONEncoder:
+    return json.JSONEncoder(
+        ensure_ascii=ensure_ascii, separators=(",", ":"), default=_plain, allow_nan=False
+    )
+
+
+_to_text = _encoder(ensure_ascii=False).encode
+_to_ascii = _encoder(ensure_ascii=True).encode
+
+
+def dump(value: Any) -> str:
+    """Compact JSON text; datetimes become ISO texts, as in JavaScript.
+
+    Raises:
+        TypeError: something in it cannot be expressed in JSON.
+        ValueError: a number is not finite, a datetime naive, or the value contains itself.
+    """
+    text = _to_text(value)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            # Half of a surrogate pair, cut off somewhere: it can travel only when escaped.
+            return _to_ascii(value)
+    return text
+
+
+def load_object(text: str) -> dict[str, Any] | None:
+    """The JSON object in a text; None if it holds anything else."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,344 @@
+"""Messages with a type: text, media, places, and the base of an application's own types.
+
+The body is a JSON object: ``_lctype`` names the type, ``_lctext`` and ``_lcattrs`` may
+accompany any type, other keys belong to the type. Protocol: messages.md §3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
+from weakref import WeakKeyDictionary
+
+import attrs
+
+from .files import File, GeoPoint
+from .json import EMPTY, dump, freeze, load_object
+from .messages import BaseMessage
+from .times import datetime_from_iso
+
+__all__ = [
+    "AudioMessage",
+    "FileMessage",
+    "ImageMessage",
+    "LocationMessage",
+    "MediaMessage",
+    "RecalledMessage",
+    "TextMessage",
+    "TypedMessage",
+    "VideoMessage",
+    "date_field",
+    "message_field",
+    "message_type",
+]
+
+M = TypeVar("M", bound="TypedMessage")
+
+_WIRE = "trio_realtime.wire"
+RESERVED_KEYS = frozenset({"_lctype", "_lctext", "_lcattrs"})
+
+
+@attrs.frozen
+class _WireField:
+    """How one field of a message type is spelled in the body."""
+
+    key: str | None = None
+    decode: Callable[[Any], Any] | None = None
+    encode: Callable[[Any], Any] | None = None
+
+
+def _wire(key: str, decode: Callable[[Any], Any], encode: Callable[[Any], Any]) -> dict[str, Any]:
+    return {_WIRE: _WireField(key, decode, encode)}
+
+
+def message_field(
+    *,
+    name: str | None = None,
+    decode: Callable[[Any], Any] | None = None,
+    encode: Callable[[Any], Any] | None = None,
+    **options: Any,
+) -> Any:
+    """A field of a message type whose spelling in the body needs to be described.
+
+    Fields that are spelled as they are named, and hold JSON values, need no description.
+
+    Args:
+        name: key in the body, if it differs from the name of the field.
+        decode: makes the value from the JSON value; may raise to say that it does not fit.
+        encode: makes the JSON value from the value.
+        options: for ``attrs.field``: ``default``, ``factory``, ``validator`` and so on.
+
+    Protocol: messages.md §3.
+    """
+    metadata = {**options.pop("metadata", {}), _WIRE: _WireField(name, decode, encode)}
+    return attrs.field(metadata=metadata, **options)
+
+
+def date_field(*, name: str | None = None, **options: Any) -> Any:
+    """A field that holds a datetime, and an ISO 8601 text in the body."""
+    return message_field(name=name, decode=datetime_from_iso, **options)
+
+
+def _attributes(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if not value:
+        return EMPTY
+    if not isinstance(value, Mapping):
+        raise TypeError(f"attributes are a mapping, not {value!r}")
+    frozen: Mapping[str, Any] = freeze(value)
+    return frozen
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class TypedMessage(BaseMessage):
+    """A message whose body is a JSON object with a type.
+
+    Make your own types with `message_type`. A type that is not registered with the client,
+    or a body that does not fit its type, arrives as a plain `Message`.
+    """
+
+    lctype: ClassVar[int] = 0
+    """The type's number: negative for those of the protocol, positive for yours."""
+
+    text: str | None = None
+    """A caption, or the text itself."""
+    attributes: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_attributes, hash=False)
+    """What the application wants to add: a JSON object, deeply immutable."""
+
+    @property
+    def summary(self) -> str:
+        """The text, if any."""
+        return self.text or ""
+
+    def payload(self) -> str:
+        """The body as JSON text, keys in the order of the JavaScript SDK.
+
+        Raises:
+            TypeError: something in it cannot be expressed in JSON.
+            ValueError: a number is not finite, or a datetime is naive.
+        """
+        cls = type(self)
+        if not cls.lctype:
+            raise TypeError(f"{cls.__name__} has no type number: decorate it with @message_type")
+        body: dict[str, Any] = {}
+        if self.text is not None:
+            body["_lctext"] = self.text
+        if self.attributes:
+            body["_lcattrs"] = self.attributes
+        for field in _content_fields(cls):
+            value = getattr(self, field.name)
+            if value is not None:
+                body[field.key] = value if field.encode is None else field.encode(value)
+        body["_lctype"] = cls.lctype
+        return dump(body)
+
+    @classmethod
+    def from_body(cls, body: Mapping[str, Any], envelope: Mapping[str, Any]) -> Self:
+        """Make a message of this type from its decoded body and its envelope's fields.
+
+        Raises:
+            Exception: the body does not fit; which exception depends on the type.
+        """
+        content: dict[str, Any] = {}
+        text = body.get("_lctext")
+        if text is not None:
+            if not isinstance(text, str):
+                raise ValueError(f"_lctext is no text: {text!r}")
+            content["text"] = text
+        attributes = body.get("_lcattrs")
+        if attributes is not None:
+            # Some documents say that this is JSON text, and some senders believe it.
+            if isinstance(attributes, str):
+                attributes = load_object(attributes)
+            content["attributes"] = attributes
+        for field in _content_fields(cls):
+            if field.key in body:
+                value = body[field.key]
+                content[field.argument] = (
+                    freeze(value)
+                    if field.decode is None
+                    else (None if value is None else field.decode(value))
+                )
+        return cls(**content, **envelope)
+
+
+@attrs.frozen
+class _ContentField:
+    """One field of a type, besides those all types have."""
+
+    name: str
+    argument: str
+    key: str
+    decode: Callable[[Any], Any] | None
+    encode: Callable[[Any], Any] | None
+
+
+_COMMON = frozenset(field.name for field in attrs.fields(TypedMessage))
+
+
+_known: WeakKeyDictionary[type[TypedMessage], tuple[_ContentField, ...]] = WeakKeyDictionary()
+
+
+def _content_fields(cls: type[TypedMessage]) -> tuple[_ContentField, ...]:
+    fields = _known.get(cls)
+    if fields is None:
+        fields = _known[cls] = tuple(
+            _content_field(field)
+            for field in attrs.fields(cls)
+            if field.init and field.name not in _COMMON
+        )
+    return fields
+
+
+def _content_field(field: attrs.Attribute[Any]) -> _ContentField:
+    wire: _WireField = field.metadata.get(_WIRE, _WireField())
+    argument = field.alias or field.name
+    return _ContentField(field.name, argument, wire.key or field.name, wire.decode, wire.encode)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(attrs.field, message_field, date_field))
+def message_type(number: int) -> Callable[[type[M]], type[M]]:
+    """Make a class a message type of the application.
+
+    The class derives from `TypedMessage`, and its annotated fields become keys of the body.
+    A plain class is made a frozen attrs class; write ``@attrs.frozen`` yourself, below this
+    decorator, if your type checker is to know its constructor::
+
+        @message_type(1)
+        @attrs.frozen
+        class Transfer(TypedMessage):
+            amount: int
+            due: datetime = date_field(name="dueAt")
+
+    Then pass the class to ``open_client(message_types=[Transfer])``.
+
+    Raises:
+        TypeError: the number is no integer or is 0, or the class cannot be a message type.
+
+    Protocol: messages.md §3, live-query-and-plugins.md §1.
+    """
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TypeError(f"the number of a message type is an integer, not {number!r}")
+    if number == 0:
+        raise TypeError("0 means that a message has no type; take a positive number")
+
+    def decorate(cls: type[M]) -> type[M]:
+        if not issubclass(cls, TypedMessage):
+            raise TypeError(f"{cls!r} does not derive from TypedMessage")
+        if "__attrs_attrs__" not in cls.__dict__:
+            cls = attrs.frozen(slots=False)(cls)
+        _check_fields(cls)
+        cls.lctype = number
+        return cls
+
+    return decorate
+
+
+def _check_fields(cls: type[TypedMessage]) -> None:
+    envelope = {field.name for field in attrs.fields(BaseMessage)}
+    for field in attrs.fields(cls):
+        if field.name in envelope and not field.inherited:
+            raise TypeError(
+                f"{cls.__name__}.{field.name} would hide what every message has;"
+                f" choose another name, and message_field(name={field.name!r})"
+            )
+    keys = [field.key for field in _content_fields(cls)]
+    for key in keys:
+        if key in RESERVED_KEYS or keys.count(key) > 1:
+            raise TypeError(f"{cls.__name__} uses the key {key!r} twice, or it is not free")
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class TextMessage(TypedMessage):
+    """A text, with attributes if wanted: the usual message."""
+
+    lctype: ClassVar[int] = -1
+
+    text: str = attrs.field(default="", kw_only=False, validator=attrs.validators.instance_of(str))
+    """The text."""
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class MediaMessage(TypedMessage):
+    """What messages that refer to a file have in common."""
+
+    label: ClassVar[str] = ""
+
+    file: File = attrs.field(
+        kw_only=False,
+        validator=attrs.validators.instance_of(File),
+        metadata=_wire("_lcfile", File.from_json, File.to_json),
+    )
+    """The file, uploaded."""
+
+    @property
+    def summary(self) -> str:
+        """What kind of file it is, in brackets."""
+        return f"[{self.label}]"
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class ImageMessage(MediaMessage):
+    """An image."""
+
+    lctype: ClassVar[int] = -2
+    label: ClassVar[str] = "图片"
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class AudioMessage(MediaMessage):
+    """A recording."""
+
+    lctype: ClassVar[int] = -3
+    label: ClassVar[str] = "语音"
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class VideoMessage(MediaMessage):
+    """A video."""
+
+    lctype: ClassVar[int] = -4
+    label: ClassVar[str] = "视频"
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class FileMessage(MediaMessage):
+    """Any file."""
+
+    lctype: ClassVar[int] = -6
+    label: ClassVar[str] = "文件"
+
+    @property
+    def summary(self) -> str:
+        """``[文件]`` and the name of the file."""
+        return f"[{self.label}] {self.file.name or ''}".strip()
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class LocationMessage(TypedMessage):
+    """A place."""
+
+    lctype: ClassVar[int] = -5
+
+    location: GeoPoint = attrs.field(
+        kw_only=False,
+        validator=attrs.validators.instance_of(GeoPoint),
+        metadata=_wire("_lcloc", GeoPoint.from_json, GeoPoint.to_json),
+    )
+    """The place."""
+
+    @property
+    def summary(self) -> str:
+        """``[位置]`` and the text."""
+        return f"[位置] {self.text or ''}".strip()
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class RecalledMessage(TypedMessage):
+    """What is left of a message that its author took back. Protocol: messages.md §8."""
+
+    lctype: ClassVar[int] = -127
+
+    @property
+    def summary(self) -> str:
+        """A notice that the message was taken back."""
+        return "[该消息已撤回]"

@@ -1,0 +1,217 @@
+"""The HTTP endpoints the SDKs call themselves, and those of the operator.
+
+Protocol: transport.md §1 and §2, rest.md §1 and §2, session.md §7 and §11.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from trio_realtime.server.config import ServerConfig
+from trio_realtime.server.gateway.gateway import Gateway
+from trio_realtime.server.http import HttpError, Request, Response, Router, json_response
+from trio_realtime.server.rules.member_info import member_infos_json
+from trio_realtime.server.rules.notifications import notifications_json
+from trio_realtime.server.rules.session import token_holder
+from trio_realtime.server.rules.signatures import login_string, rest_key_is, rest_sign_is, sign
+from trio_realtime.server.rules.types import App, Refusal
+
+ROUTE_TTL = 3600
+"""Seconds a client may keep what the routers told it."""
+
+NOTIFICATIONS_PAGE = 100
+
+
+@attrs.frozen
+class Rest:
+    """The endpoints; `routes` enters them into a router."""
+
+    gateway: Gateway
+
+    def routes(self, router: Router) -> None:
+        """Register every endpoint."""
+        router.add("GET", "/healthz", self.health)
+        router.add("GET", "/metrics", self.metrics)
+        router.add("GET", "/v1/route", self.rtm_route)
+        router.add("GET", "/2/route", self.app_route)
+        router.add("POST", "/1.1/rtm/sign", self.sign)
+        router.add("GET", "/1.2/rtm/clients/sign", self.sign_for_query)
+        router.add("GET", "/1.1/rtm/notifications", self.notifications)
+        router.add("GET", "/1.1/classes/_ConversationMemberInfo", self.member_infos)
+
+    async def health(self, _request: Request) -> Response:
+        """Whether the server is up."""
+        return json_response({"status": "draining" if self.gateway.draining else "ok"})
+
+    async def metrics(self, _request: Request) -> Response:
+        """Counters in the text format of Prometheus."""
+        gateway = self.gateway
+        text = gateway.metrics.exposition(queue_bytes=gateway.queue_bytes)
+        return Response(body=text.encode(), content_type="text/plain; version=0.0.4")
+
+    async def rtm_route(self, request: Request) -> Response:
+        """Where to open the WebSocket.
+
+        A server without TLS names ``ws://`` even to a client that asks for a secure URL: the
+        JavaScript SDK asks for one unless told otherwise, and follows the answer.
+        """
+        self._routed_app(request)
+        origin = origin_of(self.gateway.config, request)
+        url = origin.replace("http", "ws", 1)
+        return json_response(
+            {
+                "server": url,
+                "secondary": url,
+                "ttl": ROUTE_TTL,
+                "groupId": "g0",
+                "groupUrl": url,
+            }
+        )
+
+    async def app_route(self, request: Request) -> Response:
+        """Which hosts serve an app: all services are here."""
+        self._routed_app(request)
+        host = urlsplit(origin_of(self.gateway.config, request)).netloc
+        names = ("rtm_router", "api", "push", "engine", "stats")
+        return json_response({**{f"{name}_server": host for name in names}, "ttl": ROUTE_TTL})
+
+    async def sign(self, request: Request) -> Response:
+        """Sign the login of a storage user."""
+        return await self._sign(request, request.json().get("session_token"))
+
+    async def sign_for_query(self, request: Request) -> Response:
+        """The same, as the later version of the API asks for it."""
+        return await self._sign(request, request.query.get("session_token"))
+
+    async def _sign(self, request: Request, token: object) -> Response:
+        app = authorized_app(self.gateway, request)
+        if not isinstance(token, str):
+            raise HttpError(400, 107, "session_token is missing.")
+        lookup = self.gateway.config.user_lookup
+        client_id = await lookup(app, token) if lookup is not None else None
+        if client_id is None:
+            raise HttpError(401, 211, "Could not find user.")
+        runner = self.gateway.hooks.get(app.id)
+        if runner is not None:
+            try:
+                await runner.may_sign({"objectId": client_id, "sessionToken": token})
+            except Refusal as refusal:
+                raise HttpError(403, refusal.code, refusal.detail or refusal.reason) from refusal
+        timestamp, nonce = self.gateway.config.clock(), secrets.token_hex(8)
+        signature = sign(app.master_key, login_string(app.id, client_id, timestamp, nonce))
+        return json_response(
+            {
+                "signature": signature,
+                "timestamp": timestamp,
+                "nonce": nonce,
+                "client_id": client_id,
+            }
+        )
+
+    async def notifications(self, request: Request) -> Response:
+        """Membership notifications a client missed."""
+        app = authorized_app(self.gateway, request)
+        client_id = request.query.get("client_id", "")
+        after = _integer(request, "start_ts", 0)
+        limit = _integer(request, "limit", NOTIFICATIONS_PAGE)
+        permanent = request.query.get("notification_type") == "permanent"
+        token = request.headers.get("x-lc-im-session-token")
+
+        def rule(tx: Any) -> dict[str, Any] | None:
+            if token_holder(tx, token) != client_id:
+                return None
+            return notifications_json(
+                tx, client_id, after, limit, "permanent" if permanent else None
+            )
+
+        return json_response(_known(await self.gateway.store.read(app.id, rule)))
+
+    async def member_infos(self, request: Request) -> Response:
+        """The roles stored for a conversation, for its members."""
+        app = authorized_app(self.gateway, request)
+        cid = _where_cid(request)
+        limit = max(0, min(_integer(request, "limit", 100), 1000))
+        skip = max(0, _integer(request, "skip", 0))
+        token = request.headers.get("x-lc-im-session-token")
+
+        def rule(tx: Any) -> list[dict[str, Any]] | None:
+            client_id = token_holder(tx, token)
+            if client_id is None:
+                return None
+            if not tx.is_member(cid, client_id):
+                return []
+            return member_infos_json(tx, cid, limit, skip)
+
+        return json_response({"results": _known(await self.gateway.store.read(app.id, rule))})
+
+    def _routed_app(self, request: Request) -> App:
+        app = self.gateway.apps.get(request.query.get("appId", ""))
+        if app is None:
+            raise HttpError(404, 4100, "APP_NOT_AVAILABLE")
+        return app
+
+
+def origin_of(config: ServerConfig, request: Request) -> str:
+    """The URL the client of a request uses for this server, without a path."""
+    if config.public_url is not None:
+        return config.public_url.rstrip("/")
+    host = request.headers.get("host") or f"{config.host}:{config.port}"
+    return f"{'https' if request.secure else 'http'}://{host}"
+
+
+def authorized_app(gateway: Gateway, request: Request, *, master: bool = False) -> App:
+    """The app whose key a request shows. Raises `HttpError` 401.
+
+    The master key serves everywhere; with ``master`` nothing else does. Protocol: rest.md §1.
+    """
+    app = gateway.apps.get(request.headers.get("x-lc-id", ""))
+    if app is not None:
+        keys = [(app.master_key, True)] if master else [(app.master_key, True), (app.key, False)]
+        if any(_shows(request, key, master=is_master) for key, is_master in keys):
+            return app
+    raise HttpError(401, 401, "Unauthorized.")
+
+
+def _shows(request: Request, key: str, *, master: bool) -> bool:
+    for name, check in (("x-lc-key", rest_key_is), ("x-lc-sign", rest_sign_is)):
+        presented = request.headers.get(name)
+        if presented is not None:
+            if presented.endswith(",master") != master:
+                return False
+            return check(presented.removesuffix(",master"), key)
+    return False
+
+
+def _known(value: Any) -> Any:
+    if value is None:
+        raise HttpError(401, 4112, "SESSION_TOKEN_EXPIRED")
+    return value
+
+
+def _integer(request: Request, name: str, default: int) -> int:
+    value = request.query.get(name)
+    if value is None:
+        return default
+    try:
+        number = int(value)
+    except ValueError:
+        raise HttpError(400, 102, f"{name} is not a number.") from None
+    if abs(number) >= 2**63:
+        raise HttpError(400, 102, f"{name} is out of range.")
+    return number
+
+
+def _where_cid(request: Request) -> str:
+    try:
+        where = json.loads(request.query.get("where", ""))
+    except (ValueError, RecursionError):
+        where = None
+    cid = where.get("cid") if isinstance(where, dict) else None
+    if not isinstance(cid, str):
+        raise HttpError(400, 102, 'where must name a conversation: {"cid": "…"}.')
+    return cid

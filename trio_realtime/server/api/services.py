@@ -1,0 +1,145 @@
+"""Service conversations from the operator's side: in Python, and over REST.
+
+Clients subscribe to them and write to them; only the operator makes them and speaks in
+their name. Protocol: conversations.md §1, rest.md §6, §7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import outcome
+
+from trio_realtime._io.future import Reply
+from trio_realtime.server.gateway.gateway import Gateway
+from trio_realtime.server.http import HttpError, Request, Response, Router, json_response
+from trio_realtime.server.rules import service as rules
+from trio_realtime.server.rules.start import create_service
+from trio_realtime.server.rules.types import Push, Refusal
+from trio_realtime.server.store.interface import MessageRow, Tx
+
+from .rest import authorized_app
+
+if TYPE_CHECKING:
+    from trio_realtime.server.rules.types import App
+
+MAX_BODY = 5 * 1024
+"""Bytes of one message: rest.md §4."""
+
+
+@attrs.frozen
+class ServiceMessage:
+    """A message that a service has sent."""
+
+    id: str
+    """Its id."""
+    timestamp: int
+    """Its time, milliseconds since the epoch."""
+
+
+class Services:
+    """The service conversations of all apps of a server."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def create(
+        self, app_id: str, name: str | None, attributes: Mapping[str, Any] | None
+    ) -> str:
+        """Make a service conversation; returns its id."""
+        row = await self._gateway.store.write(
+            app_id, lambda tx: create_service(tx, name, attributes, "")
+        )
+        return row.id
+
+    async def broadcast(
+        self, app_id: str, cid: str, sender: str, body: str | bytes, push_data: str | None
+    ) -> ServiceMessage:
+        """Say something to all subscribers. Raises `Refusal`."""
+        bus = self._gateway.buses[app_id]
+        reply: Reply[ServiceMessage] = Reply()
+
+        def rule(tx: Tx) -> tuple[int, MessageRow, list[Push]]:
+            return (tx.now, *rules.broadcast(tx, cid, sender, body, push_data))
+
+        def done(result: outcome.Outcome[tuple[int, MessageRow, list[Push]]]) -> None:
+            if isinstance(result, outcome.Error):
+                reply.set(result)
+                return
+            at, message, pushes = result.unwrap()
+            bus.emit(pushes, actor=None, at=at)
+            reply.set(outcome.Value(ServiceMessage(message.id, message.timestamp)))
+
+        self._gateway.store.submit(app_id, rule, done)
+        return await reply.get()
+
+    async def messages(
+        self, app_id: str, cid: str, after: str | None, limit: int
+    ) -> list[tuple[str, Mapping[str, Any]]]:
+        """What clients have written to a service. Raises `Refusal`."""
+        return await self._gateway.store.read(
+            app_id, lambda tx: rules.service_messages(tx, cid, after, limit)
+        )
+
+    # REST, with the master key.
+
+    def routes(self, router: Router) -> None:
+        """Add the endpoints."""
+        base = "/1.2/rtm/service-conversations"
+        router.add("POST", base, self._create)
+        router.add("POST", base + "/{id}/broadcasts", self._broadcast)
+        router.add("GET", base + "/{id}/subscribers/count", self._count)
+        router.add("POST", "/1.2/rtm/clients/{id}/kick", self._kick)
+
+    async def _create(self, request: Request) -> Response:
+        app = self._app(request)
+        body = dict(request.json())
+        name = body.pop("name", None)
+        if name is not None and not isinstance(name, str):
+            raise HttpError(400, 1, "name is no text.")
+        cid = await self.create(app.id, name, body)
+        return json_response({"objectId": cid}, status=201)
+
+    async def _broadcast(self, request: Request) -> Response:
+        app, body = self._app(request), request.json()
+        sender, message = body.get("from_client"), body.get("message")
+        if not isinstance(sender, str) or not isinstance(message, str):
+            raise HttpError(400, 1, "from_client and message are needed, and are texts.")
+        if len(message.encode()) > MAX_BODY:
+            raise HttpError(400, 4109, f"message has more than {MAX_BODY} bytes.")
+        sent = await self._checked(self.broadcast(app.id, self._id(request), sender, message, None))
+        told = {"msg-id": sent.id, "timestamp": sent.timestamp}
+        return json_response({**told, "result": told})
+
+    async def _count(self, request: Request) -> Response:
+        app, cid = self._app(request), self._id(request)
+
+        def count(tx: Tx) -> int:
+            rules.service(tx, cid)
+            return tx.member_count(cid)
+
+        return json_response(
+            {"count": await self._checked(self._gateway.store.read(app.id, count))}
+        )
+
+    async def _kick(self, request: Request) -> Response:
+        app = self._app(request)
+        reason = request.json().get("reason")
+        await self._gateway.kick(
+            app.id, self._id(request), reason[:20] if isinstance(reason, str) else None
+        )
+        return json_response({})
+
+    def _app(self, request: Request) -> App:
+        return authorized_app(self._gateway, request, master=True)
+
+    def _id(self, request: Request) -> str:
+        return request.parameters["id"]
+
+    async def _checked(self, running: Any) -> Any:
+        try:
+            return await running
+        except Refusal as refusal:
+            raise HttpError(400, refusal.code, refusal.detail or refusal.reason) from refusal

@@ -1,0 +1,1 @@
+"""Who is online, and how a push finds its receivers."""

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import attrs
+
+from .hooks.types import Hooks
+from .limits import Limits
+from .rules.types import App
+
+UserLookup = Callable[[App, str], Awaitable[str | None]]
+"""Tells which client id a storage user's session token stands for, None for nobody."""
+
+
+def wall_clock() -> int:
+    """The time in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+@attrs.frozen(kw_only=True)
+class ServerConfig:
+    """What a server serves, and where."""
+
+    apps: Sequence[App]
+    host: str = "127.0.0.1"
+    port: int = 8080
+    """0 chooses a free port."""
+    data: Path | None = None
+    """The directory that holds everything durable. None keeps all in memory."""
+    limits: Limits = attrs.field(factory=Limits)
+    tls: ssl.SSLContext | None = None
+    """Serve ``https://`` and ``wss://`` with this context."""
+    public_url: str | None = None
+    """The URL under which clients reach this server when that is not what they connect to,
+    behind a proxy that terminates TLS for instance: ``https://im.example.com``."""
+    refuse_repeated_nonces: bool = False
+    """Accept each login signature only once: signatures.md §1."""
+    user_lookup: UserLookup | None = None
+    """Enables ``POST /1.1/rtm/sign``: session.md §11."""
+    hooks: Mapping[str, Hooks] = attrs.field(factory=dict)
+    """What an app wants to be asked and told, by app id: rest.md §10."""
+    hook_timeout: float = 5.0
+    """Seconds that one call of a hook may take."""
+    on_hook_failure: Literal["ignore", "refuse"] = "ignore"
+    """What a hook that raises, or takes too long, means for what it was asked about."""
+    clock: Callable[[], int] = wall_clock
+    """Milliseconds since the epoch."""

@@ -1,0 +1,1 @@
+"""Files of media messages: their bytes and what is known of them."""

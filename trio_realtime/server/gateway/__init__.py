@@ -1,0 +1,1 @@
+"""Connections of clients: WebSockets, logins, and bytes on their way out."""

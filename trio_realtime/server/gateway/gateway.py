@@ -1,0 +1,125 @@
+"""What all connections of a server share, and what is done to all of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import attrs
+import outcome
+import trio
+
+from trio_realtime.server.bus.local import Bus
+from trio_realtime.server.config import ServerConfig
+from trio_realtime.server.hooks.runner import HookRunner
+from trio_realtime.server.metrics import Metrics
+from trio_realtime.server.rules.direct import last_words
+from trio_realtime.server.rules.session import note_kick
+from trio_realtime.server.rules.signatures import NonceMemory
+from trio_realtime.server.rules.types import App, Caller, Push, Will
+from trio_realtime.server.store.interface import Store, StoreError, Tx
+from trio_realtime.wire import CommandType, GenericCommand
+
+from .connection import Connection
+from .outbox import Flusher, Spawn
+from .sessions import end_session
+from .websocket import WebSocket
+
+log = logging.getLogger("trio_realtime.server")
+
+GOING_AWAY = 1001
+
+
+@attrs.define(eq=False)
+class Gateway:
+    """What all connections of a server share."""
+
+    config: ServerConfig
+    store: Store
+    metrics: Metrics
+    spawn: Spawn
+    apps: Mapping[str, App]
+    buses: Mapping[str, Bus]
+    hooks: Mapping[str, HookRunner] = attrs.field(factory=dict)
+    """By app id, for apps that have hooks."""
+    flusher: Flusher = attrs.field(factory=Flusher)
+    nonces: NonceMemory | None = None
+    connections: set[Connection] = attrs.field(factory=set)
+    draining: bool = False
+    requests: int = 0
+    """HTTP requests being answered."""
+    _left: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+
+    async def serve(self, stream: trio.abc.Stream, head: bytes, address: str) -> None:
+        """Serve one upgrade request until the connection is over."""
+        websocket = WebSocket(self.config.limits.frame_bytes)
+        if not websocket.handshake(head) or websocket.dialect is None:
+            await stream.send_all(b"".join(websocket.data_to_send()))
+            return
+        connection = Connection(self, stream, websocket, websocket.dialect, address)
+        self.connections.add(connection)
+        self.metrics.connections += 1
+        self.metrics.connections_total += 1
+        try:
+            await connection.run()
+        finally:
+            self.connections.discard(connection)
+            self._left.unpark_all()
+            self.metrics.connections -= 1
+
+    async def kick(self, app_id: str, client_id: str, reason: str | None = None) -> None:
+        """Force every session of a client off-line, and void its signatures and tokens (4115)."""
+        await self.store.write(app_id, lambda tx: note_kick(tx, client_id))
+        for session in self.buses[app_id].sessions_of(client_id):
+            end_session(session, 4115, reason or "KICKED_BY_APP")
+
+    def carry_out(self, will: Will, caller: Caller) -> None:
+        """Send the will of a client that was lost to those who may hear it now."""
+        bus = self.buses[caller.app.id]
+
+        def rule(tx: Tx) -> tuple[int, list[Push]]:
+            return tx.now, last_words(tx, caller, will)
+
+        def done(result: outcome.Outcome[tuple[int, list[Push]]]) -> None:
+            if isinstance(result, outcome.Error):
+                log.error("a will was not carried out", exc_info=result.error)
+                return
+            at, pushes = result.unwrap()
+            bus.emit(pushes, actor=None, at=at)
+
+        try:
+            self.store.submit(caller.app.id, rule, done)
+        except StoreError:
+            log.warning("a will was not carried out: the store is closed")
+
+    def go_away(self) -> None:
+        """Ask every client to reconnect elsewhere: transport.md §6."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.push_alone(GenericCommand(cmd=CommandType.GOAWAY), None, None)
+
+    def close_all(self, code: int, reason: str) -> None:
+        """Begin to close every connection."""
+        for connection in list(self.connections):
+            connection.close(code, reason)
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """The time in which an HTTP request is answered; a drain waits for its end."""
+        self.requests += 1
+        try:
+            yield
+        finally:
+            self.requests -= 1
+            self._left.unpark_all()
+
+    async def wait_deserted(self) -> None:
+        """Wait until no connection is left, and no request is being answered."""
+        while self.connections or self.requests:
+            await self._left.park()
+
+    @property
+    def queue_bytes(self) -> int:
+        """Bytes waiting for all receivers together."""
+        return sum(connection.outbox.size for connection in self.connections)

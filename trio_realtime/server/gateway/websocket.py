@@ -1,0 +1,100 @@
+"""The server's half of RFC 6455, on the sans-I/O core of ``websockets``.
+
+The core reads; of what is written it sees only handshakes, pongs and closes. Data frames of
+a server are a header and a payload, which the dialects put together themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.datastructures import Headers
+from websockets.exceptions import NegotiationError
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from trio_realtime.server.dialects import DIALECTS, NAMELESS, Dialect
+
+_log = logging.getLogger("trio_realtime.server.websocket")
+
+FRAME_TOO_LONG = 4109
+_MESSAGE_TOO_BIG = 1009
+_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class WebSocket(ServerProtocol):
+    """One connection's protocol state: bytes in, messages and bytes out."""
+
+    def __init__(self, frame_bytes: int) -> None:
+        super().__init__(logger=_log)
+        self.dialect: Dialect | None = None
+        self.request: Request | None = None
+        self._frame_bytes = frame_bytes
+        self._text = False
+        self._parts: list[bytes] = []
+
+    def handshake(self, head: bytes) -> bool:
+        """Take a request's head and whatever follows it; whether the connection is open.
+
+        Either way there is a response to send.
+        """
+        end = head.find(b"\r\n\r\n") + 4
+        self.receive_data(head[:end])
+        request = next(iter(self.events_received()), None)
+        if not isinstance(request, Request):
+            self.writes = [_BAD_REQUEST]
+            return False
+        self.request = request
+        self.send_response(self.accept(request))
+        if self.state is not State.OPEN or self.dialect is None:
+            return False
+        self.max_message_size = self.dialect.message_bytes(self._frame_bytes)
+        if end < len(head):
+            self.receive_data(head[end:])
+        return True
+
+    def process_subprotocol(self, headers: Headers) -> Subprotocol | None:
+        assert self.request is not None
+        self._named_in_url = parse_qs(urlsplit(self.request.path).query).get("subprotocol", [])
+        return super().process_subprotocol(headers)
+
+    def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
+        """The first one offered that is spoken here; the URL's counts if none is offered."""
+        if not subprotocols and not self._named_in_url:
+            self.dialect = NAMELESS
+            return None
+        for name in subprotocols or self._named_in_url:
+            if name in DIALECTS:
+                self.dialect = DIALECTS[name]
+                # A client that did not offer it in its head would not accept it there.
+                return Subprotocol(name) if subprotocols else None
+        raise NegotiationError("no such sub-protocol; expected one of " + ", ".join(DIALECTS))
+
+    def fail(self, code: int, reason: str = "") -> None:
+        """Close at a violation, with the protocol's own code for messages that are too long."""
+        if code == _MESSAGE_TOO_BIG:
+            code, reason = FRAME_TOO_LONG, "FRAME_TOO_LONG"
+        super().fail(code, reason)
+
+    def messages(self) -> Iterator[tuple[bytes, bool]]:
+        """Complete messages received, with True for text ones."""
+        for frame in self.events_received():
+            assert isinstance(frame, Frame)
+            opcode = frame.opcode
+            if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+                text = opcode is Opcode.TEXT
+                if frame.fin:
+                    yield bytes(frame.data), text
+                else:
+                    self._text, self._parts = text, [bytes(frame.data)]
+            elif opcode is Opcode.CONT:
+                if frame.data:
+                    self._parts.append(bytes(frame.data))
+                if frame.fin:
+                    whole, self._parts = b"".join(self._parts), []
+                    yield whole, self._text

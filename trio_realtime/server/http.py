@@ -1,0 +1,396 @@
+"""Plain HTTP: requests in, responses out, on h11; and the table that routes them.
+
+Protocol: rest.md §1.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from http import HTTPStatus
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import attrs
+import h11
+import trio
+
+from .limits import Limits
+from .metrics import Metrics, log
+from .rules.types import Refusal
+
+CORS = (
+    ("access-control-allow-origin", "*"),
+    ("access-control-allow-methods", "GET, POST, PUT, DELETE, OPTIONS"),
+    (
+        "access-control-allow-headers",
+        (
+            "Content-Type, X-LC-Id, X-LC-Key, X-LC-Sign, X-LC-Session, X-LC-IM-Session-Token, "
+            "X-LC-Prod, X-LC-UA, X-LC-Hook-Key, X-Requested-With, Authorization, "
+            "Cache-Control, Range, If-Range, If-Match, If-None-Match"
+        ),
+    ),
+    (
+        "access-control-expose-headers",
+        "Location, ETag, Accept-Ranges, Content-Length, Content-Range, Content-Disposition",
+    ),
+    ("access-control-max-age", "86400"),
+)
+
+READ_SIZE = 64 * 1024
+
+BODILESS = frozenset({204, 304})
+"""Answers that say nothing about a body, not even that it is empty."""
+
+
+@attrs.frozen
+class Request:
+    """One request, its body complete unless the route streams."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    """Names in lower case; of repeated headers the last."""
+    body: bytes = b""
+    secure: bool = False
+    """Whether it came over TLS."""
+    address: str = ""
+    parameters: Mapping[str, str] = attrs.field(factory=dict)
+    """What the placeholders of the route stand for."""
+    source: Callable[[], Awaitable[bytes]] | None = None
+    """For routes that stream: where the body comes from."""
+
+    async def receive(self) -> bytes:
+        """For routes that stream: the next part of the body, empty at its end.
+
+        Raises `HttpError` when the client stops sending.
+        """
+        return b"" if self.source is None else await self.source()
+
+    def json(self) -> dict[str, Any]:
+        """The body as an object. Raises `HttpError` 400."""
+        try:
+            value = json.loads(self.body or b"{}")
+        except (ValueError, RecursionError):
+            raise HttpError(400, 107, "The body is not JSON.") from None
+        if not isinstance(value, dict):
+            raise HttpError(400, 107, "The body is not a JSON object.")
+        return value
+
+
+class Content(Protocol):
+    """A body too large to be held in memory."""
+
+    @property
+    def size(self) -> int:
+        """Bytes altogether."""
+
+    async def read(self) -> bytes:
+        """The next part, empty at the end."""
+
+    def close(self) -> None:
+        """Let go of what was opened; called once."""
+
+
+@attrs.frozen
+class Response:
+    """What is sent back."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "application/json; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = ()
+    content: Content | None = None
+    """Takes the place of ``body``; whoever sends the response closes it."""
+
+
+class HttpError(Exception):
+    """Becomes ``{"code", "error"}`` with this status.
+
+    ``limit`` names which of the `Limits` was reached, if one was.
+    """
+
+    def __init__(self, status: int, code: int, error: str, *, limit: str | None = None) -> None:
+        super().__init__(status, code, error)
+        self.status = status
+        self.code = code
+        self.error = error
+        self.limit = limit
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """A JSON body."""
+    return Response(status, json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def error_response(status: int, code: int, error: str) -> Response:
+    """An error as every SDK reads it."""
+    return json_response({"code": code, "error": error}, status)
+
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+@attrs.frozen
+class _Route:
+    method: str
+    pattern: tuple[str, ...]
+    endpoint: Endpoint
+    streams: bool
+
+
+class Router:
+    """Finds the endpoint of a request by method and path; ``{name}`` matches one segment."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._routes: list[_Route] = []
+
+    def add(self, method: str, path: str, endpoint: Endpoint, *, streams: bool = False) -> None:
+        """Have an endpoint answer this method and path.
+
+        With ``streams`` it reads the body itself, part by part, and limits its size.
+        """
+        self._routes.append(_Route(method, tuple(path.split("/")), endpoint, streams))
+
+    def streams(self, method: str, path: str) -> bool:
+        """Whether the endpoint of this method and path reads the body itself."""
+        segments = path.split("/")
+        return any(
+            route.streams and route.method == method and _match(route.pattern, segments) is not None
+            for route in self._routes
+        )
+
+    def reached(self, limit: str) -> None:
+        """Count that this one of the `Limits` was reached."""
+        self._metrics.limits[limit] += 1
+
+    async def answer(self, request: Request) -> Response:
+        """The response to a request; whatever goes wrong becomes one as well."""
+        self._metrics.http_requests_total += 1
+        try:
+            return await self._route(request)
+        except HttpError as error:
+            if error.limit is not None:
+                self.reached(error.limit)
+            return error_response(error.status, error.code, error.error)
+        except Refusal as refusal:
+            if refusal.limit is not None:
+                self.reached(refusal.limit)
+            text = refusal.reason + (f": {refusal.detail}" if refusal.detail else "")
+            return error_response(400, refusal.code, text)
+        except Exception:  # noqa: BLE001 - a defect costs one request
+            self._metrics.internal_errors_total += 1
+            log.exception("%s %s failed", request.method, request.path)
+            return error_response(500, 1, "Internal server error.")
+
+    async def _route(self, request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(204)
+        segments = request.path.split("/")
+        found = False
+        method = "GET" if request.method == "HEAD" else request.method
+        for route in self._routes:
+            parameters = _match(route.pattern, segments)
+            if parameters is None:
+                continue
+            found = True
+            if route.method == method:
+                return await route.endpoint(attrs.evolve(request, parameters=parameters))
+        if found:
+            raise HttpError(405, 1, "Method not allowed.")
+        raise HttpError(404, 1, "Not found.")
+
+
+def _match(pattern: tuple[str, ...], segments: list[str]) -> dict[str, str] | None:
+    if len(pattern) != len(segments):
+        return None
+    parameters = {}
+    for expected, segment in zip(pattern, segments, strict=True):
+        if expected.startswith("{"):
+            if not segment:
+                return None
+            parameters[expected[1:-1]] = unquote(segment)
+        elif expected != segment:
+            return None
+    return parameters
+
+
+class HttpConnection:
+    """Serves the requests of one stream, one after another."""
+
+    def __init__(
+        self,
+        router: Router,
+        stream: trio.abc.Stream,
+        head: bytes,
+        *,
+        limits: Limits,
+        address: str,
+        secure: bool,
+        answering: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._router = router
+        self._answering = answering
+        self._stream = stream
+        self._limits = limits
+        self._address = address
+        self._secure = secure
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
+        self._h11.receive_data(head)
+
+    async def run(self) -> None:
+        """Serve until either side has had enough."""
+        try:
+            while await self._serve_one():
+                self._h11.start_next_cycle()
+            await self._linger()
+        except h11.RemoteProtocolError as error:
+            await self._reject(error.error_status_hint)
+            await self._linger()
+        except trio.TooSlowError:
+            await self._reject(408)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+
+    async def _serve_one(self) -> bool:
+        """Answer one request; whether another may follow."""
+        event = None
+        with trio.move_on_after(self._limits.keep_alive):
+            event = await self._next_event()
+        if not isinstance(event, h11.Request):
+            return False
+        with self._answering():
+            response = await self._answer(_request(event, self._address, secure=self._secure))
+            await self._send(response, head=event.method == b"HEAD")
+        return bool(self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE)
+
+    async def _answer(self, request: Request) -> Response:
+        if self._router.streams(request.method, request.path):
+            with self._bounded("transfer_timeout"):
+                return await self._router.answer(attrs.evolve(request, source=self._receive))
+        with self._bounded("body_timeout"):
+            return await self._router.answer(attrs.evolve(request, body=await self._body()))
+
+    @contextmanager
+    def _bounded(self, limit: str) -> Iterator[None]:
+        """Raise `trio.TooSlowError` after as many seconds as this one of the limits allows."""
+        with trio.move_on_after(getattr(self._limits, limit)) as scope:
+            yield
+        if scope.cancelled_caught:
+            self._router.reached(limit)
+            raise trio.TooSlowError
+
+    async def _next_event(self) -> Any:
+        while True:
+            event = self._h11.next_event()
+            if event is not h11.NEED_DATA:
+                return event
+            if self._h11.they_are_waiting_for_100_continue:
+                await self._write(h11.InformationalResponse(status_code=100, headers=[]))
+            self._h11.receive_data(bytes(await self._stream.receive_some(READ_SIZE)))
+
+    async def _body(self) -> bytes:
+        body = bytearray()
+        while not isinstance(part := await self._next_event(), h11.EndOfMessage):
+            if not isinstance(part, h11.Data):
+                raise h11.RemoteProtocolError("the request broke off", 400)
+            body += part.data
+            if len(body) > self._limits.body_bytes:
+                self._router.reached("body_bytes")
+                raise h11.RemoteProtocolError("the body is too large", 413)
+        return bytes(body)
+
+    async def _receive(self) -> bytes:
+        """The next part of a body for an endpoint that streams."""
+        try:
+            with trio.fail_after(self._limits.body_timeout):
+                while self._h11.their_state is h11.SEND_BODY:
+                    event = await self._next_event()
+                    if isinstance(event, h11.Data) and event.data:
+                        return bytes(event.data)
+        except trio.TooSlowError:
+            raise HttpError(408, 408, "Request Timeout.", limit="body_timeout") from None
+        except (h11.RemoteProtocolError, trio.BrokenResourceError):
+            raise HttpError(400, 400, "The request broke off.") from None
+        return b""
+
+    async def _send(self, response: Response, *, head: bool = False) -> None:
+        content = response.content
+        size = len(response.body) if content is None else content.size
+        headers = [*CORS, *response.headers]
+        if response.status not in BODILESS:
+            headers.append(("content-length", str(size)))
+        if response.body or content is not None:
+            headers.append(("content-type", response.content_type))
+        if self._h11.their_state is not h11.DONE:
+            headers.append(("connection", "close"))
+        try:
+            reason = HTTPStatus(response.status).phrase
+            data = self._h11.send(
+                h11.Response(status_code=response.status, headers=headers, reason=reason)
+            )
+            assert data is not None
+            if content is not None and not head:
+                await self._send_content(data, content)
+                return
+            if response.body and not head:
+                data += self._h11.send(h11.Data(data=response.body)) or b""
+            data += self._h11.send(h11.EndOfMessage()) or b""
+            with self._bounded("body_timeout"):
+                await self._stream.send_all(data)
+        finally:
+            if content is not None:
+                content.close()
+
+    async def _send_content(self, data: bytes, content: Content) -> None:
+        """Send a head and the body that belongs to it."""
+        with self._bounded("transfer_timeout"):
+            while part := await content.read():
+                data += self._h11.send(h11.Data(data=part)) or b""
+                with self._bounded("body_timeout"):
+                    await self._stream.send_all(data)
+                data = b""
+            data += self._h11.send(h11.EndOfMessage()) or b""
+            await self._stream.send_all(data)
+
+    async def _linger(self) -> None:
+        """Let a client that is still sending finish.
+
+        To close with unread data resets the connection, and the client loses our answer.
+        """
+        if self._h11.their_state is not h11.SEND_BODY:
+            return
+        gone = (trio.BrokenResourceError, trio.ClosedResourceError)
+        with trio.move_on_after(self._limits.close_timeout), suppress(*gone):
+            if isinstance(self._stream, trio.abc.HalfCloseableStream):
+                await self._stream.send_eof()
+            while await self._stream.receive_some(READ_SIZE):
+                pass
+
+    async def _write(self, event: h11.InformationalResponse) -> None:
+        data = self._h11.send(event)
+        if data:
+            await self._stream.send_all(data)
+
+    async def _reject(self, status: int) -> None:
+        if self._h11.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            return
+        error = error_response(status, 1, HTTPStatus(status).phrase + ".")
+        gone = (h11.LocalProtocolError, trio.BrokenResourceError, trio.ClosedResourceError)
+        with trio.move_on_after(self._limits.close_timeout), suppress(*gone):
+            await self._send(error)
+
+
+def _request(event: h11.Request, address: str, *, secure: bool) -> Request:
+    url = urlsplit(event.target.decode("ascii", "replace"))
+    return Request(
+        event.method.decode("ascii", "replace").upper(),
+        url.path,
+        dict(parse_qsl(url.query, keep_blank_values=True)),
+        {name.decode("ascii", "replace"): value.decode("latin-1") for name, value in event.headers},
+        secure=secure,
+        address=address,
+    )

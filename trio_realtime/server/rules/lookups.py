@@ -1,0 +1,103 @@
+"""Small questions about a conversation, and do-not-disturb. Protocol: conversations.md §5.2.
+
+Who is in a chat room is known in the event loop only, so those answers are completed there.
+"""
+
+from __future__ import annotations
+
+from trio_realtime._values.errors import ErrorCode
+from trio_realtime.server.store.interface import Kind, Tx
+from trio_realtime.wire import (
+    CommandType,
+    ConvCommand,
+    GenericCommand,
+    JsonObjectMessage,
+    OpType,
+)
+
+from .checks import MAX_MEMBERS, conv_of, existing, page_size, refuse, require_member
+from .json import dump, iso
+from .types import Caller, Outcome, Presence
+
+_MAX_ONLINE = 50
+_EVERYBODY = 1_000_000
+
+
+def count(tx: Tx, _caller: Caller, command: GenericCommand) -> Outcome:
+    """``count``: how many members; in a chat room, how many are there now."""
+    row = existing(tx, conv_of(command).cid)
+    message = ConvCommand(cid=row.id)
+    if row.kind is not Kind.ROOM:
+        message.count = tx.member_count(row.id)
+        return Outcome(_result(message))
+
+    def complete(presence: Presence) -> None:
+        message.count = presence.room_count(row.id)
+
+    return Outcome(_result(message), finish=complete)
+
+
+def members(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
+    """``members``: some of those in a chat room now, or the first members."""
+    request = conv_of(command)
+    row = existing(tx, request.cid)
+    limit = page_size(request.limit, default=_MAX_ONLINE, most=_MAX_ONLINE)
+    message = ConvCommand(cid=row.id)
+    if row.kind is not Kind.ROOM:
+        require_member(tx, caller, row)
+        message.m = tx.members(row.id)[:limit]
+        return Outcome(_result(message))
+
+    def complete(presence: Presence) -> None:
+        message.m = presence.room_members(row.id, limit)
+
+    return Outcome(_result(message), finish=complete)
+
+
+def is_member(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
+    """``is_member``: in which of these conversations the caller is."""
+    cids = list(dict.fromkeys(conv_of(command).cids))[:MAX_MEMBERS]
+    rows = {cid: tx.conversation(cid) for cid in cids}
+    answer = {
+        cid: row is not None and row.kind is not Kind.ROOM and tx.is_member(cid, caller.client_id)
+        for cid, row in rows.items()
+    }
+    rooms = [cid for cid, row in rows.items() if row is not None and row.kind is Kind.ROOM]
+    results = JsonObjectMessage(data=dump(answer))
+
+    def complete(presence: Presence) -> None:
+        for cid in rooms:
+            answer[cid] = caller.client_id in presence.room_members(cid, _EVERYBODY)
+        results.data = dump(answer)
+
+    return Outcome(_result(ConvCommand(results=results)), finish=complete if rooms else None)
+
+
+def mute(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
+    """``mute``: no push notifications from this conversation for the caller."""
+    return _set_muted(tx, caller, command, muted=True)
+
+
+def unmute(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
+    """``unmute``: the opposite."""
+    return _set_muted(tx, caller, command, muted=False)
+
+
+def _set_muted(tx: Tx, caller: Caller, command: GenericCommand, *, muted: bool) -> Outcome:
+    row = existing(tx, conv_of(command).cid)
+    if row.kind is Kind.TEMPORARY:
+        refuse(ErrorCode.CONVERSATION_READ_ONLY)
+    if row.kind is not Kind.ROOM:
+        require_member(tx, caller, row)
+    tx.set_muted(row.id, caller.client_id, muted)
+    current = existing(tx, row.id)
+    reply = GenericCommand(
+        cmd=CommandType.CONV,
+        op=OpType.UPDATED,
+        conv_message=ConvCommand(cid=row.id, udate=iso(current.updated_at)),
+    )
+    return Outcome(reply)
+
+
+def _result(message: ConvCommand) -> GenericCommand:
+    return GenericCommand(cmd=CommandType.CONV, op=OpType.RESULT, conv_message=message)

@@ -1,0 +1,137 @@
+"""Editing and recalling messages: messages.md §8, session.md §6."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+from trio_realtime._values.errors import ErrorCode
+from trio_realtime.server.store.interface import ConversationRow, Kind, MessageRow, PatchRow, Tx
+from trio_realtime.wire import (
+    CommandType,
+    GenericCommand,
+    OpType,
+    PatchCommand,
+    PatchItem,
+)
+
+from .audience import admit, needs
+from .bodies import RECALLED, RECALLED_BODY, body_of, lctype_of, patch_command
+from .checks import refuse
+from .types import Caller, Clients, Feature, Outcome, Push, Room
+
+_BATCH = 50
+_REPLAYED_AT_MOST = 1000
+_BYTES = 256 * 1024
+"""Bodies replayed to one login at most, so that no receiver is overrun by its own backlog."""
+
+
+def modify(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
+    """``patch/modify``: edits and recalls of the caller's own messages, all or none."""
+    items = command.patch_message.patches if command.patch_message else []
+    if not items:
+        refuse(ErrorCode.MESSAGE_NOT_FOUND, "no message is named")
+    latest = 0
+    pushes: list[Push] = []
+    for item in items:
+        conversation, message = _own_message(tx, caller, item)
+        if message.recalled:
+            latest = max(latest, _recalled_before(item, message))
+            continue
+        audience = _audience(tx, caller, conversation, item)
+        patch = _apply(tx, conversation.id, message, item)
+        latest = max(latest, patch.patched_at)
+        pushes.append(
+            Push(
+                audience,
+                patch_command([patch]),
+                except_actor=True,
+                needs=Feature.PATCHES | needs(conversation.kind),
+            )
+        )
+    reply = GenericCommand(
+        cmd=CommandType.PATCH,
+        op=OpType.MODIFIED,
+        patch_message=PatchCommand(last_patch_time=latest),
+    )
+    return Outcome(reply, pushes)
+
+
+def _own_message(tx: Tx, caller: Caller, item: PatchItem) -> tuple[ConversationRow, MessageRow]:
+    conversation = tx.conversation(item.cid) if item.cid else None
+    message = tx.message(conversation.id, item.mid) if conversation and item.mid else None
+    if conversation is None or message is None:
+        refuse(ErrorCode.MESSAGE_NOT_FOUND)
+    if message.sender != caller.client_id:
+        refuse(ErrorCode.MESSAGE_OWNERSHIP_REQUIRED)
+    return conversation, message
+
+
+def _recalled_before(item: PatchItem, message: MessageRow) -> int:
+    """When it was recalled, for who asks again; what is recalled cannot be edited."""
+    if not item.recall:
+        refuse(ErrorCode.MESSAGE_NOT_FOUND, "the message was recalled")
+    return message.patched_at or message.timestamp
+
+
+def _audience(
+    tx: Tx, caller: Caller, conversation: ConversationRow, item: PatchItem
+) -> Clients | Room:
+    """Who is told. New words need the right to speak; taking back one's own does not."""
+    if conversation.kind is Kind.ROOM and item.recall:
+        return Room(conversation.id)
+    if conversation.kind is Kind.SERVICE or item.recall:
+        return Clients(tx.members(conversation.id))
+    audience = admit(tx, caller, conversation)
+    assert audience is not None
+    return audience
+
+
+def _apply(tx: Tx, cid: str, message: MessageRow, item: PatchItem) -> PatchRow:
+    body = body_of(item.data, item.binary_msg)
+    if item.recall:
+        # A client may leave words in place of the message, if it says that it is recalled.
+        if body is None or lctype_of(body) != RECALLED:
+            body = RECALLED_BODY
+        return tx.patch(
+            cid,
+            message.id,
+            body=body,
+            recalled=True,
+            mentions=(),
+            mention_all=False,
+            lctype=RECALLED,
+        )
+    if body is None:
+        refuse(ErrorCode.UNPARSEABLE_RAW_MESSAGE, "an edit has one body, text or binary")
+    return tx.patch(
+        cid,
+        message.id,
+        body=body,
+        recalled=False,
+        mentions=tuple(dict.fromkeys(item.mention_pids)),
+        mention_all=bool(item.mention_all),
+        lctype=lctype_of(body),
+    )
+
+
+def modified(_tx: Tx, _caller: Caller, _command: GenericCommand) -> Outcome:
+    """``patch/modified`` from a client: it has seen an edit. There is nothing to do."""
+    return Outcome()
+
+
+def patch_pushes(
+    tx: Tx, client_id: str, after: int, *, temporary: bool = True
+) -> list[GenericCommand]:
+    """The edits a client missed since ``after`` (ms), oldest first, some in each command.
+
+    Of very many, the later ones are left to the history, where every edit shows anyway.
+    ``temporary`` tells whether the session knows temporary conversations.
+    """
+    patches = tx.patches_for(client_id, after, limit=_REPLAYED_AT_MOST)
+    if not temporary:
+        patches = [patch for patch in patches if patch.message.kind is not Kind.TEMPORARY]
+    sizes = accumulate(len(patch.message.body) for patch in patches)
+    patches = [patch for patch, size in zip(patches, sizes, strict=True) if size <= _BYTES]
+    return [
+        patch_command(patches[start : start + _BATCH]) for start in range(0, len(patches), _BATCH)
+    ]

@@ -1,0 +1,147 @@
+"""Read marks, unread counters, and how far the others have read.
+
+Protocol: messages.md §4 and §5, conversations.md §5.2, session.md §6.
+"""
+
+from __future__ import annotations
+
+from trio_realtime._values.errors import ErrorCode
+from trio_realtime.server.store.interface import Kind, MessageRow, ReadMarks, Tx, UnreadRow
+from trio_realtime.wire import (
+    CommandType,
+    ConvCommand,
+    GenericCommand,
+    MaxReadTuple,
+    OpType,
+    ReadCommand,
+    ReadTuple,
+    UnreadCommand,
+)
+
+from .ack import receipts
+from .audience import needs
+from .bodies import unread_tuple
+from .checks import conv_of, existing, refuse, require_kind
+from .types import Caller, Clients, Outcome, Push
+
+_EVERYTHING = 2**63 - 1
+
+_CONVERSATIONS_AT_ONCE = 50
+"""How many conversations an unread push after login covers."""
+
+
+def read(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
+    """``read``: the caller has read these conversations, up to a message or altogether.
+
+    Nobody waits for an answer; conversations that are not the caller's are passed over. The
+    new counters go to all sessions of the caller, the acting one included.
+    """
+    counters: list[UnreadRow] = []
+    news: list[Push] = []
+    for target in _targets(command.read_message or ReadCommand()):
+        cid = target.cid or ""
+        conversation = tx.conversation(cid)
+        if conversation is None or conversation.kind is Kind.ROOM:
+            continue
+        if not tx.is_member(cid, caller.client_id):
+            continue
+        upto = _upto(tx, cid, target)
+        if upto is None:
+            continue
+        newly = tx.mark_read(cid, caller.client_id, upto)
+        counters.append(tx.unread(cid, caller.client_id))
+        if conversation.kind is not Kind.SERVICE:
+            news += receipts(_newest_of_each(newly), caller.client_id, tx.now, read=True)
+    return Outcome(pushes=[*_counter_pushes(tx, caller, counters), *news])
+
+
+def _targets(message: ReadCommand) -> list[ReadTuple]:
+    """Every conversation of a command once, whichever of its three forms it has."""
+    old = [*([message.cid] if message.cid else []), *message.cids]
+    targets = [*message.convs, *(ReadTuple(cid=cid) for cid in old)]
+    return list({target.cid: target for target in targets}.values())
+
+
+def _upto(tx: Tx, cid: str, target: ReadTuple) -> int | None:
+    if target.timestamp is not None:
+        return target.timestamp
+    if target.mid:
+        message = tx.message(cid, target.mid)
+        return None if message is None else message.timestamp
+    return _EVERYTHING
+
+
+def _newest_of_each(messages: list[MessageRow]) -> list[MessageRow]:
+    """Of messages in ascending order, the last one of each sender."""
+    return list({message.sender: message for message in messages}.values())
+
+
+def _counter_pushes(tx: Tx, caller: Caller, rows: list[UnreadRow]) -> list[Push]:
+    """One push, or two if only some sessions may hear of temporary conversations."""
+    pushes: list[Push] = []
+    for temporary in (False, True):
+        some = [row for row in rows if (row.conversation.kind is Kind.TEMPORARY) is temporary]
+        if some:
+            kind = some[0].conversation.kind
+            command = _unread_command(some, tx.now)
+            pushes.append(Push(Clients([caller.client_id]), command, needs=needs(kind)))
+    return pushes
+
+
+def _unread_command(rows: list[UnreadRow], now: int) -> GenericCommand:
+    return GenericCommand(
+        cmd=CommandType.UNREAD,
+        unread_message=UnreadCommand(convs=[unread_tuple(row) for row in rows], notif_time=now),
+    )
+
+
+def unread_push(
+    tx: Tx, client_id: str, since: int | None, *, temporary: bool = True
+) -> GenericCommand | None:
+    """The counters for a session that has just logged in; None if there is no news.
+
+    ``since`` is the ``lastUnreadNotifTime`` of the login; without it, every conversation
+    with unread messages is news. ``temporary`` tells whether the session knows temporary
+    conversations.
+    """
+    rows = tx.unread_of(client_id, since=since, limit=_CONVERSATIONS_AT_ONCE)
+    if not temporary:
+        rows = [row for row in rows if row.conversation.kind is not Kind.TEMPORARY]
+    return _unread_command(rows, tx.now) if rows else None
+
+
+def max_read(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
+    """``conv/max_read``: how far others have received and read.
+
+    The plain form is about the other member of a conversation of two.
+    """
+    request = conv_of(command)
+    conversation = existing(tx, request.cid)
+    require_kind(conversation, Kind.NORMAL, Kind.TEMPORARY)
+    cid = conversation.id
+    if not tx.is_member(cid, caller.client_id):
+        refuse(ErrorCode.CONVERSATION_MEMBERSHIP_REQUIRED)
+    reply = ConvCommand(cid=cid)
+    if request.query_all_members:
+        reply.max_read_tuples = [
+            MaxReadTuple(
+                pid=marks.client_id,
+                max_ack_timestamp=marks.acked,
+                max_read_timestamp=marks.read,
+            )
+            for marks in tx.marks(cid)
+            if marks.client_id != caller.client_id and marks.acked is not None
+        ]
+    else:
+        others = _other(tx, caller, cid, request.target_client_id)
+        if others is not None:
+            reply.max_ack_timestamp = others.acked
+            reply.max_read_timestamp = others.read
+    return Outcome(GenericCommand(cmd=CommandType.CONV, op=OpType.MAX_READ, conv_message=reply))
+
+
+def _other(tx: Tx, caller: Caller, cid: str, target: str | None) -> ReadMarks | None:
+    if target:
+        return next(iter(tx.marks(cid, [target])), None)
+    others = [marks for marks in tx.marks(cid) if marks.client_id != caller.client_id]
+    return others[0] if len(others) == 1 else None

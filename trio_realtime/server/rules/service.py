@@ -1,0 +1,43 @@
+"""What a service says to its subscribers, and what they said to it: conversations.md §1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trio_realtime._values.errors import ErrorCode
+from trio_realtime.server.store.interface import ConversationRow, Kind, MessageRow, NewMessage, Tx
+
+from .bodies import direct_command, lctype_of
+from .checks import refuse
+from .direct import SERVICE_MESSAGES
+from .types import Clients, Push
+
+
+def service(tx: Tx, cid: str) -> ConversationRow:
+    """The service conversation with this id. Refuses others (4303, 4313)."""
+    conversation = tx.conversation(cid)
+    if conversation is None:
+        refuse(ErrorCode.CONVERSATION_NOT_FOUND)
+    if conversation.kind is not Kind.SERVICE:
+        refuse(ErrorCode.SYSTEM_CONVERSATION_REQUIRED)
+    return conversation
+
+
+def broadcast(
+    tx: Tx, cid: str, sender: str, body: str | bytes, push_data: str | None = None
+) -> tuple[MessageRow, list[Push]]:
+    """Store a message of the service, for the history of all subscribers, and push it."""
+    service(tx, cid)
+    message, _new = tx.append(
+        cid, NewMessage(sender, body, push_data=push_data, lctype=lctype_of(body))
+    )
+    return message, [Push(Clients(tx.members(cid)), direct_command(message))]
+
+
+def service_messages(
+    tx: Tx, cid: str, after: str | None, limit: int
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """What clients have sent to the service, as rows of ``_SysMessage``, with their keys."""
+    service(tx, cid)
+    return tx.documents(SERVICE_MESSAGES, prefix=f"{cid}/", after=after, limit=limit)

@@ -1,0 +1,170 @@
+"""Logging in: who may open a session, under which token, and what it has missed.
+
+Protocol: session.md §1, §3, §5 and §6.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+import attrs
+
+from trio_realtime.server.store.interface import TokenRow, Tx
+from trio_realtime.wire import GenericCommand, SessionCommand
+
+from .offline import offline_pushes
+from .patch import patch_pushes
+from .read import unread_push
+from .signatures import NonceMemory, verify_login
+from .types import App, Feature, Refusal
+
+GRACE_MS = 48 * 3600 * 1000
+"""How long after its expiry a login still vouches for opening again without a token."""
+
+MAX_CLIENT_ID = 64
+NO_TAG = "default"
+"""A reserved tag that means none."""
+
+_SLOTS = "session-slot"
+_KICKS = "session-kick"
+
+
+@attrs.frozen
+class Login:
+    """What a client asks for with ``session/open``."""
+
+    app: App
+    client_id: str
+    message: SessionCommand
+    delivery: int
+    ttl: int
+    """Life of the token in seconds."""
+    nonces: NonceMemory | None = None
+
+    @property
+    def reopen(self) -> bool:
+        """Whether it returns rather than logs in."""
+        return bool(self.message.r)
+
+    @property
+    def features(self) -> Feature:
+        return Feature((self.message.config_bitmap or 0) & 0xFF)
+
+
+@attrs.frozen
+class Opened:
+    """A login granted."""
+
+    at: int
+    token: str
+    tag: str | None
+    device: str | None
+    assumed: bool
+    """Tag and device are those of the client's newest login: it named neither, and brought no
+    token that would tell."""
+    backlog: list[GenericCommand]
+    """Unread counters or offline messages, then missed edits."""
+
+
+def generated_client_id() -> str:
+    """An id for a client that brought none; it begins with a letter."""
+    return "c" + secrets.token_hex(12)
+
+
+def open_session(tx: Tx, login: Login) -> Opened:
+    """Grant or refuse a login."""
+    message = login.message
+    known = _authenticate(tx, login)
+    # The JavaScript SDK names neither tag nor device when it returns.
+    tag = message.tag or (known.tag if known else None)
+    device = message.device_token or message.device_id or (known.device_id if known else None)
+    if tag == NO_TAG:
+        tag = None
+    if tag is not None:
+        _take_slot(tx, login, tag, device)
+    assumed = known is not None and not (message.st or message.device_token or message.device_id)
+    token = _issue(tx, login.client_id, tag, device, login.ttl)
+    return Opened(tx.now, token, tag, device, assumed, _backlog(tx, login))
+
+
+def refresh_session(
+    tx: Tx, app: App, client_id: str, message: SessionCommand, row: TokenRow, ttl: int
+) -> tuple[int, str]:
+    """A new token for a live session, whose login is ``row``; the old one may have expired."""
+    if message.st is not None:
+        old = tx.token(message.st)
+        if old is not None and old.client_id != client_id:
+            raise Refusal(4112, "SESSION_TOKEN_EXPIRED", "the token is not this client's")
+    if app.enforce.login and message.s is not None:
+        _check_signature(tx, app, client_id, message, None)
+    return tx.now, _issue(tx, client_id, row.tag, row.device_id, ttl)
+
+
+def note_kick(tx: Tx, client_id: str) -> int:
+    """Void the login signatures made until now, and the tokens they led to."""
+    tx.forget_tokens(client_id)
+    tx.put_document(_KICKS, client_id, {"at": tx.now})
+    return tx.now
+
+
+def token_holder(tx: Tx, token: str | None) -> str | None:
+    """The client id a live token stands for."""
+    row = tx.token(token) if token else None
+    return row.client_id if row is not None and row.expires_at > tx.now else None
+
+
+def _authenticate(tx: Tx, login: Login) -> TokenRow | None:
+    """Check token or signature; the earlier login if this one continues it."""
+    message, client_id = login.message, login.client_id
+    if message.st:
+        row = tx.token(message.st)
+        if row is None or row.client_id != client_id or row.expires_at <= tx.now:
+            raise Refusal(4112, "SESSION_TOKEN_EXPIRED")
+        return row
+    known = tx.recent_login(client_id, tx.now - GRACE_MS) if login.reopen else None
+    if login.app.enforce.login and (message.s is not None or known is None):
+        _check_signature(tx, login.app, client_id, message, login.nonces)
+    return known
+
+
+def _check_signature(
+    tx: Tx, app: App, client_id: str, message: SessionCommand, nonces: NonceMemory | None
+) -> None:
+    t, n = message.t, message.n
+    kick = tx.document(_KICKS, client_id)
+    not_before = kick["at"] if kick else None
+    if not verify_login(app, client_id, t, n, message.s, tx.now, not_before=not_before):
+        raise Refusal(4102, "SIGNATURE_FAILED")
+    assert t is not None
+    assert n is not None
+    if nonces is not None and not nonces.accept(app.id, client_id, t, n):
+        raise Refusal(4102, "SIGNATURE_FAILED", "the nonce was used before")
+
+
+def _take_slot(tx: Tx, login: Login, tag: str, device: str | None) -> None:
+    key = f"{login.client_id}\n{tag}"
+    holder = tx.document(_SLOTS, key)
+    if login.reopen and holder is not None and holder["device"] != device:
+        raise Refusal(4111, "SESSION_CONFLICT", "another device logged in with this tag")
+    if holder is None or holder["device"] != device:
+        tx.put_document(_SLOTS, key, {"device": device})
+
+
+def _issue(tx: Tx, client_id: str, tag: str | None, device: str | None, ttl: int) -> str:
+    token = secrets.token_urlsafe(24)
+    tx.put_token(token, TokenRow(client_id, tx.now + ttl * 1000, tag, device))
+    return token
+
+
+def _backlog(tx: Tx, login: Login) -> list[GenericCommand]:
+    message, client_id = login.message, login.client_id
+    temporary = Feature.TEMPORARY_CONVERSATIONS in login.features
+    if login.delivery == 1:
+        backlog = offline_pushes(tx, client_id, temporary=temporary)
+    else:
+        since = message.last_unread_notif_time
+        unread = unread_push(tx, client_id, since, temporary=temporary)
+        backlog = [] if unread is None else [unread]
+    if Feature.PATCHES in login.features and message.last_patch_time is not None:
+        backlog += patch_pushes(tx, client_id, message.last_patch_time, temporary=temporary)
+    return backlog

@@ -1,0 +1,177 @@
+"""The shape of a rule: who asks, what may come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import IntFlag
+from typing import Protocol
+
+import attrs
+
+from trio_realtime.server.store.interface import Tx
+from trio_realtime.wire import GenericCommand
+
+
+class Feature(IntFlag):
+    """``configBitmap`` of a login: session.md §4."""
+
+    PATCHES = 1
+    TEMPORARY_CONVERSATIONS = 2
+    BIND_INSTALLATION = 4
+    TRANSIENT_ACKS = 8
+    RELIABLE_NOTIFICATIONS = 16
+    PARTIAL_FAILURES = 32
+    GROUP_RECEIPTS = 64
+    OPTIONAL_PEER_ID = 128
+
+
+@attrs.frozen
+class Enforcement:
+    """Which operations need a signature: signatures.md §1. All off by default."""
+
+    login: bool = False
+    conversations: bool = False
+    history: bool = False
+    block_list: bool = False
+
+
+@attrs.frozen
+class App:
+    """One application served: its keys and its switches."""
+
+    id: str
+    key: str
+    master_key: str = attrs.field(repr=False)
+    enforce: Enforcement = Enforcement()
+    origins: frozenset[str] | None = None
+    """Web origins that may log in, for instance ``https://chat.example.com``; None allows
+    any. A connection without an ``Origin`` header does not come from a web page and is
+    always allowed.
+    """
+
+
+@attrs.frozen
+class Caller:
+    """The logged-in client a command acts for."""
+
+    app: App
+    client_id: str
+    session: object = attrs.field(eq=False, repr=False, default=None)
+    """The acting session; opaque to rules, compared by identity."""
+    features: Feature = Feature(0)
+    address: str = ""
+    room: str | None = None
+    """The chat room the acting session is in."""
+    json_depth: int = 32
+    """How deep what it sends may nest."""
+
+
+class Refusal(Exception):
+    """A rule says no: becomes the error reply of the command, and undoes the rule."""
+
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        detail: str | None = None,
+        *,
+        app_code: int | None = None,
+        app_message: str | None = None,
+        limit: str | None = None,
+    ) -> None:
+        super().__init__(code, reason, detail)
+        self.code = code
+        self.reason = reason
+        self.detail = detail
+        self.app_code = app_code
+        self.app_message = app_message
+        self.limit = limit
+        """Which of the `Limits` was reached."""
+
+
+@attrs.frozen
+class Clients:
+    """All live sessions of these clients."""
+
+    ids: Sequence[str]
+
+
+@attrs.frozen
+class Room:
+    """The sessions that are in a chat room right now."""
+
+    cid: str
+
+
+@attrs.frozen
+class Push:
+    """A command for others. Its ``peer_id``, ``service`` and ``server_ts`` are filled in."""
+
+    to: Clients | Room
+    command: GenericCommand
+    except_actor: bool = False
+    """Skip the acting session (not the client's other sessions)."""
+    except_client: str | None = None
+    """Skip every session of this client (chat rooms: the sender)."""
+    needs: Feature = Feature(0)
+    """Only sessions that declared all of these."""
+    priority: int = 1
+    """1 high, 2 normal, 3 low: what an overloaded receiver may lose first (3, then 2)."""
+
+
+class Presence(Protocol):
+    """Who is online, as seen by one app; touched only in the event loop."""
+
+    def online(self, client_ids: Sequence[str]) -> list[str]: ...
+
+    def enter_room(self, cid: str) -> None:
+        """The acting session enters, and leaves any other room."""
+
+    def leave_room(self, cid: str) -> None: ...
+
+    def room_count(self, cid: str) -> int: ...
+
+    def room_members(self, cid: str, limit: int) -> list[str]: ...
+
+    def evict(self, cid: str, client_ids: Sequence[str]) -> None:
+        """Take clients out of a room (blocked)."""
+
+    def set_will(self, command: GenericCommand, pushes: Sequence[Push]) -> None:
+        """Keep a message for the loss of the acting session: messages.md §10.
+
+        A later will of the same session takes the place of the earlier one. ``command`` is
+        the one that asked for it, ``pushes`` what it would cause now; none: nobody is to
+        hear it.
+        """
+
+
+@attrs.frozen
+class Will:
+    """A message to be sent when a session is lost."""
+
+    command: GenericCommand
+    """The command that asked for it."""
+    message_id: str
+    """What its acknowledgement said."""
+
+
+@attrs.frozen
+class Outcome:
+    """What a rule decided. The reply leaves first, then the pushes in order."""
+
+    reply: GenericCommand | None = None
+    pushes: Sequence[Push] = ()
+    finish: Callable[[Presence], None] | None = None
+    """Called in the event loop before the reply is sent: the only access to presence. It may
+    complete ``reply`` in place."""
+
+
+Rule = Callable[[Tx, Caller, GenericCommand], Outcome]
+
+
+@attrs.frozen
+class Handler:
+    """A rule and whether it needs the writer."""
+
+    rule: Rule
+    writes: bool = True

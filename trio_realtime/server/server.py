@@ -1,0 +1,289 @@
+"""The server as a whole: a store, a gateway, a port."""
+
+from __future__ import annotations
+
+import errno
+import ssl
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from .api.files import Files
+from .api.rest import Rest
+from .api.services import ServiceMessage, Services
+from .bus.local import Bus
+from .config import ServerConfig
+from .files.blobs import Blobs, DiskBlobs, MemoryBlobs
+from .gateway.gateway import GOING_AWAY, Gateway
+from .hooks.runner import HookRunner
+from .http import Request, Response, Router
+from .listener import Front
+from .metrics import Metrics
+from .rules.signatures import NonceMemory
+from .rules.types import App
+from .store.interface import Store
+from .store.sqlite.store import open_store
+
+DATABASE = "realtime.sqlite3"
+FILES = "files"
+
+
+class ServerStartError(Exception):
+    """The server cannot start: the address or the data directory is not usable.
+
+    ``str()`` is one sentence for the operator.
+    """
+
+
+class Server:
+    """A running server, made by `open_server`."""
+
+    def __init__(self, config: ServerConfig, gateway: Gateway, front: Front) -> None:
+        self.config = config
+        self.gateway = gateway
+        self.port = config.port
+        """The port listened on."""
+        self._front = front
+        self._nursery: trio.Nursery | None = None
+        self._accepting = trio.CancelScope()
+
+    @property
+    def url(self) -> str:
+        """Where clients find the server: what the SDKs call ``server``."""
+        if self.config.public_url is not None:
+            return self.config.public_url.rstrip("/")
+        scheme = "https" if self.config.tls is not None else "http"
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        return f"{scheme}://{host}:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        """The URL of the WebSocket itself."""
+        return self.url.replace("http", "ws", 1)
+
+    @property
+    def apps(self) -> Mapping[str, App]:
+        """The apps served, by id."""
+        return self.gateway.apps
+
+    @property
+    def metrics(self) -> Metrics:
+        """What was counted so far."""
+        return self.gateway.metrics
+
+    async def kick(self, app_id: str, client_id: str, reason: str | None = None) -> None:
+        """Force every session of a client off-line (4115). Protocol: session.md §5."""
+        await self.gateway.kick(app_id, client_id, reason)
+
+    async def create_service_conversation(
+        self,
+        app_id: str,
+        *,
+        name: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Make a service conversation, which no client can; returns its id.
+
+        Protocol: conversations.md §1.
+        """
+        return await Services(self.gateway).create(app_id, name, attributes)
+
+    async def broadcast(
+        self,
+        app_id: str,
+        conversation_id: str,
+        body: str | bytes,
+        *,
+        sender: str,
+        push_data: str | None = None,
+    ) -> ServiceMessage:
+        """Say something to all subscribers of a service conversation.
+
+        ``body`` is the body of a message as `TextMessage.payload` gives it.
+
+        Raises:
+            Refusal: there is no such service conversation (4303, 4313).
+
+        Protocol: rest.md §6.
+        """
+        return await Services(self.gateway).broadcast(
+            app_id, conversation_id, sender, body, push_data
+        )
+
+    async def service_messages(
+        self, app_id: str, conversation_id: str, *, after: str | None = None, limit: int = 100
+    ) -> list[tuple[str, Mapping[str, Any]]]:
+        """What clients have written to a service: rows of ``_SysMessage`` with their keys.
+
+        ``after`` is the key of the last row of the page before.
+
+        Raises:
+            Refusal: there is no such service conversation (4303, 4313).
+
+        Protocol: rest.md §6.
+        """
+        return await Services(self.gateway).messages(app_id, conversation_id, after, limit)
+
+    async def answer(self, request: Request) -> Response:
+        """Answer an HTTP request without a connection."""
+        return await self._front.router.answer(request)
+
+    def accept(self, stream: trio.abc.Stream) -> None:
+        """Serve a stream as if it had been accepted on the port."""
+        assert self._nursery is not None
+        self._nursery.start_soon(self._front.serve, stream)
+
+    def use_tls(self, context: ssl.SSLContext) -> None:
+        """Serve every connection from now on with this context, for a renewed certificate.
+
+        Raises:
+            ValueError: the server was started without TLS.
+        """
+        if self.config.tls is None:
+            raise ValueError("this server was started without TLS")
+        self._front.tls = context
+
+    async def drain(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - the deadline is what this is about
+        """Stop accepting, ask clients to reconnect elsewhere, and wait for them to leave.
+
+        HTTP requests that are being answered are waited for as well. After ``timeout`` seconds the connections that are left are closed (1001).
+        Protocol: transport.md §6.
+        """
+        self._accepting.cancel()
+        gateway = self.gateway
+        gateway.go_away()
+        with trio.move_on_after(timeout):
+            await gateway.wait_deserted()
+        gateway.close_all(GOING_AWAY, "GOING_AWAY")
+        with trio.move_on_after(self.config.limits.close_timeout):
+            await gateway.wait_deserted()
+
+    async def _listen(self, nursery: trio.Nursery) -> None:
+        config = self.config
+        try:
+            listeners = await trio.open_tcp_listeners(config.port, host=config.host)
+        except OSError as error:
+            raise ServerStartError(_cannot_listen(config, error)) from error
+        self.port = listeners[0].socket.getsockname()[1]
+
+        async def serve() -> None:
+            with self._accepting:
+                await trio.serve_listeners(self._front.serve, listeners, handler_nursery=nursery)
+
+        nursery.start_soon(serve)
+
+
+@asynccontextmanager
+async def open_server(
+    config: ServerConfig,
+    *,
+    store: Store | None = None,
+    blobs: Blobs | None = None,
+    listen: bool = True,
+) -> AsyncGenerator[Server]:
+    """Run a server until the block ends; connections still open are then closed.
+
+    With ``store`` and ``blobs`` the server uses what is already open, and ``config.data``
+    does not count. With ``listen=False`` it opens no port, and serves what is passed to
+    `Server.accept`.
+
+    Raises:
+        ServerStartError: the address or the data directory cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        if store is None:
+            path = _database(config.data)
+            limits = config.limits
+            opening = open_store(
+                path,
+                clock=config.clock,
+                query_seconds=limits.query_seconds,
+                regex_steps=limits.regex_steps,
+            )
+            store = await stack.enter_async_context(opening)
+        if blobs is None:
+            blobs = _blobs(config)
+        try:
+            async with trio.open_nursery() as nursery:
+                server = await _assemble(config, store, blobs, nursery)
+                server._nursery = nursery  # noqa: SLF001 - the two are one
+                nursery.start_soon(server.gateway.flusher.run)
+                if listen:
+                    await server._listen(nursery)  # noqa: SLF001 - likewise
+                try:
+                    yield server
+                finally:
+                    with trio.CancelScope(shield=True):
+                        await server.drain(0)
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            if len(group.exceptions) == 1:
+                # The nursery is ours, so its wrapping is as well.
+                raise group.exceptions[0] from group.exceptions[0].__cause__
+            raise
+
+
+async def _assemble(
+    config: ServerConfig, store: Store, blobs: Blobs, nursery: trio.Nursery
+) -> Server:
+    metrics = Metrics()
+    hooks = {
+        app_id: HookRunner(
+            functions, store, timeout=config.hook_timeout, on_failure=config.on_hook_failure
+        )
+        for app_id, functions in config.hooks.items()
+    }
+    for runner in hooks.values():
+        nursery.start_soon(runner.run)
+    apps = {app.id: app for app in config.apps}
+    gateway = Gateway(
+        config=config,
+        store=store,
+        metrics=metrics,
+        spawn=nursery.start_soon,
+        apps=apps,
+        buses={app.id: Bus(config, app, metrics) for app in config.apps},
+        hooks=hooks,
+        nonces=NonceMemory() if config.refuse_repeated_nonces else None,
+    )
+    router = Router(metrics)
+    Rest(gateway).routes(router)
+    files = Files(gateway, blobs)
+    files.routes(router)
+    Services(gateway).routes(router)
+    await files.recover()
+    return Server(config, gateway, Front(gateway, router, config.tls))
+
+
+def _database(data: Path | None) -> Path | None:
+    if data is None:
+        return None
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ServerStartError(
+            f"The data directory {data} cannot be used: {error.strerror or error}."
+        ) from error
+    return data / DATABASE
+
+
+def _blobs(config: ServerConfig) -> Blobs:
+    if config.data is None:
+        return MemoryBlobs(config.limits.file_memory_bytes)
+    directory = config.data / FILES
+    try:
+        return DiskBlobs(directory)
+    except OSError as error:
+        raise ServerStartError(
+            f"The directory {directory} cannot be used: {error.strerror or error}."
+        ) from error
+
+
+def _cannot_listen(config: ServerConfig, error: OSError) -> str:
+    where = f"{config.host}:{config.port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {config.port} of {config.host} is already in use."
+    return f"Cannot listen on {where}: {error.strerror or error}."

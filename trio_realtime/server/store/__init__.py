@@ -1,0 +1,1 @@
+"""What the server remembers: an interface, and databases behind it."""

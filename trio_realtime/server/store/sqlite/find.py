@@ -1,0 +1,79 @@
+"""Running a conversation query: its SQL, and a limit on its time."""
+
+# ruff: noqa: S608 - SQL text is joined from constants of this program only.
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from trio_realtime.server.store.interface import Kind, Query, QueryError
+from trio_realtime.server.store.patterns import REGEX_STEPS
+
+from .conditions import field, where_sql
+from .part import CONVERSATION, storable
+
+RESULTS_AT_MOST = 1000
+"""The largest page: conversations.md §3."""
+
+_SORT_KEYS_AT_MOST = 8
+_INSTRUCTIONS_BETWEEN_CHECKS = 500
+
+
+def find_sql(
+    query: Query, app: int, now: int, regex_steps: int = REGEX_STEPS
+) -> tuple[str, tuple[Any, ...]]:
+    """The SQL of a query, selecting `CONVERSATION`. Raises `QueryError`."""
+    if query.limit < 0 or query.skip < 0:
+        raise QueryError("limit and skip cannot be negative")
+    if len(query.sort) > _SORT_KEYS_AT_MOST:
+        raise QueryError("there are too many sort keys")
+    if query.ids is not None:
+        ids = json.dumps(list(query.ids))
+        text = (
+            f"c.kind = {Kind.TEMPORARY:d} AND c.expires_at > ?"
+            " AND c.cid IN (SELECT value FROM json_each(?))"
+        )
+        parameters: tuple[Any, ...] = (now, ids)
+    else:
+        condition = where_sql(query.where, app, regex_steps)
+        text = f"c.kind <> {Kind.TEMPORARY:d} AND {condition.text}"
+        parameters = condition.parameters
+    if not all(storable(key) for key, _ in query.sort):
+        raise QueryError("illegal sort key")
+    orders = [(field(key, app).order(), descending) for key, descending in query.sort]
+    order = "".join(f"{sql.text}{' DESC' * descending}, " for sql, descending in orders)
+    # Rows that tie keep their order from page to page.
+    last = "c.id DESC" if orders and orders[0][1] else "c.id"
+    sql = (
+        f"SELECT {CONVERSATION} FROM conversations c WHERE c.app = ? AND {text}"
+        f" ORDER BY {order}{last} LIMIT ? OFFSET ?"
+    )
+    sorted_by = tuple(value for part, _ in orders for value in part.parameters)
+    limit, skip = min(query.limit, RESULTS_AT_MOST), min(query.skip, 2**62)
+    return sql, (app, *parameters, *sorted_by, limit, skip)
+
+
+@contextmanager
+def running_query(connection: sqlite3.Connection, seconds: float) -> Iterator[None]:
+    """Bound the time of one statement; what goes wrong with it becomes `QueryError`."""
+    deadline = time.monotonic() + seconds
+    connection.set_progress_handler(
+        lambda: time.monotonic() > deadline, _INSTRUCTIONS_BETWEEN_CHECKS
+    )
+    try:
+        yield
+    except sqlite3.Error as exc:
+        if time.monotonic() > deadline:
+            raise QueryError("the query is too slow", "query_seconds") from exc
+        if "user-defined function" in str(exc):
+            # SQLite does not pass on what a function of ours raised; only one raises.
+            message = "the regular expression is too expensive for the data"
+            raise QueryError(message, "regex_steps") from exc
+        raise QueryError(str(exc)) from exc
+    finally:
+        connection.set_progress_handler(None, 0)

@@ -1,0 +1,40 @@
+"""One process per database file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import IO
+
+from trio_realtime.server.store.interface import StoreError
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(file: IO[bytes]) -> None:
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _try_lock(file: IO[bytes]) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def lock(path: Path) -> IO[bytes]:
+    """Claim a database file; closing the result (or dying) gives it up.
+
+    The claim is on a file beside the database, because SQLite's own locks come and go with
+    its transactions. Raises `StoreError` if another process has it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.with_name(path.name + ".lock").open("ab")
+    except OSError as exc:
+        raise StoreError(f"cannot use {path}: {exc.strerror}") from exc
+    try:
+        _try_lock(file)
+    except OSError as exc:
+        file.close()
+        raise StoreError(f"{path} is in use by another server process") from exc
+    return file

@@ -1,0 +1,240 @@
+"""Messages: appending, history, edits."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from trio_realtime.server.store.ids import message_id
+from trio_realtime.server.store.interface import (
+    Bound,
+    Kind,
+    MessageRow,
+    NewMessage,
+    PatchRow,
+    StoreError,
+)
+
+from .part import Part, to_json
+
+MESSAGES = (
+    "SELECT m.id, c.cid, c.kind, k.name, m.timestamp, m.body, m.mentions, m.mention_all,"
+    " m.receipt, m.patched_at, m.recalled, m.ack_at, m.read_at, m.push_data, m.lctype"
+    " FROM messages m JOIN conversations c ON c.id = m.conversation"
+    " JOIN clients k ON k.id = m.sender"
+)
+"""Selects what `message_row` reads; a condition follows."""
+
+
+class Messages(Part):
+    """The message operations of a transaction."""
+
+    def append(self, cid: str, message: NewMessage) -> tuple[MessageRow, bool]:
+        place = self._existing(cid)
+        sender = self._any_client(message.sender)
+        row = MessageRow(
+            id=message.id or message_id(),
+            conversation_id=cid,
+            kind=place.kind,
+            sender=message.sender,
+            timestamp=max(self.now, place.clock + 1),
+            body=message.body,
+            mentions=message.mentions,
+            mention_all=message.mention_all,
+            receipt=message.receipt,
+            push_data=message.push_data,
+            lctype=message.lctype,
+        )
+        try:
+            self._execute(
+                "INSERT INTO messages (conversation, timestamp, id, sender, dt, body, mentions,"
+                " mention_all, receipt, push_data, lctype)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    place.key,
+                    row.timestamp,
+                    row.id,
+                    sender,
+                    message.dt,
+                    row.body,
+                    _mentions(row.mentions),
+                    row.mention_all,
+                    row.receipt,
+                    row.push_data,
+                    row.lctype,
+                ),
+            )
+        except sqlite3.IntegrityError as exc:
+            first = message.dt and self.sent_before(cid, message.sender, message.dt)
+            if not first:
+                raise StoreError(f"the message id {row.id!r} is taken") from exc
+            return first, False
+        # A service conversation shows no time of a last message.
+        latest = None if place.kind is Kind.SERVICE else row.timestamp
+        self._execute(
+            "UPDATE conversations SET clock = ?, last_message_at = ? WHERE id = ?",
+            (row.timestamp, latest, place.key),
+        )
+        return row, True
+
+    def next_timestamp(self, cid: str) -> int:
+        place = self._existing(cid)
+        timestamp = max(self.now, place.clock + 1)
+        self._execute("UPDATE conversations SET clock = ? WHERE id = ?", (timestamp, place.key))
+        return timestamp
+
+    def sent_before(self, cid: str, sender: str, dt: str) -> MessageRow | None:
+        return self._one(
+            "m.conversation = ? AND m.sender = ? AND m.dt = ?",
+            (self._key(cid), self._client(sender), dt),
+        )
+
+    def message(self, cid: str, mid: str) -> MessageRow | None:
+        return self._one("m.conversation = ? AND m.id = ?", (self._key(cid), mid))
+
+    def last_message(self, cid: str) -> MessageRow | None:
+        return self._one("m.conversation = ? ORDER BY m.timestamp DESC LIMIT 1", (self._key(cid),))
+
+    def history(
+        self,
+        cid: str,
+        *,
+        start: Bound | None = None,
+        start_included: bool = False,
+        end: Bound | None = None,
+        end_included: bool = False,
+        newer: bool = False,
+        limit: int = 20,
+        lctype: int | None = None,
+    ) -> list[MessageRow]:
+        conditions = ["m.conversation = ?"]
+        parameters: list[Any] = [self._key(cid)]
+        away, back = (">", "<") if newer else ("<", ">")
+        for bound, sign, included in (
+            (start, away, start_included),
+            (end, back, end_included),
+        ):
+            if bound is not None:
+                condition, values = _beyond(bound, sign + "=" * included)
+                conditions.append(condition)
+                parameters += values
+        if lctype is not None:
+            conditions.append("m.lctype = ?")
+            parameters.append(lctype)
+        order = "ASC" if newer else "DESC"
+        rows = self._execute(
+            f"{MESSAGES} WHERE {' AND '.join(conditions)} ORDER BY m.timestamp {order} LIMIT ?",
+            (*parameters, max(0, limit)),
+        ).fetchall()
+        return [message_row(row) for row in (rows if newer else reversed(rows))]
+
+    def patch(
+        self,
+        cid: str,
+        mid: str,
+        *,
+        body: str | bytes,
+        recalled: bool,
+        mentions: tuple[str, ...],
+        mention_all: bool,
+        lctype: int | None,
+        code: int | None = None,
+        reason: str | None = None,
+    ) -> PatchRow:
+        ((patched_at,),) = self._execute(
+            "UPDATE apps SET patch_clock = max(?, patch_clock + 1) WHERE id = ?"
+            " RETURNING patch_clock",
+            (self.now, self._app),
+        ).fetchall()
+        self._execute(
+            "UPDATE messages SET body = ?, recalled = ?, mentions = ?, mention_all = ?,"
+            " lctype = ?, patched_at = ?, patch_code = ?, patch_reason = ?"
+            " WHERE conversation = ? AND id = ?",
+            (
+                body,
+                recalled,
+                _mentions(mentions),
+                mention_all,
+                lctype,
+                patched_at,
+                code,
+                reason,
+                self._key(cid),
+                mid,
+            ),
+        )
+        message = self.message(cid, mid)
+        if message is None:
+            raise StoreError(f"there is no message {mid!r} in {cid!r}")
+        return PatchRow(message, patched_at, code, reason)
+
+    def patches_for(self, client_id: str, after: int, *, limit: int = 100) -> list[PatchRow]:
+        # One short index range for each of the client's conversations.
+        newest = self._execute(
+            "SELECT m.rowid, m.patched_at, m.patch_code, m.patch_reason"
+            " FROM members x CROSS JOIN messages m"
+            " ON m.conversation = x.conversation AND m.patched_at > ?"
+            " WHERE x.client = ? ORDER BY m.patched_at LIMIT ?",
+            (after, self._client(client_id), max(0, limit)),
+        ).fetchall()
+        found = ((self._one("m.rowid = ?", (key,)), *patch) for key, *patch in newest)
+        return [PatchRow(message, *patch) for message, *patch in found if message is not None]
+
+    def delete_message(self, cid: str, mid: str) -> bool:
+        key = self._key(cid)
+        deleted = self._execute(
+            "DELETE FROM messages WHERE conversation = ? AND id = ? RETURNING timestamp",
+            (key, mid),
+        ).fetchall()
+        if not deleted:
+            return False
+        ((timestamp,),) = deleted
+        self._execute(
+            "UPDATE conversations SET last_message_at = (SELECT max(timestamp) FROM messages"
+            " WHERE conversation = ?) WHERE id = ? AND last_message_at = ?",
+            (key, key, timestamp),
+        )
+        self._execute(
+            "UPDATE members SET reckoned_at = ?"
+            " WHERE conversation = ? AND max(coalesce(read, 0), floor) < ?",
+            (self.now, key, timestamp),
+        )
+        return True
+
+    def _one(self, condition: str, parameters: Sequence[Any]) -> MessageRow | None:
+        row = self._execute(f"{MESSAGES} WHERE {condition}", parameters).fetchone()
+        return None if row is None else message_row(row)
+
+
+def message_row(row: Sequence[Any]) -> MessageRow:
+    """The value of a row of `MESSAGES`."""
+    return MessageRow(
+        id=row[0],
+        conversation_id=row[1],
+        kind=Kind(row[2]),
+        sender=row[3],
+        timestamp=row[4],
+        body=row[5],
+        mentions=tuple(json.loads(row[6])) if row[6] else (),
+        mention_all=bool(row[7]),
+        receipt=bool(row[8]),
+        patched_at=row[9],
+        recalled=bool(row[10]),
+        ack_at=row[11],
+        read_at=row[12],
+        push_data=row[13],
+        lctype=row[14],
+    )
+
+
+def _mentions(names: Sequence[str]) -> str | None:
+    return to_json(list(names)) if names else None
+
+
+def _beyond(bound: Bound, comparison: str) -> tuple[str, list[Any]]:
+    timestamp, mid = bound
+    if mid is None:
+        return f"m.timestamp {comparison} ?", [timestamp]
+    return f"(m.timestamp, m.id) {comparison} (?, ?)", [timestamp, mid]

@@ -1,0 +1,180 @@
+"""What each member has received and read: messages.md §4 and §5."""
+
+# ruff: noqa: S608 - SQL text is joined from constants of this program only.
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trio_realtime.server.store.interface import MessageRow, ReadMarks, UnreadRow
+
+from .messages import MESSAGES, Messages, message_row
+from .part import CONVERSATION, conversation_row
+
+UNREAD_AT_MOST = 100
+"""Where counting stops; older messages fall out of the count."""
+
+_MARKED_AT_ONCE = 1000
+"""How many of the newest messages one acknowledgement marks, whatever range it names."""
+
+
+class Receipts(Messages):
+    """The receipt operations of a transaction."""
+
+    def acknowledge(self, cid: str, client_id: str, *, first: int, last: int) -> list[MessageRow]:
+        place, client = self._place(cid), self._client(client_id)
+        if place is None or not self._is_member(place.key, client):
+            return []
+        last = min(last, place.clock)
+        if first > last:
+            return []
+        self._execute(
+            "UPDATE members SET acked = max(coalesce(acked, 0), ?)"
+            " WHERE conversation = ? AND client = ?",
+            (last, place.key, client),
+        )
+        received = [
+            key
+            for (key,) in self._execute(
+                "SELECT m.rowid FROM messages m WHERE m.conversation = ? AND m.receipt"
+                " AND m.timestamp BETWEEN ? AND ? AND m.sender <> ?"
+                " AND NOT EXISTS (SELECT 1 FROM deliveries"
+                " WHERE message = m.rowid AND client = ?)"
+                " ORDER BY m.timestamp DESC LIMIT ?",
+                (place.key, first, last, client, client, _MARKED_AT_ONCE),
+            )
+        ]
+        self._link.connection.executemany(
+            "INSERT INTO deliveries (message, client) VALUES (?, ?)",
+            [(key, client) for key in received],
+        )
+        self._stamp("ack_at", place.key, client, first, last)
+        return self._in_order(received)
+
+    def mark_read(self, cid: str, client_id: str, upto: int) -> list[MessageRow]:
+        place, client = self._place(cid), self._client(client_id)
+        if place is None:
+            return []
+        row = self._execute(
+            "SELECT max(coalesce(read, 0), floor), read FROM members"
+            " WHERE conversation = ? AND client = ?",
+            (place.key, client),
+        ).fetchone()
+        # A mark beyond the newest message would hide the next ones.
+        upto = min(upto, place.clock)
+        if row is None or upto <= (row[1] or 0):
+            return []
+        self._execute(
+            "UPDATE members SET read = ?, reckoned_at = ? WHERE conversation = ? AND client = ?",
+            (upto, self.now, place.key, client),
+        )
+        first = row[0] + 1
+        read = [
+            key
+            for (key,) in self._execute(
+                "SELECT rowid FROM messages WHERE conversation = ? AND receipt"
+                " AND timestamp BETWEEN ? AND ? AND sender <> ?"
+                " ORDER BY timestamp DESC LIMIT ?",
+                (place.key, first, upto, client, _MARKED_AT_ONCE),
+            )
+        ]
+        self._stamp("ack_at", place.key, client, first, upto)
+        self._stamp("read_at", place.key, client, first, upto)
+        return self._in_order(read)
+
+    def marks(self, cid: str, client_ids: Sequence[str] | None = None) -> list[ReadMarks]:
+        rows = self._execute(
+            "SELECT k.name, x.acked, x.read FROM members x JOIN clients k ON k.id = x.client"
+            " WHERE x.conversation = ? ORDER BY x.position",
+            (self._key(cid),),
+        )
+        wanted = None if client_ids is None else set(client_ids)
+        return [
+            ReadMarks(name, _later(acked, read), read)
+            for name, acked, read in rows
+            if wanted is None or name in wanted
+        ]
+
+    def unread(self, cid: str, client_id: str) -> UnreadRow:
+        place = self._existing(cid)
+        return self._unread(place.key, cid, self._client(client_id), client_id)
+
+    def unread_of(
+        self, client_id: str, *, since: int | None = None, limit: int = 50
+    ) -> list[UnreadRow]:
+        client = self._client(client_id)
+        if since is None:
+            condition = "c.clock > max(coalesce(x.read, 0), x.floor)"
+            parameters = {}
+        else:
+            # Own messages move the clock, but change nothing for their sender.
+            condition = (
+                "(x.reckoned_at > :since OR (c.clock > :since AND EXISTS (SELECT 1"
+                " FROM messages m WHERE m.conversation = c.id AND m.sender <> :client"
+                " AND m.timestamp > max(:since, x.floor))))"
+            )
+            parameters = {"since": since}
+        candidates = self._execute(
+            "SELECT c.id, c.cid FROM members x JOIN conversations c ON c.id = x.conversation"
+            f" WHERE x.client = :client AND {condition}"
+            " AND (c.expires_at IS NULL OR c.expires_at > :now) ORDER BY c.clock DESC",
+            {"client": client, "now": self.now, **parameters},
+        ).fetchall()
+        found: list[UnreadRow] = []
+        for key, cid in candidates:
+            if len(found) >= limit:
+                break
+            row = self._unread(key, cid, client, client_id)
+            if row.count or since is not None:
+                found.append(row)
+        return found
+
+    def _unread(self, key: int, cid: str, client: int, name: str) -> UnreadRow:
+        count, mentioned = self._execute(
+            "SELECT count(*), max(mentioned) FROM (SELECT m.mention_all OR (m.mentions IS NOT NULL"
+            " AND EXISTS (SELECT 1 FROM json_each(m.mentions) WHERE value = :name)) AS mentioned"
+            " FROM members x JOIN messages m ON m.conversation = x.conversation"
+            " AND m.timestamp > max(coalesce(x.read, 0), x.floor) AND m.sender <> x.client"
+            " WHERE x.conversation = :key AND x.client = :client"
+            " ORDER BY m.timestamp DESC LIMIT :most)",
+            {"key": key, "client": client, "name": name, "most": UNREAD_AT_MOST},
+        ).fetchone()
+        row = self._execute(
+            f"SELECT {CONVERSATION} FROM conversations c WHERE c.id = ?", (key,)
+        ).fetchone()
+        return UnreadRow(conversation_row(row), count, bool(mentioned), self.last_message(cid))
+
+    def _is_member(self, key: int, client: int) -> bool:
+        row = self._execute(
+            "SELECT 1 FROM members WHERE conversation = ? AND client = ?", (key, client)
+        ).fetchone()
+        return row is not None
+
+    def _stamp(self, column: str, key: int, client: int, first: int, last: int) -> None:
+        """Note on the messages when *the* other member got them, in a conversation of two.
+
+        Elsewhere the column has no meaning, and is not worth the writes.
+        """
+        (members,) = self._execute(
+            "SELECT count(*) FROM (SELECT 1 FROM members WHERE conversation = ? LIMIT 3)", (key,)
+        ).fetchone()
+        if members > 2:
+            return
+        self._execute(
+            f"UPDATE messages SET {column} = ? WHERE {column} IS NULL AND rowid IN (SELECT rowid"
+            " FROM messages WHERE conversation = ? AND timestamp BETWEEN ? AND ?"
+            " AND sender <> ? ORDER BY timestamp DESC LIMIT ?)",
+            (self.now, key, first, last, client, _MARKED_AT_ONCE),
+        )
+
+    def _in_order(self, keys: Sequence[int]) -> list[MessageRow]:
+        rows = (
+            self._execute(f"{MESSAGES} WHERE m.rowid = ?", (key,)).fetchone()
+            for key in reversed(keys)
+        )
+        return [message_row(row) for row in rows]
+
+
+def _later(one: int | None, other: int | None) -> int | None:
+    times = [time for time in (one, other) if time is not None]
+    return max(times, default=None)

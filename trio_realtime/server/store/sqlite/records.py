@@ -1,0 +1,157 @@
+"""Session tokens, notifications for replay, and documents of other parts."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trio_realtime.server.store.interface import NotificationRow, TokenRow
+
+from .part import Part, to_json
+
+TOKEN_GRACE = 48 * 3600 * 1000
+"""How long an expired token is remembered (ms): session.md §1.3."""
+
+NOTIFICATIONS_AT_MOST = 1000
+"""How many notifications are kept for a client; the oldest go first."""
+
+_PURGED_AT_ONCE = 20
+
+
+class Records(Part):
+    """Operations on rows that belong to no conversation."""
+
+    # Sessions.
+
+    def forget_tokens(self, client_id: str) -> None:
+        self._execute(
+            "DELETE FROM tokens WHERE app = ? AND client = ?",
+            (self._app, self._any_client(client_id)),
+        )
+
+    def put_token(self, token: str, row: TokenRow) -> None:
+        self._execute(
+            "DELETE FROM tokens WHERE id IN (SELECT id FROM tokens WHERE expires_at <= ? LIMIT ?)",
+            (self.now - TOKEN_GRACE, _PURGED_AT_ONCE),
+        )
+        # A repeated token becomes the newest one.
+        self._execute(
+            "INSERT OR REPLACE INTO tokens (app, digest, client, expires_at, tag, device_id)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                self._app,
+                _digest(token),
+                self._any_client(row.client_id),
+                row.expires_at,
+                row.tag,
+                row.device_id,
+            ),
+        )
+
+    def token(self, token: str) -> TokenRow | None:
+        row = self._execute(
+            "SELECT k.name, t.expires_at, t.tag, t.device_id FROM tokens t"
+            " JOIN clients k ON k.id = t.client"
+            " WHERE t.app = ? AND t.digest = ? AND t.expires_at > ?",
+            (self._app, _digest(token), self.now - TOKEN_GRACE),
+        ).fetchone()
+        return None if row is None else TokenRow(*row)
+
+    def recent_login(self, client_id: str, since: int) -> TokenRow | None:
+        row = self._execute(
+            "SELECT expires_at, tag, device_id FROM tokens WHERE client = ? AND expires_at >= ?"
+            " ORDER BY id DESC LIMIT 1",
+            (self._client(client_id), since),
+        ).fetchone()
+        return None if row is None else TokenRow(client_id, *row)
+
+    # Notifications kept for replay.
+
+    def keep_notification(self, client_ids: Sequence[str], item: Mapping[str, Any]) -> None:
+        if not client_ids:
+            return
+        notice = self._execute("INSERT INTO notices (item) VALUES (?)", (to_json(item),)).lastrowid
+        for name in dict.fromkeys(client_ids):
+            client = self._any_client(name)
+            position, timestamp = self._execute(
+                "SELECT coalesce(max(position), 0) + 1, coalesce(max(timestamp), 0) + 1"
+                " FROM (SELECT position, timestamp FROM notifications WHERE client = ?"
+                " ORDER BY position DESC LIMIT 1)",
+                (client,),
+            ).fetchone()
+            # Never the same time twice, because clients page by time.
+            self._execute(
+                "INSERT INTO notifications (client, position, timestamp, notice)"
+                " VALUES (?, ?, ?, ?)",
+                (client, position, max(self.now, timestamp), notice),
+            )
+            self._drop_notifications(client, position - NOTIFICATIONS_AT_MOST)
+
+    def notifications(self, client_id: str, after: int, *, limit: int) -> list[NotificationRow]:
+        rows = self._execute(
+            "SELECT x.timestamp, n.item FROM notifications x JOIN notices n ON n.id = x.notice"
+            " WHERE x.client = ? AND x.timestamp > ? ORDER BY x.timestamp LIMIT ?",
+            (self._client(client_id), after, max(0, limit)),
+        )
+        return [NotificationRow(timestamp, json.loads(item)) for timestamp, item in rows]
+
+    def _drop_notifications(self, client: int, upto: int) -> None:
+        dropped = self._execute(
+            "DELETE FROM notifications WHERE client = ? AND position <= ? RETURNING notice",
+            (client, upto),
+        ).fetchall()
+        for (notice,) in dropped:
+            self._execute(
+                "DELETE FROM notices WHERE id = ?1"
+                " AND NOT EXISTS (SELECT 1 FROM notifications WHERE notice = ?1)",
+                (notice,),
+            )
+
+    # Documents.
+
+    def put_document(self, table: str, key: str, value: Mapping[str, Any]) -> None:
+        self._execute(
+            "INSERT INTO documents (app, kind, key, value) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (app, kind, key) DO UPDATE SET value = excluded.value",
+            (self._app, table, key, to_json(value)),
+        )
+
+    def document(self, table: str, key: str) -> Mapping[str, Any] | None:
+        row = self._execute(
+            "SELECT value FROM documents WHERE app = ? AND kind = ? AND key = ?",
+            (self._app, table, key),
+        ).fetchone()
+        return None if row is None else _object(row[0])
+
+    def delete_document(self, table: str, key: str) -> bool:
+        cursor = self._execute(
+            "DELETE FROM documents WHERE app = ? AND kind = ? AND key = ?",
+            (self._app, table, key),
+        )
+        return cursor.rowcount > 0
+
+    def documents(
+        self, table: str, *, prefix: str = "", after: str | None = None, limit: int = 100
+    ) -> list[tuple[str, Mapping[str, Any]]]:
+        rows = self._execute(
+            "SELECT key, value FROM documents WHERE app = ?1 AND kind = ?2 AND key >= ?3"
+            " AND (?4 IS NULL OR key > ?4) ORDER BY key LIMIT ?5",
+            (self._app, table, max(prefix, after or ""), after, max(0, limit)),
+        )
+        # Keys with the prefix lie together.
+        return [
+            (key, _object(value))
+            for key, value in itertools.takewhile(lambda row: row[0].startswith(prefix), rows)
+        ]
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def _object(text: str) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(text)
+    return value

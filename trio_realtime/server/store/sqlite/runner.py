@@ -1,0 +1,112 @@
+"""Running rules on a connection: many writes in one commit, each on its own savepoint."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import outcome
+
+from trio_realtime.server.store.interface import StoreError
+
+from .part import Link
+from .transaction import SqliteTx
+
+
+@attrs.frozen
+class Job:
+    """A rule that waits to be run, and who wants to know its result."""
+
+    app_id: str
+    rule: Callable[[SqliteTx], Any]
+    done: Callable[[outcome.Outcome[Any]], None]
+    now: int
+    read_only: bool = False
+
+
+@attrs.frozen
+class Runner:
+    """Runs rules on one connection, in one thread at a time."""
+
+    link: Link
+
+    def write(self, jobs: Sequence[Job]) -> list[outcome.Outcome[Any]]:
+        """Run rules in order in one durable transaction. Never raises.
+
+        A rule that raises is undone alone. If the commit fails, all have failed.
+        """
+        execute = self.link.connection.execute
+        results: list[outcome.Outcome[Any]] = []
+        try:
+            execute("BEGIN IMMEDIATE")
+            for job in jobs:
+                results.append(self._one(job))
+                if not self.link.connection.in_transaction:
+                    # SQLite gave up the whole transaction, as it does when the disk is full.
+                    raise StoreError(f"the transaction was lost: {results[-1]}")  # noqa: TRY301
+            execute("COMMIT")
+        except (sqlite3.Error, StoreError) as exc:
+            self._abandon()
+            return [outcome.Error(_failed(exc)) for _ in jobs]
+        return results
+
+    def read(self, job: Job) -> outcome.Outcome[Any]:
+        """Run a rule on a snapshot of what is committed. Never raises."""
+        execute = self.link.connection.execute
+        try:
+            execute("BEGIN")
+            result = self._run(job)
+            execute("ROLLBACK")
+        except sqlite3.Error as exc:
+            self._abandon()
+            return outcome.Error(_failed(exc))
+        return result
+
+    def close(self) -> None:
+        """Close the connection; the last one to close tidies the write-ahead log away."""
+        self.link.connection.close()
+
+    def _one(self, job: Job) -> outcome.Outcome[Any]:
+        connection = self.link.connection
+        if job.read_only:
+            # A rule that writes without saying so must fail here as it does on a reader.
+            connection.execute("PRAGMA query_only = ON")
+            result = self._run(job)
+            connection.execute("PRAGMA query_only = OFF")
+            return result
+        connection.execute("SAVEPOINT rule")
+        before = connection.total_changes
+        result = self._run(job)
+        if connection.in_transaction:
+            if isinstance(result, outcome.Error):
+                connection.execute("ROLLBACK TO rule")
+                if connection.total_changes != before:
+                    self.link.forget()
+            connection.execute("RELEASE rule")
+        return result
+
+    def _run(self, job: Job) -> outcome.Outcome[Any]:
+        try:
+            app = self.link.app(job.app_id, create=not job.read_only)
+            return outcome.Value(job.rule(SqliteTx(self.link, app, job.now)))
+        except sqlite3.Error as exc:
+            return outcome.Error(_failed(exc))
+        except Exception as exc:  # noqa: BLE001 - it belongs to whoever submitted the rule
+            return outcome.Error(exc)
+
+    def _abandon(self) -> None:
+        self.link.forget()
+        if self.link.connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                self.link.connection.execute("ROLLBACK")
+
+
+def _failed(exc: Exception) -> StoreError:
+    if isinstance(exc, StoreError):
+        return exc
+    failure = StoreError(f"the database failed: {exc}")
+    failure.__cause__ = exc
+    return failure

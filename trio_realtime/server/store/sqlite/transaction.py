@@ -1,0 +1,12 @@
+"""The transaction rules see."""
+
+from __future__ import annotations
+
+from .conversations import Conversations
+from .members import Members
+from .receipts import Receipts
+from .records import Records
+
+
+class SqliteTx(Conversations, Members, Receipts, Records):
+    """`Tx` on SQLite: valid while its rule runs."""
