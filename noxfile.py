@@ -89,7 +89,7 @@ def fuzz(session: nox.Session) -> None:
     options = session.posargs or ["--seconds", "20"]
     corpus = Path("tests/fuzz/corpus")
     for target in sorted(path.name for path in corpus.iterdir()):
-        session.run("python", "tests/fuzz/fuzz.py", target, *options)
+        session.run("python", "-m", "tests.fuzz.fuzz", target, *options)
 
 
 @nox.session
@@ -106,4 +106,4 @@ def ledger(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """A thousand clients come, go and break: ``nox -s soak -- --minutes 60``; 10 otherwise."""
     install(session, "test")
-    session.run("python", "tests/soak/soak.py", *session.posargs)
+    session.run("python", "-m", "tests.soak.soak", *session.posargs)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import conversation_world
 import pytest
 
+from tests.client import world
+
 DIALECTS = ("protobuf", "base64", "json")
-IN_ALL = ("test_client_conv_", "test_client_msg_")
 
 
 def pytest_generate_tests(metafunc):
-    if metafunc.module.__name__.startswith(IN_ALL):
-        metafunc.fixturenames.append("dialect")
-        metafunc.parametrize("dialect", DIALECTS, indirect=True)
+    metafunc.fixturenames.append("dialect")
+    metafunc.parametrize("dialect", DIALECTS, indirect=True)
 
 
 @pytest.fixture
 def dialect(request, monkeypatch):
-    monkeypatch.setattr(conversation_world, "DIALECT", request.param)
+    monkeypatch.setattr(world, "DIALECT", request.param)

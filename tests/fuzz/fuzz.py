@@ -1,4 +1,4 @@
-"""Fuzz one target with atheris: ``python tests/fuzz/fuzz.py wire --seconds 60``.
+"""Fuzz one target with atheris: ``python -m tests.fuzz.fuzz wire --seconds 60``.
 
 What is found on the way is kept in the corpus with ``--keep``. An input that breaks the
 target is written to the current directory, and shown.
@@ -16,7 +16,7 @@ import atheris
 CORPUS = Path(__file__).parent / "corpus"
 
 with atheris.instrument_imports(include=["trio_realtime"]):
-    from fuzz_targets import TARGETS
+    from tests.fuzz.targets import TARGETS
 
 
 def main() -> None:

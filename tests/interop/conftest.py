@@ -3,8 +3,8 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 
 import pytest
-from js_peer import HERE, open_js
 
+from tests.interop.js_peer import HERE, open_js
 from trio_realtime import open_client
 from trio_realtime.testing import open_server
 

@@ -9,7 +9,8 @@ from collections import defaultdict, deque
 from contextlib import asynccontextmanager
 
 import trio
-from js_peer import HERE, PATIENCE
+
+from tests.interop.js_peer import HERE, PATIENCE
 
 
 class V2Error(Exception):

@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 import trio
-from fault_plan import CALM, Climate, End, Fate, Weather, fate
 
+from tests.ledger.fault_plan import CALM, Climate, End, Fate, Weather, fate
 from trio_realtime.testing import memory_streams
 
 CHUNK = 64 * 1024

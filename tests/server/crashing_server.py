@@ -1,6 +1,6 @@
 """``serve``, except that it kills itself at one exact point of handling a message.
 
-Usage: ``crashing_server.py POINT COUNT serve ...``: at the COUNTth passage of the POINT.
+Usage: ``python -m tests.server.crashing_server POINT COUNT serve ...``: at the COUNTth passage of the POINT.
 """
 
 from __future__ import annotations

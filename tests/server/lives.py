@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import trio
-from serve_process import PATIENCE, free_port, log_in, serving
 
+from tests.server.serve_process import PATIENCE, free_port, log_in, serving
 from trio_realtime import ConnectionEvent, Gap, MessageReceived, TextMessage, UnreadUpdated
 
 CLIENTS = ("Tom", "Jerry", "Spike", "Tyke")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 
 import pytest
-from lives import check, lived
 
-SERVER = Path(__file__).with_name("crashing_server.py")
+from tests.server.lives import check, lived
+
+SERVER = ["-m", "tests.server.crashing_server"]
 
 POINTS = (
     "before commit",
@@ -26,13 +26,13 @@ async def killed_itself(process):
 
 @pytest.mark.parametrize("point", POINTS)
 async def test_a_crash_loses_nothing_and_repeats_nothing(point, tmp_path):
-    program = [str(SERVER), point, "7"]
+    program = [*SERVER, point, "7"]
     check(*await lived(tmp_path, [killed_itself], messages=10, programs=[program]))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS)
 async def test_many_crashes_lose_nothing_and_repeat_nothing(point, tmp_path):
-    programs = [[str(SERVER), point, str(count)] for count in (1, 2, 3, 5, 8, 13, 21, 34)]
+    programs = [[*SERVER, point, str(count)] for count in (1, 2, 3, 5, 8, 13, 21, 34)]
     ends = [killed_itself] * len(programs)
     check(*await lived(tmp_path, ends, messages=1000, programs=programs))

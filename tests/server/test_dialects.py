@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from front_world import PROTOBUF, direct, peer_of, world
 
+from tests.server.gateway.world import PROTOBUF, direct, peer_of, world
 from trio_realtime.transport import ConnectError, TransportClosed, connect
 from trio_realtime.wire import CommandType, GenericCommand, OpType, SessionCommand, decode, encode
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from front_world import (
+
+from tests.server.gateway.world import (
     HANDSHAKE,
     conversation_of,
     direct,
@@ -19,7 +20,6 @@ from front_world import (
     session,
     world,
 )
-
 from trio_realtime.server import Limits
 from trio_realtime.testing import open_server
 from trio_realtime.wire import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 
 import pytest
-from lives import check, lived
+
+from tests.server.lives import check, lived
 
 
 async def stop(process):

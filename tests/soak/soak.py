@@ -5,7 +5,7 @@ in again, single connections break, then all of them at once. At the end of each
 everybody is back, both processes are measured. Nothing may grow between the first and the
 last third of the run: not memory, not tasks, not open files.
 
-    python tests/soak/soak.py --minutes 10
+    python -m tests.soak.soak --minutes 10
 """
 
 from __future__ import annotations
@@ -26,11 +26,8 @@ from pathlib import Path
 import attrs
 import trio
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "ledger"))
-
-from fault_plan import Climate
-from ledger_worlds import World, on_sockets
-
+from tests.ledger.fault_plan import Climate
+from tests.ledger.worlds import World, on_sockets
 from trio_realtime import (
     ConnectionEvent,
     LinkState,

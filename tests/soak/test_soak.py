@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from soak import LIMITS, Sample, growth, soaking
+
+from tests.soak.soak import LIMITS, Sample, growth, soaking
 
 REST = Sample(
     minute=0,

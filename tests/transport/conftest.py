@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 import trio
-from transport_peer import IMPLEMENTATIONS, WIRES
+
+from tests.transport.peer import IMPLEMENTATIONS, WIRES
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)

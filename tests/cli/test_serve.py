@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+
+import httpx
+import pytest
+import trio
+import trustme
+
+from tests.server.gateway.world import PROTOBUF, Peer, conversation_of, direct, error_of
+from trio_realtime.transport import connect
+from trio_realtime.wire import CommandType
+
+APP = "demo:demo-key:demo-master"
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "trio_realtime", "serve", *map(str, arguments)]
+
+
+def run(*arguments):
+    """A start that must fail: status and what was said."""
+    result = subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "Traceback" not in result.stderr
+    return result.returncode, result.stderr.strip(), result.stdout
+
+
+class Program:
+    """``serve`` running beside the test."""
+
+    def __init__(self, *arguments):
+        self.said = []
+        self.process = subprocess.Popen(
+            command("--port", 0, "--ready-json", *arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    async def __aenter__(self):
+        with trio.fail_after(60):
+            line = await trio.to_thread.run_sync(self.process.stdout.readline)
+        self.ready = json.loads(line)
+        self.url = self.ready["url"]
+        return self
+
+    async def __aexit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+
+    async def signalled(self, number):
+        """Send a signal and wait until the program has said something about it."""
+        self.process.send_signal(number)
+        with trio.fail_after(60):
+            line = await trio.to_thread.run_sync(self.process.stderr.readline)
+        self.said.append(line)
+
+    async def ended(self):
+        """Status and standard error once it has ended by itself."""
+        with trio.fail_after(60):
+            _, errors = await trio.to_thread.run_sync(self.process.communicate)
+        return self.process.returncode, errors
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_drains_and_ends(tmp_path, sign):
+    async with Program("--data", tmp_path, "--app", APP) as program:
+        async with connect(program.url.replace("http", "ws"), subprotocol=PROTOBUF) as transport:
+            peer = Peer(transport, "demo")
+            await peer.login("Tom")
+            program.process.send_signal(sign)
+            await peer.push(CommandType.GOAWAY)
+        assert await program.ended() == (0, "")
+
+
+async def test_what_was_acknowledged_is_there_after_a_kill(tmp_path):
+    async with Program("--data", tmp_path, "--app", APP) as program:
+        async with connect(program.url.replace("http", "ws"), subprotocol=PROTOBUF) as transport:
+            peer = Peer(transport, "demo")
+            await peer.login("Tom")
+            cid = await conversation_of(peer, "Tom", "Jerry")
+            for n in range(20):
+                ack = await peer.call(direct(cid, str(n)))
+                assert ack.ack_message.code is None
+            program.process.kill()
+        await program.ended()
+    async with (
+        Program("--data", tmp_path, "--app", APP) as program,
+        connect(program.url.replace("http", "ws"), subprotocol=PROTOBUF) as transport,
+    ):
+        peer = Peer(transport, "demo")
+        await peer.login("Jerry")
+        (unread,) = (await peer.push(CommandType.UNREAD)).unread_message.convs
+        assert (unread.cid, unread.unread, unread.data) == (cid, 20, "19")
+
+
+async def test_made_keys_are_kept(tmp_path):
+    data = tmp_path / "new" / "data"
+    seen = []
+    for _ in range(2):
+        async with Program("--data", data) as program:
+            (app,) = program.ready["apps"]
+            seen.append(app)
+            async with httpx.AsyncClient() as client:
+                reply = await client.get(f"{program.url}/v1/route?appId={app['id']}")
+            assert reply.status_code == 200
+            program.process.send_signal(signal.SIGTERM)
+            await program.ended()
+    assert seen[0] == seen[1]
+    assert seen[0].keys() == {"id", "key", "masterKey"}
+    if os.name == "posix":
+        assert (data / "app.json").stat().st_mode & 0o077 == 0
+
+
+async def test_given_master_keys_are_not_printed(tmp_path):
+    process = subprocess.Popen(  # noqa: ASYNC220 - returns at once
+        command("--port", 0, "--data", tmp_path, "--app", APP), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        line = await trio.to_thread.run_sync(process.stdout.readline)
+        assert line.startswith("Serving on http://127.0.0.1:")
+        assert "demo" not in line
+    finally:
+        process.kill()
+        process.communicate()
+
+
+async def test_tls(tmp_path):
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    pem, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    certificate.cert_chain_pems[0].write_to_path(pem)
+    certificate.private_key_pem.write_to_path(key)
+    arguments = ("--data", tmp_path, "--app", APP, "--tls-cert", pem, "--tls-key", key)
+    async with Program(*arguments) as program:
+        assert program.url.startswith("https://")
+        with authority.cert_pem.tempfile() as ca:
+            context = ssl.create_default_context(cafile=ca)
+            async with httpx.AsyncClient(verify=context) as client:
+                reply = await client.get(f"{program.url}/v1/route?appId=demo")
+        assert reply.json()["server"].startswith("wss://127.0.0.1:")
+
+
+async def test_limits_origins_and_enforcement_are_options(tmp_path):
+    options = ("--limit", "json_depth=1", "--limit", "login_timeout=0.5")
+    options += ("--origin", "https://chat.example.com", "--enforce", "login")
+    async with Program("--data", tmp_path, "--app", APP, *options) as program:
+        url = program.url.replace("http", "ws")
+        headers = [("Origin", "https://evil.example.com")]
+        async with connect(url, subprotocol=PROTOBUF, extra_headers=headers) as transport:
+            assert error_of(await Peer(transport, "demo").open("Tom"))[0] == 4110
+        async with connect(url, subprotocol=PROTOBUF) as transport:
+            peer = Peer(transport, "demo")
+            assert error_of(await peer.open("Tom"))[0] == 4102
+            assert await peer.closed() == (4108, "LOGIN_TIMEOUT")
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("speed=3", "There is no limit 'speed'; there are login_timeout, "),
+        ("json_depth=deep", "The limit json_depth takes a whole number, not 'deep'."),
+        ("read_timeout=", "The limit read_timeout takes a number, not ''."),
+        ("connections=-1", "The limit connections cannot be -1."),
+    ],
+)
+def test_a_wrong_limit_is_one_sentence(tmp_path, limit, said):
+    status, errors, _ = run("--data", tmp_path, "--limit", limit)
+    assert status == 2
+    assert errors.startswith(f"trio-realtime: {said}")
+
+
+def issue(authority, pem, key):
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(pem)
+    certificate.private_key_pem.write_to_path(key)
+
+
+async def answers_with(program, authority):
+    """Whether the server shows a certificate of this authority."""
+    with authority.cert_pem.tempfile() as ca:
+        context = ssl.create_default_context(cafile=ca)
+        async with httpx.AsyncClient(verify=context) as client:
+            try:
+                return (await client.get(f"{program.url}/healthz")).status_code == 200
+            except httpx.ConnectError:
+                return False
+
+
+async def test_a_renewed_certificate_is_read_at_sighup(tmp_path):
+    old, new = trustme.CA(), trustme.CA()
+    pem, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    issue(old, pem, key)
+    arguments = ("--data", tmp_path, "--app", APP, "--tls-cert", pem, "--tls-key", key)
+    async with Program(*arguments) as program:
+        assert await answers_with(program, old)
+        pem.write_text("no certificate")
+        await program.signalled(signal.SIGHUP)
+        assert await answers_with(program, old)
+        issue(new, pem, key)
+        await program.signalled(signal.SIGHUP)
+        assert await answers_with(program, new)
+        assert not await answers_with(program, old)
+        program.process.send_signal(signal.SIGTERM)
+        status, _ = await program.ended()
+    assert status == 0
+    refused, renewed = program.said
+    assert refused.endswith("The old certificate stays in use.\n")
+    assert renewed == "trio-realtime: The TLS certificate was read again.\n"
+
+
+async def test_sighup_without_tls_ends_nothing(tmp_path):
+    async with Program("--data", tmp_path, "--app", APP) as program:
+        await program.signalled(signal.SIGHUP)
+        assert program.said == ["trio-realtime: There is no TLS certificate to read again.\n"]
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.ended() == (0, "")
+
+
+def test_a_used_port_is_one_sentence(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, errors, _ = run("--port", port, "--data", tmp_path)
+    assert status == 2
+    assert errors == f"trio-realtime: Port {port} of 127.0.0.1 is already in use."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--app", "only-an-id"], "--app takes ID:KEY:MASTERKEY"),
+        (["--app", "a::c"], "--app takes ID:KEY:MASTERKEY"),
+        (["--app", "a:b:c", "--app", "a:d:e"], "same id"),
+        (["--port", "70000"], "There is no port 70000"),
+        (["--tls-key", "key.pem"], "--tls-key needs --tls-cert"),
+        (["--tls-cert", "nowhere.pem"], "nowhere.pem"),
+        (["--host", "203.0.113.1"], "Cannot listen on 203.0.113.1:0"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(tmp_path, arguments, said):
+    status, errors, output = run("--port", 0, "--data", tmp_path / "data", *arguments)
+    assert (status, output) == (2, "")
+    assert said in errors
+    assert len(errors.splitlines()) == 1
+    assert errors.endswith(".")
+
+
+def test_a_data_directory_that_is_a_file_is_one_sentence(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("x")
+    status, errors, _ = run("--port", 0, "--data", path)
+    assert status == 2
+    assert f"The data directory {path} cannot be used" in errors
+    assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["realtime.sqlite3", "app.json"])
+def test_damaged_data_is_one_sentence(tmp_path, name):
+    (tmp_path / name).write_text("this is not what it should be" * 100)
+    status, errors, _ = run("--port", 0, "--data", tmp_path)
+    assert status == 2
+    assert name in errors or str(tmp_path) in errors
+    assert len(errors.splitlines()) == 1
+
+
+async def test_a_directory_in_use_is_one_sentence(tmp_path):
+    async with Program("--data", tmp_path, "--app", APP):
+        status, errors, _ = await trio.to_thread.run_sync(
+            run, "--port", "0", "--data", tmp_path, "--app", APP
+        )
+    assert status == 2
+    assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize("missing", ["h11", "websockets"])
+def test_a_missing_extra_is_one_sentence(tmp_path, missing):
+    script = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "from trio_realtime.__main__ import main\n"
+        f"sys.exit(main(['serve', '--port', '0', '--data', {str(tmp_path)!r}]))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 2
+    assert "trio-realtime[server]" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_help_needs_nothing():
+    result = subprocess.run(
+        command("--help"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    assert result.returncode == 0
+    assert "./trio-realtime-data" in result.stdout

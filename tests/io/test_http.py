@@ -1,0 +1,39 @@
+"""What HTTP costs a connection."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+
+from tests.client.world import world
+from trio_realtime import ConnectFailed
+from trio_realtime._io.http import Http
+
+
+async def test_certificates_are_not_loaded_by_who_never_speaks_tls(monkeypatch, autojump_clock):
+    def load(*_args, **_kwargs):
+        pytest.fail("certificates were loaded")
+
+    for name in ("load_default_certs", "load_verify_locations"):
+        monkeypatch.setattr(ssl.SSLContext, name, load)
+    async with world("Tom") as (w, tom):
+        w.server.drop_connections("Tom")
+        chat = await tom.create_conversation(["Jerry"])
+        assert await tom.get_conversation(chat.id)
+
+
+def trusted(client):
+    return client._transport._pool._ssl_context
+
+
+async def test_a_secure_url_is_verified_also_after_a_plain_one():
+    http = Http()
+    for url in ("http://127.0.0.1:9/", "https://127.0.0.1:9/"):
+        with pytest.raises(ConnectFailed):
+            await http.json("GET", url)
+    plain, secure = trusted(http._plain), trusted(http._client)
+    assert plain.verify_mode is secure.verify_mode is ssl.CERT_REQUIRED
+    assert secure.get_ca_certs()
+    assert not plain.get_ca_certs()
+    await http.aclose()

@@ -1,0 +1,529 @@
+from __future__ import annotations
+
+import json
+import os
+
+import httpx
+import pytest
+import trio
+
+from tests.server.files.world import (
+    APPS,
+    KEYS,
+    MASTER,
+    OTHER,
+    blobs_on_disk,
+    error,
+    storage_of,
+    storage_world,
+)
+from trio_realtime.server import App, Limits, ServerConfig, ServerStartError, open_server
+
+SMALL = Limits(file_bytes=1000)
+
+
+async def broken_off(server, head, body):
+    """Begin a request, break off, and wait until the server has noticed."""
+    stream = await trio.open_tcp_stream("127.0.0.1", server.server.port)
+    await stream.send_all(head + body)
+    await stream.send_eof()
+    reply = b""
+    while part := await stream.receive_some():
+        reply += part
+    await stream.aclose()
+    return reply
+
+
+def path_of(url):
+    return httpx.URL(url).raw_path.decode()
+
+
+# The way of a file.
+
+
+async def test_a_file_is_announced_uploaded_and_handed_out(tmp_path):
+    content = os.urandom(700_000)
+    async with storage_world(data=tmp_path) as storage:
+        upload = await storage.token(
+            "x.png",
+            mime_type="image/png",
+            metaData={"size": len(content), "owner": "unknown", "width": 3},
+        )
+        assert upload["provider"] == "s3"
+        assert upload["url"].startswith(f"{storage.server.url}/files/test-app/")
+        assert upload["upload_url"].startswith(storage.server.url)
+        assert upload["mime_type"] == "image/png"
+        assert upload["key"].endswith(".png")
+        assert {"objectId", "token", "bucket"} <= upload.keys()
+        assert error(await storage.row(upload["objectId"])) == (404, 101)
+        assert (await storage.http.get(upload["url"])).status_code == 404
+
+        reply = await storage.put(upload, content)
+        assert (reply.status_code, reply.json()) == (200, {})
+        assert (await storage.callback(upload["token"], True)).json() == {}
+
+        got = await storage.http.get(upload["url"])
+        assert got.status_code == 200
+        assert got.content == content
+        assert got.headers["content-type"] == "image/png"
+        assert got.headers["content-length"] == str(len(content))
+        assert got.headers["etag"] == reply.headers["etag"]
+        row = (await storage.row(upload["objectId"])).json()
+        assert {"url", "name", "mime_type", "bucket", "objectId", "key"} <= row.keys()
+        assert row["url"] == upload["url"]
+        assert row["metaData"] == {"size": len(content), "owner": "unknown", "width": 3}
+        assert row["createdAt"].endswith("Z")
+        assert len(blobs_on_disk(tmp_path)) == 1
+
+
+async def test_the_true_size_replaces_the_announced_one():
+    async with storage_world() as storage:
+        upload = await storage.saved(content=b"12345", metaData={"size": 99})
+        row = (await storage.row(upload["objectId"])).json()
+        assert row["metaData"] == {"size": 5}
+
+
+async def test_files_may_be_kept_in_memory():
+    content = os.urandom(700_000)
+    async with storage_of(ServerConfig(apps=APPS, port=0)) as storage:
+        upload = await storage.saved(content=content)
+        assert (await storage.http.get(upload["url"])).content == content
+        assert (await storage.delete(upload["objectId"])).status_code == 200
+        assert (await storage.http.get(upload["url"])).status_code == 404
+
+
+async def test_an_empty_file_is_a_file():
+    async with storage_world() as storage:
+        upload = await storage.saved("empty.txt", b"")
+        got = await storage.http.get(upload["url"])
+        assert (got.status_code, got.content) == (200, b"")
+        assert got.headers["content-length"] == "0"
+        assert got.headers["content-type"] == "text/plain"
+
+
+async def test_files_survive_a_restart(tmp_path):
+    async with storage_world(data=tmp_path) as storage:
+        upload = await storage.saved(content=b"durable")
+        pending = await storage.token()
+        await storage.server.restart()
+        assert (await storage.http.get(upload["url"])).content == b"durable"
+        assert (await storage.row(upload["objectId"])).status_code == 200
+        assert (await storage.put(pending, b"later")).status_code == 200
+        assert (await storage.http.get(pending["url"])).content == b"later"
+
+
+async def test_uploads_do_not_disturb_each_other(tmp_path):
+    contents = {f"{number}.bin": os.urandom(400_000 + number) for number in range(12)}
+    urls = {}
+    async with storage_world(data=tmp_path) as storage:
+
+        async def save(name, content):
+            urls[name] = (await storage.saved(name, content))["url"]
+
+        async with trio.open_nursery() as nursery:
+            for name, content in contents.items():
+                nursery.start_soon(save, name, content)
+        assert len(set(urls.values())) == len(contents)
+        for name, url in urls.items():
+            assert (await storage.http.get(url)).content == contents[name]
+
+
+async def test_a_file_is_removed_with_the_master_key(tmp_path):
+    async with storage_world(data=tmp_path) as storage:
+        upload = await storage.saved()
+        assert error(await storage.delete(upload["objectId"], keys=KEYS)) == (401, 401)
+        assert (await storage.http.get(upload["url"])).status_code == 200
+        reply = await storage.delete(upload["objectId"])
+        assert (reply.status_code, reply.json()) == (200, {})
+        assert error(await storage.delete(upload["objectId"])) == (404, 101)
+        assert error(await storage.http.get(upload["url"])) == (404, 101)
+        assert error(await storage.row(upload["objectId"])) == (404, 101)
+        assert blobs_on_disk(tmp_path) == []
+
+
+async def test_a_failed_upload_is_removed(tmp_path):
+    async with storage_world(data=tmp_path) as storage:
+        uploaded, pending = await storage.token(), await storage.token()
+        await storage.put(uploaded)
+        for upload in (uploaded, pending):
+            assert (await storage.callback(upload["token"], False)).json() == {}
+            assert (await storage.http.get(upload["url"])).status_code == 404
+            assert error(await storage.put(upload)) == (403, 403)
+            assert error(await storage.callback(upload["token"], False)) == (403, 403)
+        assert blobs_on_disk(tmp_path) == []
+
+
+# Files elsewhere.
+
+
+async def test_a_file_may_lie_elsewhere():
+    body = {
+        "name": "logo.jpg",
+        "url": "https://example.com/logo.jpg?a=b",
+        "metaData": {"__source": "external", "size": 0},
+    }
+    async with storage_world() as storage:
+        reply = await storage.http.post("/1.1/files", headers=KEYS, json=body)
+        assert reply.status_code == 201
+        file_id = reply.json()["objectId"]
+        assert reply.headers["location"] == f"/1.1/files/{file_id}"
+        row = (await storage.row(file_id)).json()
+        assert {name: row[name] for name in body} == body
+        assert row["mime_type"] == "image/jpeg"
+        assert (await storage.http.get(f"/files/test-app/{file_id}/file")).status_code == 404
+        assert (await storage.delete(file_id)).json() == {}
+        assert error(await storage.row(file_id)) == (404, 101)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        None,
+        1,
+        "",
+        "x.png",
+        "javascript:alert(1)",
+        "file:///etc/passwd",
+        "http://",
+        "http://[",
+        "https://e.com/\r\nX: y",
+        "https://e.com/a b",
+        "https://e.com/" + "x" * 9000,
+    ],
+)
+async def test_only_urls_of_the_web_are_accepted(url):
+    async with storage_world() as storage:
+        reply = await storage.http.post("/1.1/files", headers=KEYS, json={"name": "n", "url": url})
+        assert error(reply) == (400, 107)
+
+
+# Permission.
+
+
+async def test_every_call_needs_a_key():
+    async with storage_world() as storage:
+        upload = await storage.saved()
+        wrong = {"X-LC-Id": "test-app", "X-LC-Key": "wrong"}
+        body = {"name": "n", "url": "https://e.com/"}
+        assert error(await storage.announce(keys=wrong)) == (401, 401)
+        assert error(await storage.callback(upload["token"], False, keys=wrong)) == (401, 401)
+        assert error(await storage.http.post("/1.1/files", headers=wrong, json=body)) == (401, 401)
+        assert error(await storage.row(upload["objectId"], keys=wrong)) == (401, 401)
+        assert error(await storage.delete(upload["objectId"], keys=wrong)) == (401, 401)
+
+
+async def test_a_token_is_good_for_one_upload():
+    async with storage_world() as storage:
+        upload = await storage.token()
+        assert (await storage.put(upload, b"first")).status_code == 200
+        assert error(await storage.put(upload, b"second")) == (403, 403)
+        assert (await storage.callback(upload["token"], True)).status_code == 200
+        assert error(await storage.put(upload, b"third")) == (403, 403)
+        for result in (True, False):
+            assert error(await storage.callback(upload["token"], result)) == (403, 403)
+        assert (await storage.http.get(upload["url"])).content == b"first"
+
+
+async def test_of_two_uploads_at_once_one_wins(tmp_path):
+    contents = [os.urandom(300_000) for _ in range(4)]
+    states = []
+    async with storage_world(data=tmp_path) as storage:
+        upload = await storage.token()
+
+        async def put(content):
+            states.append(((await storage.put(upload, content)).status_code, content))
+
+        async with trio.open_nursery() as nursery:
+            for content in contents:
+                nursery.start_soon(put, content)
+        assert sorted(status for status, _ in states) == [200, 403, 403, 403]
+        (winner,) = (content for status, content in states if status == 200)
+        assert (await storage.http.get(upload["url"])).content == winner
+        assert len(blobs_on_disk(tmp_path)) == 1
+
+
+async def test_a_token_expires(tmp_path):
+    now = 1_700_000_000_000
+    config = ServerConfig(apps=APPS, port=0, data=tmp_path, clock=lambda: now)
+    async with storage_of(config) as storage:
+        upload, spent, kept = [await storage.token() for _ in range(3)]
+        await storage.put(spent)
+        now += 3_600_000 - 1
+        assert (await storage.put(kept)).status_code == 200
+        now += 1
+        assert error(await storage.put(upload)) == (403, 403)
+        # Too late to call off, and too late to spend.
+        for result in (True, False):
+            assert error(await storage.callback(spent["token"], result)) == (403, 403)
+        assert (await storage.http.get(spent["url"])).status_code == 200
+        # The next announcement sweeps out what has expired.
+        await storage.token()
+        store = storage.server.gateway.store
+        assert len(await store.read("test-app", lambda tx: tx.documents("uploads"))) == 1
+
+
+async def test_a_token_cannot_be_made_up_or_changed():
+    async with storage_world() as storage:
+        upload = await storage.token()
+        stamp, _, secret = upload["token"].partition("-")
+        base = upload["upload_url"].removesuffix(upload["token"])
+        for token in (
+            "x",
+            f"{int(stamp) + 1}-{secret}",
+            f"{stamp}-{secret[:-1]}",
+            f"{stamp}-",
+            "9" * 13,
+            "²" * 13,
+            "%00",
+        ):
+            reply = await storage.http.put(base + token, content=b"x")
+            assert error(reply) == (403, 403)
+        for token in (None, 1, {}, [], "x", "\ud800" * 20, "9999999999999-\ud800"):
+            text = json.dumps({"token": token, "result": True})
+            reply = await storage.http.post("/1.1/fileCallback", headers=KEYS, content=text)
+            assert error(reply) == (403, 403)
+        assert error(await storage.callback(upload["token"], "yes")) == (400, 107)
+        assert error(await storage.callback(upload["token"], True)) == (400, 400)
+        assert (await storage.put(upload)).status_code == 200
+
+
+async def test_apps_do_not_see_each_other():
+    async with storage_world() as storage:
+        mine, pending = await storage.saved(content=b"mine"), await storage.token()
+        theirs = await storage.saved(content=b"theirs", keys=OTHER)
+        assert (await storage.http.get(theirs["url"])).content == b"theirs"
+        assert error(await storage.row(mine["objectId"], keys=OTHER)) == (404, 101)
+        master = {"X-LC-Id": "other/app", "X-LC-Key": "o-master,master"}
+        assert error(await storage.delete(mine["objectId"], keys=master)) == (404, 101)
+        assert error(await storage.callback(pending["token"], False, keys=OTHER)) == (403, 403)
+        foreign = pending["upload_url"].replace("/test-app/", "/other%2Fapp/")
+        assert error(await storage.http.put(foreign, content=b"x")) == (403, 403)
+        unknown = pending["upload_url"].replace("/test-app/", "/nobody/")
+        assert error(await storage.http.put(unknown, content=b"x")) == (404, 101)
+        foreign = mine["url"].replace("/test-app/", "/other%2Fapp/")
+        assert (await storage.http.get(foreign)).status_code == 404
+        assert (await storage.http.get(mine["url"])).content == b"mine"
+
+
+async def test_a_key_of_ones_own_needs_the_master_key():
+    async with storage_world() as storage:
+        assert error(await storage.announce(key="gifs/demo.gif")) == (401, 401)
+        upload = await storage.saved("x.gif", key="gifs/demo.gif", keys=MASTER)
+        assert upload["key"] == "gifs/demo.gif"
+        assert upload["url"].endswith("/demo.gif")
+        assert (await storage.http.get(upload["url"])).content == b"bytes"
+        for bad in (1, "x" * 2000):
+            assert error(await storage.announce(key=bad, keys=MASTER)) == (400, 107)
+
+
+# What is too large, breaks off or does not fit.
+
+
+async def test_a_file_is_bounded(tmp_path):
+    async with storage_world(data=tmp_path, limits=SMALL) as storage:
+        assert (await storage.saved(content=b"x" * 1000))["objectId"]
+        assert error(await storage.announce(metaData={"size": 1001})) == (413, 413)
+        upload = await storage.token()
+        assert error(await storage.put(upload, b"x" * 1001)) == (413, 413)
+
+        async def unannounced():
+            for _ in range(300):
+                yield b"x" * 10_000
+
+        # Without a length it shows while the bytes arrive; the client still gets the answer.
+        assert error(await storage.put(upload, unannounced())) == (413, 413)
+        assert error(await storage.put(upload, b"x" * 3_000_000)) == (413, 413)
+        assert len(blobs_on_disk(tmp_path)) == 1
+        # The token is not spent.
+        assert (await storage.put(upload, b"x")).status_code == 200
+
+
+async def test_an_upload_that_breaks_off_leaves_nothing(tmp_path):
+    async with storage_world(data=tmp_path) as storage:
+        upload = await storage.token()
+        path = path_of(upload["upload_url"])
+        for framing, body in (
+            ("Content-Length: 900000", b"x" * 600_000),
+            ("Transfer-Encoding: chunked", b"5\r\nhello\r\n"),
+            ("Transfer-Encoding: chunked", b"5\r\nhello\r\nzz\r\n"),
+        ):
+            head = f"PUT {path} HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n".encode()
+            reply = await broken_off(storage.server, head, body)
+            assert reply.startswith(b"HTTP/1.1 400")
+            assert blobs_on_disk(tmp_path) == []
+        assert (await storage.http.get(upload["url"])).status_code == 404
+        assert (await storage.put(upload, b"again")).status_code == 200
+        assert storage.server.stats().metrics.internal_errors_total == 0
+
+
+async def test_an_upload_that_is_cancelled_leaves_nothing(tmp_path):
+    started = trio.Event()
+
+    async def endless():
+        yield b"x" * 300_000
+        started.set()
+        await trio.sleep_forever()
+
+    async with storage_world(data=tmp_path) as storage:
+        upload = await storage.token()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(storage.put, upload, endless())
+            await started.wait()
+            while not blobs_on_disk(tmp_path):  # noqa: ASYNC110 - the disk has no events
+                await trio.sleep(0.01)
+            await storage.server.stop()
+            assert blobs_on_disk(tmp_path) == []
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_full_disk_is_an_answer(tmp_path, monkeypatch, caplog):
+    async with storage_world(data=tmp_path) as storage:
+        upload = await storage.token()
+
+        def full(*_args):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("trio_realtime.server.files.blobs.os.fsync", full)
+        with caplog.at_level("CRITICAL", "trio_realtime"):
+            assert error(await storage.put(upload)) == (507, 507)
+        monkeypatch.undo()
+        assert blobs_on_disk(tmp_path) == []
+        assert (await storage.put(upload)).status_code == 200
+
+
+async def test_memory_for_files_is_bounded(caplog):
+    config = ServerConfig(apps=APPS, port=0, limits=Limits(file_memory_bytes=1000))
+    async with storage_of(config) as storage:
+        first = await storage.saved(content=b"x" * 600)
+        upload = await storage.token()
+        with caplog.at_level("CRITICAL", "trio_realtime"):
+            assert error(await storage.put(upload, b"y" * 600)) == (507, 507)
+        await storage.delete(first["objectId"])
+        assert (await storage.put(upload, b"y" * 1000)).status_code == 200
+        assert (await storage.http.get(upload["url"])).content == b"y" * 1000
+
+
+# Malformed.
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"name": null}',
+        b'{"name": 1}',
+        b'{"name": ""}',
+        b'{"name": "\\ud800"}',
+        b'{"name": "n", "metaData": []}',
+        b'{"name": "n", "metaData": {"a": NaN}}',
+        b'{"name": "n", "metaData": {"a": "\\ud800"}}',
+        b'{"name": "n", "metaData": {"a": ' + b"[" * 50_000 + b"]" * 50_000 + b"}}",
+        b'{"name": "n", "metaData": {"a": "' + b"x" * 20_000 + b'"}}',
+        b'{"name": "' + b"x" * 2000 + b'"}',
+    ],
+)
+async def test_malformed_announcements_are_refused(body):
+    async with storage_world() as storage:
+        reply = await storage.http.post("/1.1/fileTokens", headers=KEYS, content=body)
+        assert error(reply) == (400, 107)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../../../etc/passwd",
+        "..",
+        ".",
+        "/etc/passwd",
+        "..\\..\\boot.ini",
+        "a\x00b.png",
+        "a\r\nSet-Cookie: a=b\r\n\r\n<html>",
+        'a"; filename="evil.html',
+        "名字 😀.png",
+        "%2e%2e%2f.png",
+        "a?b#c.png",
+        "~" * 1000,
+    ],
+)
+@pytest.mark.parametrize("keep", [False, True])
+async def test_any_name_is_only_a_name(tmp_path, name, keep):
+    async with storage_world(data=tmp_path / "data") as storage:
+        upload = await storage.saved(name, keep_file_name=keep)
+        got = await storage.http.get(upload["url"])
+        assert (got.status_code, got.content) == (200, b"bytes")
+        assert "set-cookie" not in got.headers
+        assert upload["name"] == name
+        assert (await storage.row(upload["objectId"])).json()["name"] == name
+        (blob,) = blobs_on_disk(tmp_path / "data")
+        assert set(blob) <= set("0123456789abcdef-")
+        assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize(
+    "mime_type",
+    ["image/png\r\nX-Evil: 1", "text/html\n", "png", 'a/b; c="\r\n"', "图/片", "x/" + "y" * 200, 7],
+)
+async def test_a_malformed_type_is_replaced(mime_type):
+    async with storage_world() as storage:
+        upload = await storage.saved("x.gif", mime_type=mime_type)
+        assert upload["mime_type"] == "image/gif"
+        got = await storage.http.get(upload["url"])
+        assert got.headers["content-type"] == "image/gif"
+        assert "x-evil" not in got.headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/files/test-app/../../etc/passwd",
+        "/files/test-app/%2e%2e%2f%2e%2e%2fetc%2fpasswd/x",
+        "/files/test-app/{id}/%2e%2e",
+        "/files/test-app/{id}/other.png",
+        "/files/test-app/{id}/",
+        "/files/test-app/{id}",
+        "/files/test-app//x",
+    ],
+)
+async def test_no_path_leads_anywhere_else(path):
+    async with storage_world() as storage:
+        upload = await storage.saved()
+        head = f"GET {path.format(id=upload['objectId'])} HTTP/1.1\r\nHost: x\r\n\r\n"
+        assert (await broken_off(storage.server, head.encode(), b"")).startswith(b"HTTP/1.1 404")
+
+
+# Start and crash.
+
+
+async def test_a_crash_leaves_nothing_undecided(tmp_path):
+    async with storage_world(data=tmp_path) as storage:
+        upload = await storage.saved(content=b"known")
+        await storage.server.stop()
+        (blob,) = blobs_on_disk(tmp_path)
+        transit = tmp_path / "files" / "transit"
+        (tmp_path / "files" / "kept" / blob[-2:] / blob).rename(transit / blob)
+        mark = blob.partition("-")[0]
+        (transit / f"{mark}-{upload['objectId']}-00ff").write_bytes(b"of a lost race")
+        (transit / f"{mark}-{'0' * 24}-00ff").write_bytes(b"never known")
+        (transit / "ffff-0-0").write_bytes(b"of an app not served today")
+        await storage.server.start()
+        assert [path.name for path in transit.iterdir()] == ["ffff-0-0"]
+        assert blobs_on_disk(tmp_path) == sorted([blob, "ffff-0-0"])
+        assert (await storage.http.get(upload["url"])).content == b"known"
+
+
+async def test_lost_bytes_are_not_found(tmp_path, caplog):
+    async with storage_world(data=tmp_path) as storage:
+        upload = await storage.saved()
+        (blob,) = blobs_on_disk(tmp_path)
+        (tmp_path / "files" / "kept" / blob[-2:] / blob).unlink()
+        with caplog.at_level("CRITICAL", "trio_realtime"):
+            assert error(await storage.http.get(upload["url"])) == (404, 101)
+
+
+async def test_a_directory_that_cannot_be_used_is_one_sentence(tmp_path):
+    (tmp_path / "files").write_text("in the way")
+    with pytest.raises(ServerStartError, match=r"files cannot be used: .*\.$"):
+        async with open_server(ServerConfig(apps=[App("a", "k", "m")], port=0, data=tmp_path)):
+            pass

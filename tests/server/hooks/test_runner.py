@@ -1,0 +1,625 @@
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from functools import partial
+
+import outcome
+import pytest
+import trio
+import trio.testing
+
+from tests.server.rules.message_world import APP, JS, bodies
+from trio_realtime.server.hooks.runner import Approved, HookRunner, Lane
+from trio_realtime.server.hooks.types import (
+    Amend,
+    ClientOffline,
+    ClientOnline,
+    Hooks,
+    OfflineDecision,
+    OfflineReason,
+    Reject,
+    Rewrite,
+)
+from trio_realtime.server.rules import HANDLERS
+from trio_realtime.server.rules.types import (
+    App,
+    Caller,
+    Clients,
+    Enforcement,
+    Outcome,
+    Push,
+    Refusal,
+)
+from trio_realtime.server.store.interface import Kind, Listing
+from trio_realtime.server.store.sqlite.store import open_store
+from trio_realtime.wire import (
+    CommandType,
+    ConvCommand,
+    DirectCommand,
+    GenericCommand,
+    JsonObjectMessage,
+    OpType,
+    PatchCommand,
+    PatchItem,
+    encode,
+)
+
+TOM = Caller(APP, "tom", features=JS, address="10.0.0.1")
+
+
+class Presence:
+    def __init__(self, *online: str) -> None:
+        self.here = online
+
+    def online(self, client_ids):
+        return [name for name in client_ids if name in self.here]
+
+    def room_members(self, _cid, _limit):
+        return list(self.here)
+
+    def enter_room(self, cid):
+        pass
+
+    def set_will(self, command, pushes):
+        pass
+
+
+class Recorder:
+    """A function of an application: notes what it is told, answers what it should."""
+
+    def __init__(self, answer=None) -> None:
+        self.told = []
+        self.answer = answer
+
+    async def __call__(self, about):
+        self.told.append(about)
+        await trio.lowlevel.checkpoint()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    @property
+    def one(self):
+        (about,) = self.told
+        return about
+
+
+async def never(_about):
+    await trio.sleep_forever()
+
+
+class Place:
+    """A store, hooks, and a way to carry out commands through both."""
+
+    def __init__(self, store, nursery) -> None:
+        self.store = store
+        self.nursery = nursery
+        self.presence = Presence("tom", "jerry")
+
+    def hooks(self, *, run=True, **options):
+        functions = {name: options.pop(name) for name in list(options) if hasattr(Hooks(), name)}
+        self.runner = HookRunner(Hooks(**functions), self.store, **options)
+        if run:
+            self.nursery.start_soon(self.runner.run)
+        return self.runner
+
+    async def write(self, rule):
+        return await self.store.write(APP.id, rule)
+
+    async def conversation(self, *members, kind=Kind.NORMAL):
+        row = await self.write(
+            lambda tx: tx.create_conversation(kind=kind, creator="tom", members=members)
+        )
+        return row.id
+
+    async def do(self, command, caller=TOM) -> Outcome:
+        approved = await self.runner.before(caller, command)
+        command = approved.command
+        encode(command)
+        handler = HANDLERS.get((command.cmd, command.op)) or HANDLERS[command.cmd, None]
+        decided = await self.write(lambda tx: handler.rule(tx, caller, command))
+        decided = approved.narrowed(decided, caller.client_id)
+        if decided.finish is not None:
+            decided.finish(self.presence)
+        self.runner.after(caller, command, decided, self.presence)
+        await trio.testing.wait_all_tasks_blocked()
+        return decided
+
+
+@asynccontextmanager
+async def place():
+    async with open_store(None, inline=True) as store, trio.open_nursery() as nursery:
+        yield Place(store, nursery)
+        nursery.cancel_scope.cancel()
+
+
+def direct(cid, msg=None, **fields):
+    message = DirectCommand(cid=cid, msg=msg, **fields)
+    return GenericCommand(cmd=CommandType.DIRECT, i=1, direct_message=message)
+
+
+def conv(op, **fields):
+    return GenericCommand(cmd=CommandType.CONV, op=op, i=1, conv_message=ConvCommand(**fields))
+
+
+def patch(*items):
+    return GenericCommand(
+        cmd=CommandType.PATCH,
+        op=OpType.MODIFY,
+        i=1,
+        patch_message=PatchCommand(patches=list(items)),
+    )
+
+
+def data(value):
+    return JsonObjectMessage(data=json.dumps(value))
+
+
+async def refusal(awaitable):
+    with pytest.raises(Refusal) as caught:
+        await awaitable
+    return caught.value
+
+
+# Messages.
+
+
+async def test_a_message_is_shown_before_it_is_delivered():
+    async with place() as here:
+        seen = Recorder()
+        here.hooks(message_received=seen)
+        cid = await here.conversation("tom", "jerry", "mary")
+        decided = await here.do(direct(cid, "hi", r=True))
+        assert bodies([push.command for push in decided.pushes]) == ["hi"]
+        about = seen.one
+        assert (about.sender, about.conversation_id, about.body) == ("tom", cid, "hi")
+        assert about.receivers == ["jerry", "mary"]
+        assert (about.receipt, about.transient, about.service) == (True, False, False)
+        assert about.address == "10.0.0.1"
+
+
+async def test_a_message_can_be_refused():
+    async with place() as here:
+        here.hooks(message_received=Recorder(Reject(7, "not today")))
+        cid = await here.conversation("tom", "jerry")
+        no = await refusal(here.do(direct(cid, "hi")))
+        assert (no.code, no.reason) == (4402, "MESSAGE_REJECTED_BY_APP")
+        assert (no.app_code, no.app_message, no.detail) == (7, "not today", "not today")
+        assert await here.write(lambda tx: tx.last_message(cid)) is None
+
+
+@pytest.mark.parametrize("sent", [{"msg": "damn"}, {"binary_msg": b"damn"}])
+@pytest.mark.parametrize("new", ["****", b"\0", ""])
+async def test_a_message_can_be_rewritten(sent, new):
+    async with place() as here:
+        here.hooks(message_received=Recorder(Rewrite(body=new)))
+        cid = await here.conversation("tom", "jerry")
+        command = direct(cid, **sent)
+        original = encode(command)
+        decided = await here.do(command)
+        assert bodies([push.command for push in decided.pushes]) == [new]
+        assert (await here.write(lambda tx: tx.last_message(cid))).body == new
+        assert encode(command) == original
+
+
+async def test_receivers_can_be_left_out_but_not_added():
+    async with place() as here:
+        here.hooks(message_received=Recorder(Rewrite(receivers=["mary", "stranger"])))
+        cid = await here.conversation("tom", "jerry", "mary")
+        (push,) = (await here.do(direct(cid, "hi"))).pushes
+        # The sender's other sessions are synchronised all the same.
+        assert push.to == Clients(["tom", "mary"])
+        assert push.except_actor
+
+
+async def test_rooms_are_not_narrowed():
+    async with place() as here:
+        here.hooks(message_received=Recorder(Rewrite(receivers=[])))
+        cid = await here.conversation(kind=Kind.ROOM)
+        (push,) = (await here.do(direct(cid, "hi"))).pushes
+        assert not isinstance(push.to, Clients)
+
+
+async def test_services_are_marked():
+    async with place() as here:
+        seen = Recorder()
+        here.hooks(message_received=seen)
+        cid = await here.conversation(kind=Kind.SERVICE)
+        await here.do(direct(cid, "hi"))
+        assert seen.one.service
+        assert seen.one.receivers == []
+
+
+async def test_the_application_is_not_asked_about_what_is_refused_anyway():
+    async with place() as here:
+        seen = Recorder(Reject())
+        here.hooks(message_received=seen)
+        cid = await here.conversation("jerry")
+        mine = await here.conversation("tom")
+        await here.write(lambda tx: tx.add_listed(Listing.SILENCED, mine, ["tom"]))
+        for command, code in [
+            (direct(cid, "stranger"), 4401),
+            (direct("5" * 24, "nowhere"), 4401),
+            (direct(None, "nowhere"), 4401),
+            (direct(mine, "silenced"), 4563),
+            (GenericCommand(cmd=CommandType.DIRECT, i=1), 4401),
+        ]:
+            assert (await refusal(here.do(command))).code == code
+        assert seen.told == []
+
+
+async def test_a_repeat_is_asked_about_once():
+    async with place() as here:
+        seen, sent = Recorder(), Recorder()
+        here.hooks(message_received=seen, message_sent=sent)
+        cid = await here.conversation("tom", "jerry")
+        for _ in range(2):
+            await here.do(direct(cid, "hi", dt="x"))
+        assert len(seen.told) == len(sent.told) == 1
+
+
+async def test_what_has_no_hook_is_not_asked_about():
+    async with place() as here:
+        runner = here.hooks(message_received=Recorder(Reject()))
+        cid = await here.conversation("tom", "jerry")
+        assert runner.concerns(direct(cid, "hi"))
+        for command in (
+            conv(OpType.ADD, cid=cid, m=["mary"]),
+            GenericCommand(cmd=CommandType.READ),
+            GenericCommand(cmd=CommandType.CONV, op=OpType.QUERY),
+            patch(),
+        ):
+            assert not runner.concerns(command)
+            approved = await runner.before(TOM, command)
+            assert approved.command is command
+
+
+# Edits.
+
+
+async def test_edits_can_be_refused_and_rewritten():
+    async with place() as here:
+        here.hooks()
+        cid = await here.conversation("tom", "jerry", "mary")
+        sent = await here.do(direct(cid, "hi"))
+        mid, t = sent.reply.ack_message.uid, sent.reply.ack_message.t
+        edit = patch(PatchItem(cid=cid, mid=mid, data="ho"))
+
+        here.hooks(message_update=Recorder(Reject(3, "no")))
+        no = await refusal(here.do(edit))
+        assert (no.code, no.reason) == (4405, "MESSAGE_UPDATE_REJECTED_BY_APP")
+        assert (no.app_code, no.detail) == (3, "no")
+
+        seen = Recorder(Rewrite(body="h*", receivers=["mary"]))
+        here.hooks(message_update=seen)
+        (push,) = (await here.do(edit)).pushes
+        about = seen.one
+        assert (about.message_id, about.body, about.timestamp) == (mid, "ho", t)
+        assert about.receivers == ["jerry", "mary"]
+        assert not about.recall
+        assert push.command.patch_message.patches[0].data == "h*"
+        assert push.to == Clients(["tom", "mary"])
+        assert edit.patch_message.patches[0].data == "ho"
+
+        seen = Recorder()
+        here.hooks(message_update=seen)
+        await here.do(patch(PatchItem(cid=cid, mid=mid, recall=True)))
+        assert (seen.one.recall, seen.one.body) == (True, "")
+
+
+async def test_edits_of_others_are_not_asked_about():
+    async with place() as here:
+        seen = Recorder(Reject())
+        here.hooks(message_update=seen)
+        cid = await here.conversation("tom", "jerry")
+        sent = await here.do(direct(cid, "hi"))
+        item = PatchItem(cid=cid, mid=sent.reply.ack_message.uid, data="x")
+        jerry = Caller(APP, "jerry", features=JS)
+        assert (await refusal(here.do(patch(item), jerry))).code == 4403
+        assert (await refusal(here.do(patch(PatchItem(cid=cid, data="x"))))).code == 4404
+        assert seen.told == []
+
+
+# Conversations.
+
+
+async def test_starting_a_conversation():
+    async with place() as here:
+        seen, started = Recorder(), Recorder()
+        here.hooks(conversation_start=seen, conversation_started=started)
+        command = conv(OpType.START, m=["jerry"], unique=True, attr=data({"name": "n", "x": 1}))
+        decided = await here.do(command)
+        cid = decided.reply.conv_message.cid
+        assert (seen.one.actor, seen.one.attributes) == ("tom", {"name": "n", "x": 1})
+        assert seen.one.members == ["jerry", "tom"]
+        assert started.one.conversation_id == cid
+        await here.do(command)
+        assert len(started.told) == 1  # it existed already
+
+        here.hooks(conversation_start=Recorder(Reject(1, "no")))
+        no = await refusal(here.do(command))
+        assert (no.code, no.reason) == (4305, "CONVERSATION_REJECTED_BY_APP")
+
+
+async def test_members_who_come_and_go():
+    async with place() as here:
+        add, added, remove, removed = Recorder(), Recorder(), Recorder(), Recorder()
+        here.hooks(
+            conversation_add=add,
+            conversation_added=added,
+            conversation_remove=remove,
+            conversation_removed=removed,
+        )
+        cid = await here.conversation("tom", "jerry")
+        await here.do(conv(OpType.ADD, cid=cid, m=["mary"]))
+        for about in (add.one, added.one):
+            assert (about.actor, about.conversation_id, about.members) == ("tom", cid, ["mary"])
+        await here.do(conv(OpType.REMOVE, cid=cid, m=["mary"]))
+        assert remove.one.members == removed.one.members == ["mary"]
+        await here.do(conv(OpType.REMOVE, cid=cid, m=["tom"]))
+        assert len(remove.told) == 1  # whoever leaves by himself is not held
+        assert len(removed.told) == 2
+        spike = Caller(APP, "spike", features=JS)
+        await here.do(conv(OpType.ADD, cid=cid, m=["spike"]), spike)
+        assert add.told[-1].members == ["spike"]
+
+        here.hooks(conversation_add=Recorder(Reject()), conversation_remove=Recorder(Reject()))
+        for op in (OpType.ADD, OpType.REMOVE):
+            no = await refusal(here.do(conv(op, cid=cid, m=["jerry"]), spike))
+            assert no.code == 4305
+
+
+async def test_hooks_come_after_signatures():
+    app = App("app", "key", "master", Enforcement(conversations=True))
+    caller = Caller(app, "tom", features=JS)
+    async with place() as here:
+        seen = Recorder()
+        here.hooks(conversation_start=seen, conversation_add=seen)
+        cid = await here.conversation("tom")
+        for command in (conv(OpType.START, m=["jerry"]), conv(OpType.ADD, cid=cid, m=["jerry"])):
+            assert (await refusal(here.do(command, caller))).code == 4302
+        assert seen.told == []
+
+
+async def test_updates_can_be_amended():
+    async with place() as here:
+        seen = Recorder(Amend(attributes={"name": "polite"}, mute=True))
+        here.hooks(conversation_update=seen)
+        cid = await here.conversation("tom", "jerry")
+        await here.do(conv(OpType.UPDATE, cid=cid, attr=data({"name": "rude"})))
+        assert (seen.one.attributes, seen.one.mute) == ({"name": "rude"}, None)
+        row = await here.write(lambda tx: tx.conversation(cid))
+        assert row.name == "polite"
+
+        here.hooks(conversation_update=Recorder(Amend(attributes={"name": "x"}, mute=False)))
+        await here.do(conv(OpType.MUTE, cid=cid))
+        assert await here.write(lambda tx: tx.muted_by(cid)) == []
+        seen = Recorder()
+        here.hooks(conversation_update=seen)
+        await here.do(conv(OpType.MUTE, cid=cid))
+        assert (seen.one.attributes, seen.one.mute) == (None, True)
+        assert await here.write(lambda tx: tx.muted_by(cid)) == ["tom"]
+
+        here.hooks(conversation_update=Recorder(Reject(2)))
+        assert (await refusal(here.do(conv(OpType.UNMUTE, cid=cid)))).app_code == 2
+        spike = Caller(APP, "spike", features=JS)
+        command = conv(OpType.UPDATE, cid=cid, attr=data({"name": "x"}))
+        assert (await refusal(here.do(command, spike))).code == 4309
+
+
+@pytest.mark.parametrize("op", [OpType.START, OpType.UPDATE])
+async def test_json_that_is_none_is_left_to_the_rule(op):
+    async with place() as here:
+        seen = Recorder()
+        here.hooks(conversation_start=seen, conversation_update=seen)
+        cid = await here.conversation("tom")
+        await refusal(here.do(conv(op, cid=cid, m=["jerry"], attr=JsonObjectMessage(data="{"))))
+        assert seen.told == []
+
+
+# Failing applications.
+
+
+@pytest.mark.parametrize(
+    "function",
+    [Recorder(ValueError("bug")), Recorder(ExceptionGroup("bugs", [ValueError()])), never],
+)
+async def test_a_failing_hook_is_ignored_or_refuses(function, autojump_clock):
+    async with place() as here:
+        cid = await here.conversation("tom", "jerry")
+        runner = here.hooks(message_received=function, timeout=2)
+        began = trio.current_time()
+        assert (await here.do(direct(cid, "hi"))).pushes
+        assert trio.current_time() - began == (2 if function is never else 0)
+        assert runner.failures == 1
+        here.hooks(message_received=function, timeout=2, on_failure="refuse")
+        assert (await refusal(here.do(direct(cid, "hi")))).code == 4402
+
+
+async def test_cancelling_whoever_asks_is_not_a_failure(autojump_clock):
+    async with place() as here:
+        cid = await here.conversation("tom", "jerry")
+        runner = here.hooks(message_received=never, timeout=20)
+        with trio.move_on_after(1) as scope:
+            await runner.before(TOM, direct(cid, "hi"))
+        assert scope.cancelled_caught
+        assert runner.failures == 0
+
+
+async def test_signing_for_a_user():
+    async with place() as here:
+        await here.hooks().may_sign({"objectId": "u"})
+        seen = Recorder()
+        await here.hooks(rtm_client_sign=seen).may_sign({"objectId": "u"})
+        assert seen.one == {"objectId": "u"}
+        runner = here.hooks(rtm_client_sign=Recorder(Reject(detail="banned")))
+        no = await refusal(runner.may_sign({}))
+        assert (no.code, no.detail) == (4102, "banned")
+
+
+# After.
+
+
+async def test_what_was_sent():
+    async with place() as here:
+        sent = Recorder()
+        here.hooks(message_sent=sent)
+        cid = await here.conversation("tom", "jerry", "mary")
+        decided = await here.do(direct(cid, "hi", r=True))
+        about = sent.one
+        ack = decided.reply.ack_message
+        assert (about.message_id, about.timestamp, about.body) == (ack.uid, ack.t, "hi")
+        assert (about.online, about.offline) == (["jerry"], ["mary"])
+        assert (about.receipt, about.transient) == (True, False)
+        await here.do(direct(cid, binary_msg=b"", transient=True))
+        assert sent.told[-1].transient
+        assert sent.told[-1].body == b""
+        await here.do(direct(cid, "bye", will=True))
+        assert len(sent.told) == 2
+
+
+async def test_what_was_sent_to_a_room():
+    async with place() as here:
+        sent, absent = Recorder(), Recorder()
+        here.hooks(message_sent=sent, receivers_offline=absent)
+        await here.do(direct(await here.conversation(kind=Kind.ROOM), "hi"))
+        assert (sent.one.online, sent.one.offline) == (["jerry"], [])
+        assert absent.told == []
+
+
+async def test_the_absent_are_notified():
+    async with place() as here:
+        pushed = Recorder()
+        absent = Recorder()
+        here.hooks(receivers_offline=absent, send_push=pushed)
+        cid = await here.conversation("tom", "jerry", "mary", "spike", "butch")
+        await here.write(lambda tx: tx.set_muted(cid, "spike", True))
+        here.presence = Presence("tom", "jerry")
+        await here.do(direct(cid, "hi", mention_pids=["jerry", "mary"], push_data='{"alert":"x"}'))
+        about = absent.one
+        assert about.offline == ["mary", "spike", "butch"]
+        assert (about.mentioned, about.mention_all, about.body) == (["mary"], False, "hi")
+        push = pushed.one
+        assert (push.receivers, push.data) == (["mary", "butch"], '{"alert":"x"}')
+
+        for decision, expected in [
+            (OfflineDecision(skip=True), []),
+            (OfflineDecision(force=True, data="y"), [(["mary", "spike", "butch"], "y")]),
+            (OfflineDecision(receivers=["spike"]), []),
+            (OfflineDecision(receivers=["butch"]), [(["butch"], None)]),
+            (None, [(["mary", "butch"], None)]),
+            (ValueError("bug"), [(["mary", "butch"], None)]),
+        ]:
+            pushed = Recorder()
+            here.hooks(receivers_offline=Recorder(decision), send_push=pushed)
+            await here.do(direct(cid, "hi"))
+            assert [(one.receivers, one.data) for one in pushed.told] == expected
+        await here.do(direct(cid, "hi", transient=True))
+        assert len(pushed.told) == 1
+
+
+async def test_nobody_absent_is_no_call():
+    async with place() as here:
+        absent = Recorder()
+        here.hooks(receivers_offline=absent)
+        await here.do(direct(await here.conversation("tom", "jerry"), "hi"))
+        assert absent.told == []
+
+
+async def test_logins_and_logouts():
+    async with place() as here:
+        online, offline = Recorder(), Recorder()
+        runner = here.hooks(client_online=online, client_offline=offline)
+        here_it_is = ClientOnline(client_id="tom", address="10.0.0.1")
+        gone = ClientOffline(client_id="tom", reason=OfflineReason.LOST)
+        runner.client_online(here_it_is)
+        runner.client_offline(gone)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (online.one, offline.one) == (here_it_is, gone)
+        silent = here.hooks()
+        silent.client_online(here_it_is)
+        silent.client_offline(gone)
+
+
+async def test_one_failing_call_does_not_end_the_others():
+    async with place() as here:
+        sent = Recorder(ValueError("bug"))
+        runner = here.hooks(message_sent=sent, workers=1)
+        cid = await here.conversation("tom", "jerry")
+        for _ in range(3):
+            await here.do(direct(cid, "hi"))
+        assert len(sent.told) == runner.failures == 3
+
+
+async def test_a_backlog_is_bounded():
+    async with place() as here:
+        runner = here.hooks(run=False, message_sent=Recorder(), backlog=2)
+        cid = await here.conversation("tom", "jerry")
+        for _ in range(5):
+            await here.do(direct(cid, "hi"))
+        assert runner.dropped == 3
+
+
+async def test_calls_about_the_past_overlap_and_are_bounded_in_time(autojump_clock):
+    async with place() as here:
+        runner = here.hooks(message_sent=never, timeout=3, workers=4)
+        cid = await here.conversation("tom", "jerry")
+        for _ in range(4):
+            await here.do(direct(cid, "hi"))
+        # One after another they would need 12 seconds.
+        await trio.sleep(3.5)
+        assert runner.failures == 4
+
+
+# Lanes.
+
+
+async def test_a_lane_keeps_the_order_of_commands(autojump_clock):
+    async with place() as here:
+        cid = await here.conversation("tom", "jerry")
+        order = []
+
+        async def thoughtful(about):
+            await trio.sleep({"slow": 2, "slower": 3}.get(about.body, 0))
+            return Reject() if about.body == "slower" else None
+
+        lane = Lane(here.hooks(message_received=thoughtful), here.nursery.start_soon)
+
+        def enter(name, command):
+            lane.enter(TOM, command, lambda result: order.append((name, result)))
+
+        query = GenericCommand(cmd=CommandType.CONV, op=OpType.QUERY)
+        enter("first", query)
+        assert [name for name, _ in order] == ["first"]  # nothing to wait for
+        enter("slow", direct(cid, "slow"))
+        enter("query", query)
+        enter("slower", direct(cid, "slower"))
+        enter("quick", direct(cid, "quick"))
+        assert len(order) == 1
+        await trio.sleep(1)
+        assert len(order) == 1
+        await trio.sleep(5)
+        assert [name for name, _ in order] == ["first", "slow", "query", "slower", "quick"]
+        results = dict(order)
+        assert isinstance(results["slower"], outcome.Error)
+        assert isinstance(results["slower"].error, Refusal)
+        assert results["query"].unwrap().command is query
+        enter("last", query)
+        assert order[-1][0] == "last"
+
+
+async def test_lanes_do_not_wait_for_each_other(autojump_clock):
+    async with place() as here:
+        cid = await here.conversation("tom", "jerry")
+        runner = here.hooks(message_received=never, timeout=10)
+        one, two = (Lane(runner, here.nursery.start_soon) for _ in range(2))
+        done = []
+        one.enter(TOM, direct(cid, "hi"), partial(done.append))
+        two.enter(TOM, GenericCommand(cmd=CommandType.READ), done.append)
+        assert len(done) == 1
+
+
+def test_narrowing_leaves_an_outcome_alone_without_a_wish():
+    decided = Outcome(pushes=[Push(Clients(["a"]), GenericCommand())])
+    assert Approved(GenericCommand()).narrowed(decided, "b") is decided

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.server.store.sqlite.support import World
+from trio_realtime.server.store.interface import Kind, Query, QueryError, StoreError
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def test_a_new_conversation_can_be_read_back(world):
+    attributes = {"attr": {"topic": "电影", "n": [1, 2.5, None, True]}, 'od"d\\key': "\ud800"}
+    created = world.create("tom", "jerry", name="cats", attributes=attributes, unique_id="u")
+    assert re.fullmatch("[0-9a-f]{24}", created.id)
+    assert created.created_at == created.updated_at == world.now
+    assert created.attributes == attributes
+    assert created.last_message_at is None
+    assert world.see(lambda tx: tx.conversation(created.id)) == created
+    assert world.see(lambda tx: tx.members(created.id)) == ["tom", "jerry"]
+
+
+def test_members_named_twice_join_once(world):
+    chat = world.create("tom", "tom", "jerry")
+    assert world.see(lambda tx: tx.members(chat.id)) == ["tom", "jerry"]
+
+
+def test_a_name_that_is_no_text_is_repaired(world):
+    assert world.create("tom", name="a\ud800b").name == "a?b"
+
+
+def test_ids_of_conversations_differ(world):
+    assert len({world.create("tom").id for _ in range(100)}) == 100
+
+
+def test_apps_do_not_see_each_other(world):
+    chat = world.create("tom", unique_id="u", app="one")
+    world.do(lambda tx: tx.put_document("t", "k", {}), "one")
+    for app in ("two", "never seen"):
+        assert world.see(lambda tx: tx.conversation(chat.id), app) is None
+        assert world.see(lambda tx: tx.members(chat.id), app) == []
+        assert world.see(lambda tx: tx.conversations_of("tom"), app) == []
+        assert world.see(lambda tx: tx.find(Query({})), app) == []
+        assert world.see(lambda tx: tx.find(Query({"m": "tom"})), app) == []
+        assert world.see(lambda tx: tx.document("t", "k"), app) is None
+        assert world.see(lambda tx: tx.conversation_by_unique_id("u", Kind.NORMAL), app) is None
+        with pytest.raises(StoreError):
+            world.do(lambda tx: tx.add_members(chat.id, ["eve"]), app)
+    assert world.see(lambda tx: tx.find(Query({})), "one") == [chat]
+
+
+def test_update_replaces_what_is_given(world):
+    chat = world.create("tom", name="old", attributes={"a": 1}, unique_id="u")
+    world.now += 5
+    changed = world.do(lambda tx: tx.update_conversation(chat.id, attributes={"b": 2}))
+    assert (changed.name, changed.attributes, changed.unique_id) == ("old", {"b": 2}, "u")
+    assert (changed.created_at, changed.updated_at) == (world.now - 5, world.now)
+    changed = world.do(lambda tx: tx.update_conversation(chat.id, name="new", unique_id="v"))
+    assert (changed.name, changed.attributes, changed.unique_id) == ("new", {"b": 2}, "v")
+    world.do(lambda tx: tx.clear_name(chat.id))
+    assert world.see(lambda tx: tx.conversation(chat.id)).name is None
+
+
+def test_updating_what_does_not_exist_fails(world):
+    with pytest.raises(StoreError, match="no conversation"):
+        world.do(lambda tx: tx.update_conversation("0" * 24, name="x"))
+
+
+def test_unique_ids_are_looked_up_by_kind(world):
+    first = world.create("tom", unique_id="u")
+    world.create("tom", unique_id="u")
+    temporary = world.create("tom", unique_id="u", kind=Kind.TEMPORARY, expires_at=world.now + 10)
+    see = world.see
+    assert see(lambda tx: tx.conversation_by_unique_id("u", Kind.NORMAL)) == first
+    assert see(lambda tx: tx.conversation_by_unique_id("u", Kind.TEMPORARY)) == temporary
+    assert see(lambda tx: tx.conversation_by_unique_id("u", Kind.ROOM)) is None
+
+
+def test_a_deleted_conversation_takes_everything_along(world):
+    chat, other = world.create("tom", "jerry"), world.create("tom")
+    message = world.say(chat.id, "tom", receipt=True)
+    world.do(lambda tx: tx.acknowledge(chat.id, "jerry", first=0, last=message.timestamp))
+    world.do(lambda tx: tx.set_muted(chat.id, "tom", True))
+    world.do(lambda tx: tx.set_role(chat.id, "jerry", "Manager"))
+    world.do(lambda tx: tx.delete_conversation(chat.id))
+    assert world.see(lambda tx: tx.conversation(chat.id)) is None
+    assert world.see(lambda tx: tx.conversations_of("tom")) == [other.id]
+    for table in ("messages", "deliveries", "muted", "roles"):
+        (count,) = world.runner.link.connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+        assert count == 0, table
+
+
+def test_an_expired_conversation_is_gone(world):
+    brief = world.create(
+        "tom", "jerry", kind=Kind.TEMPORARY, expires_at=world.now + 10, unique_id="u"
+    )
+    assert brief.id.startswith("_tmp:")
+    world.say(brief.id, "tom")
+    by_ids = Query({}, ids=[brief.id, "_tmp:unknown"])
+    world.now += 9
+    assert [row.id for row in world.see(lambda tx: tx.find(by_ids))] == [brief.id]
+    assert len(world.see(lambda tx: tx.unread_of("jerry"))) == 1
+    world.now += 1
+    assert world.see(lambda tx: tx.conversation(brief.id)) is None
+    assert world.see(lambda tx: tx.conversation_by_unique_id("u", Kind.TEMPORARY)) is None
+    assert world.see(lambda tx: tx.find(by_ids)) == []
+    assert world.see(lambda tx: tx.members(brief.id)) == []
+    assert not world.see(lambda tx: tx.is_member(brief.id, "tom"))
+    assert world.see(lambda tx: tx.conversations_of("tom")) == []
+    assert world.see(lambda tx: tx.unread_of("jerry")) == []
+    assert world.see(lambda tx: tx.unread_of("jerry", since=0)) == []
+    assert world.see(lambda tx: tx.history(brief.id)) == []
+
+
+def test_a_new_temporary_conversation_purges_expired_ones(world):
+    world.create("tom", kind=Kind.TEMPORARY, expires_at=world.now)
+    kept = world.create("tom", kind=Kind.TEMPORARY, expires_at=world.now + 10)
+    rows = world.runner.link.connection.execute("SELECT cid FROM conversations").fetchall()
+    assert rows == [(kept.id,)]
+
+
+def test_temporary_conversations_are_found_by_id_only(world):
+    brief = world.create("tom", kind=Kind.TEMPORARY, expires_at=world.now + 10)
+    chat = world.create("tom")
+    assert world.see(lambda tx: tx.find(Query({}))) == [chat]
+    assert world.see(lambda tx: tx.find(Query({}, ids=[chat.id]))) == []
+    assert world.see(lambda tx: tx.find(Query({}, ids=[brief.id], limit=0))) == []
+
+
+def test_results_are_sorted_by_several_keys(world):
+    ranks = [("b", 1), ("a", 2), ("a", 1), ("b", None)]
+    for name, rank in ranks:
+        world.create("tom", name=name, attributes={"attr": {"rank": rank}})
+
+    def found(*sort, **more):
+        rows = world.see(lambda tx: tx.find(Query({}, sort=sort, **more)))
+        return [(row.name, row.attributes["attr"]["rank"]) for row in rows]
+
+    assert found(("name", False), ("attr.rank", True)) == [
+        ("a", 2),
+        ("a", 1),
+        ("b", 1),
+        ("b", None),
+    ]
+    assert found(("attr.rank", True), ("name", False), limit=2) == [("a", 2), ("a", 1)]
+    assert found(("createdAt", False)) == ranks
+    assert found(("createdAt", True)) == ranks[::-1]
+    assert found(("objectId", False), skip=1, limit=2) == ranks[1:3]
+
+
+def test_the_default_order_is_the_latest_message_first(world):
+    first, second, silent = world.create("tom"), world.create("tom"), world.create("tom")
+    world.say(second.id, "tom")
+    world.now += 1
+    world.say(first.id, "tom")
+    rows = world.see(lambda tx: tx.find(Query({"m": "tom"})))
+    assert [row.id for row in rows] == [first.id, second.id, silent.id]
+
+
+def test_pages_are_bounded(world):
+    for _ in range(12):
+        world.create("tom")
+    assert world.see(lambda tx: tx.find(Query({}, limit=0))) == []
+    assert len(world.see(lambda tx: tx.find(Query({})))) == 10
+    assert len(world.see(lambda tx: tx.find(Query({}, limit=5000)))) == 12
+    assert len(world.see(lambda tx: tx.find(Query({}, limit=10**30, skip=10**30)))) == 0
+    for bad in (
+        Query({}, limit=-1),
+        Query({}, skip=-1),
+        Query({}, sort=[("name", True)] * 9),
+        Query({}, sort=[("a..b", True)]),
+        Query({}, sort=[("\ud800", True)]),
+    ):
+        with pytest.raises(QueryError):
+            world.see(lambda tx, bad=bad: tx.find(bad))
