@@ -1,7 +1,7 @@
 """The second version of the npm SDK, unmodified: JSON without a sub-protocol.
 
 It can neither be told where the server is (its router is redirected, see redirect.js) nor
-log out. Protocol: v2-and-json.md.
+log out. Protocol: docs/protocol/v2-and-json.md.
 """
 
 from __future__ import annotations

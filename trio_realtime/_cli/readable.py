@@ -3,7 +3,7 @@
 A command becomes a line with its name and the fields of the envelope, and below it a line
 for each field of its payload. Values are JSON, so that nothing in a frame can move the
 cursor of a terminal; texts that hold JSON, such as messages and attributes, are shown as
-what they hold. Protocol: schema.md.
+what they hold. Protocol: docs/protocol/schema.md.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class IMClient(
 
     @property
     def state(self) -> LinkState:
-        """Where the connection stands. Protocol: transport.md §7."""
+        """Where the connection stands. Protocol: docs/protocol/transport.md §7."""
         return self._session.connection.state
 
     @overload
@@ -130,7 +130,7 @@ class RealtimeConnection:
 
     @property
     def state(self) -> LinkState:
-        """Where the connection stands. Protocol: transport.md §7."""
+        """Where the connection stands. Protocol: docs/protocol/transport.md §7."""
         return self._connection.state
 
     @asynccontextmanager
@@ -219,7 +219,7 @@ async def open_connection(
         ConnectFailed: no server accepted the connection.
         ValueError: the arguments name no server, or a dialect that does not exist.
 
-    Protocol: transport.md §1 to §9.
+    Protocol: docs/protocol/transport.md §1 to §9.
     """
     if dialect not in DIALECTS:
         raise ValueError(f"there is no dialect {dialect!r}: it is one of {str([*DIALECTS])[1:-1]}")
@@ -307,7 +307,7 @@ async def open_client(
         ConnectFailed: no connection could be made.
         PluginError: a plugin failed at the sight of the new client.
 
-    Protocol: session.md §1 to §5.
+    Protocol: docs/protocol/session.md §1 to §5.
     """
     async with (
         open_connection(

@@ -2,7 +2,7 @@
 
 The server tells senders of two-person conversations when a message was read. In groups members
 say so to each other, in transient messages that no application sees.
-Protocol: live-query-and-plugins.md §3.
+Protocol: docs/protocol/live-query-and-plugins.md §3.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class GroupReceipts:
 
     `IMClient.fetch_receipts` says how far the members had come before.
 
-    Protocol: live-query-and-plugins.md §3.
+    Protocol: docs/protocol/live-query-and-plugins.md §3.
     """
 
     def __init__(self) -> None:

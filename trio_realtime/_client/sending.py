@@ -25,7 +25,7 @@ ENVELOPE = 512
 
 
 class SendStatus(Enum):
-    """What became of a message that was sent. Protocol: messages.md §1."""
+    """What became of a message that was sent. Protocol: docs/protocol/messages.md §1."""
 
     ACCEPTED = "accepted"
     """The server has stored it (or, if it is transient, passed it on)."""

@@ -15,7 +15,7 @@ JITTER = 0.2
 
 @attrs.define
 class Backoff:
-    """The reconnect schedule of one connection. Protocol: transport.md §7."""
+    """The reconnect schedule of one connection. Protocol: docs/protocol/transport.md §7."""
 
     longest: float = attrs.field(default=MAX_DELAY, kw_only=True)
     """Seconds beyond which the delay does not grow."""

@@ -1,4 +1,4 @@
-"""How large a command may be. Protocol: transport.md §3."""
+"""How large a command may be. Protocol: docs/protocol/transport.md §3."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ A command waits in its `Outbox` from the moment it is submitted until it is sett
 outbox is ordered. While the session is online a submitted command leaves at once; while it
 is not, commands that may be retried stay and leave, in the order in which they were
 submitted, when the session resumes. That is why order survives a broken link.
-Protocol: transport.md §5.
+Protocol: docs/protocol/transport.md §5.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ class Delivery(Generic[E]):
 class Acknowledgements:
     """Which received messages are still to be acknowledged, as one range a conversation.
 
-    At most one burst a second leaves, the first at once. Protocol: messages.md §1.4.
+    At most one burst a second leaves, the first at once. Protocol: docs/protocol/messages.md §1.4.
     """
 
     INTERVAL = 1.0

@@ -1,4 +1,4 @@
-"""The formats in which a connection may carry commands. Protocol: transport.md §3."""
+"""The formats in which a connection may carry commands. Protocol: docs/protocol/transport.md §3."""
 
 from __future__ import annotations
 

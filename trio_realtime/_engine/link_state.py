@@ -8,7 +8,7 @@ in a state leaves the state alone, so that ``pause``, ``resume`` and ``retry`` a
 at any time.
 
 Everything that decides about the state lives in this file; the diagram in the
-documentation is drawn from ``TRANSITIONS``. Protocol: transport.md §7.
+documentation is drawn from ``TRANSITIONS``. Protocol: docs/protocol/transport.md §7.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One client's session: its login, its token, and the watermarks that resume it.
 
-Protocol: session.md §1, §3, §4, §6.
+Protocol: docs/protocol/session.md §1, §3, §4, §6.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from trio_realtime.wire import CommandType, GenericCommand, OpType, SessionComma
 
 CONFIG_BITMAP = 0b1011_1011
 """Edits and recalls, temporary conversations, acknowledged transients, reliable
-notifications, partial failures, ``peerId`` may be absent: session.md §4."""
+notifications, partial failures, ``peerId`` may be absent: docs/protocol/session.md §4."""
 
 PERSONAL = frozenset(
     {
@@ -25,7 +25,7 @@ PERSONAL = frozenset(
         OpType.UNSHUTUPED,
     }
 )
-"""News about this client itself, which a server keeps for replay: session.md §7."""
+"""News about this client itself, which a server keeps for replay: docs/protocol/session.md §7."""
 
 USER_AGENT = "trio-realtime/0.1.0"
 
@@ -36,7 +36,7 @@ IM_SERVICE = 2
 class Signature:
     """Permission for one operation, made with the master key by the application.
 
-    Protocol: signatures.md §1.
+    Protocol: docs/protocol/signatures.md §1.
     """
 
     signature: str
@@ -82,7 +82,7 @@ class Login:
         return self.token is not None and now < self.token_expires_at
 
     def open_command(self, now: int, signature: Signature | None) -> GenericCommand:
-        """The command that logs in, or resumes: session.md §1.1."""
+        """The command that logs in, or resumes: docs/protocol/session.md §1.1."""
         session = SessionCommand(ua=USER_AGENT, config_bitmap=CONFIG_BITMAP, r=self.begun)
         if self.begun:
             if self.can_resume(now):
@@ -101,13 +101,13 @@ class Login:
         return self._command(OpType.OPEN, session)
 
     def refresh_command(self, signature: Signature | None) -> GenericCommand:
-        """The command that exchanges the token for a new one: session.md §3."""
+        """The command that exchanges the token for a new one: docs/protocol/session.md §3."""
         session = SessionCommand(ua=USER_AGENT, st=self.token)
         _sign(session, signature)
         return self._command(OpType.REFRESH, session)
 
     def close_command(self) -> GenericCommand:
-        """The command that logs out: session.md §2."""
+        """The command that logs out: docs/protocol/session.md §2."""
         return GenericCommand(
             cmd=CommandType.SESSION,
             op=OpType.CLOSE,
@@ -116,7 +116,7 @@ class Login:
         )
 
     def opened(self, reply: GenericCommand, now: int) -> None:
-        """Take over what the ``opened`` or ``refreshed`` reply says: session.md §1.2."""
+        """Take over what the ``opened`` or ``refreshed`` reply says: docs/protocol/session.md §1.2."""
         if reply.peer_id:
             self.client_id = reply.peer_id
         session = reply.session_message
@@ -141,7 +141,7 @@ class Login:
         self.token_expires_at = 0
 
     def saw(self, push: GenericCommand) -> None:
-        """Advance the watermarks by a push: session.md §6, §7."""
+        """Advance the watermarks by a push: docs/protocol/session.md §6, §7."""
         if push.server_ts and (push.notification_type == 1 or push.op in PERSONAL):
             self.notification_watermark = max(self.notification_watermark or 0, push.server_ts)
         if push.unread_message is not None and push.unread_message.notif_time:

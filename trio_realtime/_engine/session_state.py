@@ -4,7 +4,7 @@ Theory of operation. A session lives on one link after another. While it is `ONL
 command leaves as soon as it is submitted; in every other state commands wait in the outbox,
 and leave in their order when it comes online. The shell reports what happens; what follows
 from it is decided here and nowhere else. The diagram in the documentation is drawn from
-``TRANSITIONS``. Protocol: session.md §1, §2.
+``TRANSITIONS``. Protocol: docs/protocol/session.md §1, §2.
 """
 
 from __future__ import annotations

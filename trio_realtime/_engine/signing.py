@@ -1,6 +1,6 @@
 """Signatures: proof that the application allows a login or an operation.
 
-Protocol: signatures.md.
+Protocol: docs/protocol/signatures.md.
 """
 
 from __future__ import annotations

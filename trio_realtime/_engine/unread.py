@@ -1,4 +1,4 @@
-"""What a client has not read, by conversation. Protocol: messages.md §5.
+"""What a client has not read, by conversation. Protocol: docs/protocol/messages.md §5.
 
 The server counts after a login and after reading on any device, and names the newest
 message it counted; from there on the client counts what arrives. Since every message has

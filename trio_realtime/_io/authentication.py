@@ -1,6 +1,6 @@
 """How one client proves who it is: signatures, and the token of its session.
 
-Protocol: session.md §1, §3, §11, signatures.md.
+Protocol: docs/protocol/session.md §1, §3, §11, docs/protocol/signatures.md.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Authentication:
             return await config.sign_login(login.client_id)
 
     async def _user_signature(self, user_session_token: str) -> Signature:
-        """Have the server sign the login of a storage user: session.md §11."""
+        """Have the server sign the login of a storage user: docs/protocol/session.md §11."""
         answer = await self._session.rest.sign(user_session_token)
         try:
             signature = Signature(answer["signature"], answer["timestamp"], answer["nonce"])

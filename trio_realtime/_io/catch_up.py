@@ -95,7 +95,7 @@ class CatchUp:
         return True
 
     async def notifications(self) -> None:
-        """Deliver the membership notifications that were missed: session.md §7.
+        """Deliver the membership notifications that were missed: docs/protocol/session.md §7.
 
         They come from the REST API; without one they stay missed. If it does not answer it
         is asked again in the background of the present link, and after that on the next.

@@ -43,12 +43,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("trio_realtime")
 
 ECHO_INTERVAL = 180.0
-"""Seconds between heartbeats: transport.md §4."""
+"""Seconds between heartbeats: docs/protocol/transport.md §4."""
 SILENCE_LIMIT = 380.0
 """Seconds without any inbound frame after which the link counts as dead."""
 
 FATAL_CLOSE_CODES = frozenset({4100, 4103, 4110})
-"""Close codes after which reconnecting cannot help: transport.md §8."""
+"""Close codes after which reconnecting cannot help: docs/protocol/transport.md §8."""
 
 TransportName = Literal["auto", "trio-websocket", "websockets"]
 
@@ -216,7 +216,7 @@ class Connection(LinkKeeper):
             session.receive(command)
 
     def _addressee(self, peer_id: str | None) -> Session | None:
-        """Whose push this is: session.md §8."""
+        """Whose push this is: docs/protocol/session.md §8."""
         if peer_id:
             return self.sessions.get(peer_id)
         return next(iter(self.sessions.values()), None)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import httpx
 
 REQUEST_TIMEOUT = 20.0
-"""Seconds for one whole request: transport.md §1."""
+"""Seconds for one whole request: docs/protocol/transport.md §1."""
 
 REQUESTS_AT_ONCE = 10
 """More of them wait here, where waiting is cheap: many clients may share one connection."""

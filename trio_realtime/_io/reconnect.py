@@ -1,6 +1,6 @@
 """Keeping a link: one socket after another, as the table of the connection says.
 
-What is spoken on the link is the business of subclasses. Protocol: transport.md §7.
+What is spoken on the link is the business of subclasses. Protocol: docs/protocol/transport.md §7.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The REST calls a client makes for itself. Protocol: rest.md §2."""
+"""The REST calls a client makes for itself. Protocol: docs/protocol/rest.md §2."""
 
 from __future__ import annotations
 

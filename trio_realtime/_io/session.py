@@ -56,7 +56,7 @@ from .subscription import Hub
 logger = logging.getLogger("trio_realtime")
 
 COMMAND_TIMEOUT = 20.0
-"""Seconds to wait for a reply: transport.md §5."""
+"""Seconds to wait for a reply: docs/protocol/transport.md §5."""
 
 AckMode = Literal["delivery", "next"]
 
@@ -455,7 +455,7 @@ class Session:
         return [*self._acknowledgements(now), *read]
 
     def _acknowledgements(self, now: float) -> Iterable[GenericCommand]:
-        """The acknowledgements to send now: messages.md §1.4."""
+        """The acknowledgements to send now: docs/protocol/messages.md §1.4."""
         return [
             GenericCommand(
                 cmd=CommandType.ACK,

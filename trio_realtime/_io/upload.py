@@ -1,4 +1,4 @@
-"""Carrying a file to where its provider wants it. Protocol: rest.md §9."""
+"""Carrying a file to where its provider wants it. Protocol: docs/protocol/rest.md §9."""
 
 from __future__ import annotations
 

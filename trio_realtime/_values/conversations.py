@@ -1,4 +1,4 @@
-"""Conversations as values: data only, equal by value. Protocol: conversations.md §1, §3."""
+"""Conversations as values: data only, equal by value. Protocol: docs/protocol/conversations.md §1, §3."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class ConversationKind(IntEnum):
-    """The kinds of conversations. Protocol: conversations.md §1."""
+    """The kinds of conversations. Protocol: docs/protocol/conversations.md §1."""
 
     NORMAL = 1
     """With members: a chat of two, or of a group."""
@@ -40,7 +40,7 @@ class ConversationKind(IntEnum):
 
 
 class Role(Enum):
-    """What a member may do. Protocol: conversations.md §6."""
+    """What a member may do. Protocol: docs/protocol/conversations.md §6."""
 
     OWNER = "Owner"
     """The creator: everything."""

@@ -1,4 +1,4 @@
-"""Every error code of the protocol, with what to do about it. Protocol: errors.md."""
+"""Every error code of the protocol, with what to do about it. Protocol: docs/protocol/errors.md."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Retry(Enum):
 
 
 class ErrorCode(IntEnum):
-    """What a server refuses with, and what ends a connection. Protocol: errors.md.
+    """What a server refuses with, and what ends a connection. Protocol: docs/protocol/errors.md.
 
     The names are those on the wire, misspellings included.
     """

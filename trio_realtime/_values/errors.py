@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree under `RealtimeError`. Protocol: errors.md."""
+"""What can go wrong, as one tree under `RealtimeError`. Protocol: docs/protocol/errors.md."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ class PluginError(RealtimeError):
 
 
 class OwnerPromotionNotAllowed(LocalProtocolError):
-    """Nobody can be made owner of a conversation: its creator is. Protocol: errors.md (5130)."""
+    """Nobody can be made owner of a conversation: its creator is. Protocol: docs/protocol/errors.md (5130)."""
 
     code = ErrorCode.OWNER_PROMOTION_NOT_ALLOWED
 
@@ -289,7 +289,7 @@ class SessionConflictError(CommandError):
     """Another device logged in with the same client id and tag (4111).
 
     What to do: tell the user; log in again only if he wants to. Ends the client.
-    Protocol: session.md §5.
+    Protocol: docs/protocol/session.md §5.
     """
 
 
@@ -313,7 +313,7 @@ class SignatureFailed(CommandError):
     """The signature of an operation is wrong, missing or expired.
 
     What to do: check clock, master key and order of the signed parts in the program that
-    signs. Protocol: signatures.md. (A bad *login* signature is a `LoginError`.)
+    signs. Protocol: docs/protocol/signatures.md. (A bad *login* signature is a `LoginError`.)
     """
 
 

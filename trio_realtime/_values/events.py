@@ -65,7 +65,7 @@ class Event:
     """Anything a subscription yields."""
 
 
-# The connection: transport.md §7
+# The connection: docs/protocol/transport.md §7
 
 
 @attrs.frozen
@@ -124,7 +124,7 @@ class ReconnectFailed(ConnectionEvent):
     """Number of the attempt, from 0, where it is known."""
 
 
-# The session: session.md §2, §5
+# The session: docs/protocol/session.md §2, §5
 
 
 @attrs.frozen
@@ -148,7 +148,7 @@ class SessionClosed(SessionEvent):
     """Why."""
 
 
-# Plugins: live-query-and-plugins.md §1
+# Plugins: docs/protocol/live-query-and-plugins.md §1
 
 
 @attrs.frozen
@@ -161,7 +161,7 @@ class PluginFailed(Event):
     """What it raised."""
 
 
-# Conversations: conversations.md §9
+# Conversations: docs/protocol/conversations.md §9
 
 
 @attrs.frozen
@@ -273,7 +273,7 @@ class ConversationUpdated(MembershipEvent):
         return self.at
 
 
-# Messages: messages.md §1.3, §4, §5, §8
+# Messages: docs/protocol/messages.md §1.3, §4, §5, §8
 
 
 @attrs.frozen
@@ -372,7 +372,7 @@ class Gap(ConversationEvent):
     """Something was missed while the connection was down; this says what became of it.
 
     What could be had was delivered before this event, as ordinary events.
-    Protocol: session.md §6, §7, messages.md §7.
+    Protocol: docs/protocol/session.md §6, §7, docs/protocol/messages.md §7.
     """
 
     filled: int = 0
@@ -396,7 +396,7 @@ class NotificationGap(Event):
 
     Messages, edits and counters are not concerned, see `Gap` for those. What a conversation
     is like now is known to `IMClient.get_conversation` and queries.
-    Protocol: session.md §7.
+    Protocol: docs/protocol/session.md §7.
     """
 
     missing_from: datetime | None

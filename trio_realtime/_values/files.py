@@ -1,4 +1,4 @@
-"""Files and places that messages carry. Protocol: messages.md §3."""
+"""Files and places that messages carry. Protocol: docs/protocol/messages.md §3."""
 
 from __future__ import annotations
 

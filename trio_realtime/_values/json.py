@@ -80,7 +80,7 @@ def thaw(value: Any) -> Any:
 
 
 def encode_date(moment: datetime) -> dict[str, str]:
-    """A date as the storage writes it: conversations.md §3."""
+    """A date as the storage writes it: docs/protocol/conversations.md §3."""
     return {"__type": "Date", "iso": iso_from_datetime(moment)}
 
 

@@ -1,7 +1,7 @@
 """Messages: what every kind has in common, plain text and bytes.
 
 One class serves both directions. What you construct has only content; what you receive,
-and what sending returns, also says who sent it, where, and when. Protocol: messages.md §2–4.
+and what sending returns, also says who sent it, where, and when. Protocol: docs/protocol/messages.md §2–4.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 
 
 class MessageStatus(Enum):
-    """How far a message has come. Protocol: messages.md §4."""
+    """How far a message has come. Protocol: docs/protocol/messages.md §4."""
 
     NONE = "none"
     """Constructed, not sent."""
@@ -46,7 +46,7 @@ class MessageStatus(Enum):
 
 
 class MessagePriority(IntEnum):
-    """What an overloaded chat room drops last. Protocol: messages.md §1.1."""
+    """What an overloaded chat room drops last. Protocol: docs/protocol/messages.md §1.1."""
 
     HIGH = 1
     NORMAL = 2
@@ -66,7 +66,7 @@ class SendOptions:
 
     A message class may state its own (`BaseMessage.send_options`, then
     `BaseMessage.get_send_options`); options of the call win.
-    Protocol: live-query-and-plugins.md §1.
+    Protocol: docs/protocol/live-query-and-plugins.md §1.
     """
 
     transient: bool | None = None
@@ -74,13 +74,13 @@ class SendOptions:
     receipt: bool | None = None
     """Ask to be told when it was delivered and read."""
     will: bool | None = None
-    """Deliver it when this client's connection breaks. Protocol: messages.md §10."""
+    """Deliver it when this client's connection breaks. Protocol: docs/protocol/messages.md §10."""
     priority: MessagePriority | None = None
     """Matters in chat rooms only."""
     push_data: Mapping[str, Any] | None = attrs.field(
         default=None, converter=_frozen_object, hash=False
     )
-    """What offline devices are shown. Protocol: messages.md §9."""
+    """What offline devices are shown. Protocol: docs/protocol/messages.md §9."""
 
     def over(self, weaker: SendOptions) -> SendOptions:
         """These options, completed by weaker ones."""
@@ -173,7 +173,7 @@ class BaseMessage:
         return ""
 
     def payload(self) -> str | bytes:
-        """The body as it goes over the wire. Protocol: messages.md §3."""
+        """The body as it goes over the wire. Protocol: docs/protocol/messages.md §3."""
         raise NotImplementedError(f"{type(self).__name__} has no content; use one of its children")
 
     def get_send_options(self) -> SendOptions:

@@ -59,7 +59,7 @@ class MessageRegistry:
         """The message with this body, and these fields of `BaseMessage`. Never fails.
 
         A body of an unknown type, or one that does not fit its type, becomes a `Message` with
-        the text as it came. Protocol: messages.md §3.
+        the text as it came. Protocol: docs/protocol/messages.md §3.
         """
         if not isinstance(body, str):
             return BinaryMessage(body, **envelope)

@@ -1,7 +1,7 @@
 """Messages with a type: text, media, places, and the base of an application's own types.
 
 The body is a JSON object: ``_lctype`` names the type, ``_lctext`` and ``_lcattrs`` may
-accompany any type, other keys belong to the type. Protocol: messages.md §3.
+accompany any type, other keys belong to the type. Protocol: docs/protocol/messages.md §3.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def message_field(
         encode: makes the JSON value from the value.
         options: for ``attrs.field``: ``default``, ``factory``, ``validator`` and so on.
 
-    Protocol: messages.md §3.
+    Protocol: docs/protocol/messages.md §3.
     """
     metadata = {**options.pop("metadata", {}), _WIRE: _WireField(name, decode, encode)}
     return attrs.field(metadata=metadata, **options)
@@ -214,7 +214,7 @@ def message_type(number: int) -> Callable[[type[M]], type[M]]:
     Raises:
         TypeError: the number is no integer or is 0, or the class cannot be a message type.
 
-    Protocol: messages.md §3, live-query-and-plugins.md §1.
+    Protocol: docs/protocol/messages.md §3, docs/protocol/live-query-and-plugins.md §1.
     """
     if isinstance(number, bool) or not isinstance(number, int):
         raise TypeError(f"the number of a message type is an integer, not {number!r}")
@@ -334,7 +334,7 @@ class LocationMessage(TypedMessage):
 
 @attrs.frozen(kw_only=True, slots=False)
 class RecalledMessage(TypedMessage):
-    """What is left of a message that its author took back. Protocol: messages.md §8."""
+    """What is left of a message that its author took back. Protocol: docs/protocol/messages.md §8."""
 
     lctype: ClassVar[int] = -127
 

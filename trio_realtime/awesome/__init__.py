@@ -7,7 +7,7 @@
         async for event in me.events(awesome.MessageReceived):
             print(event.message)
 
-Needs the extra ``[awesome]``. Protocol: awesome-im.md.
+Needs the extra ``[awesome]``. Protocol: docs/protocol/awesome-im.md.
 """
 
 from __future__ import annotations

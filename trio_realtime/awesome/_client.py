@@ -1,4 +1,4 @@
-"""The client of awesome-im. Protocol: awesome-im.md §2, §5, §6."""
+"""The client of awesome-im. Protocol: docs/protocol/awesome-im.md §2, §5, §6."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from ._messages import PING, BaseMessage, CustomMessage
 logger = logging.getLogger("trio_realtime.awesome")
 
 LONGEST_DELAY = 30.0
-"""Seconds between two attempts to reconnect, at most: awesome-im.md §6."""
+"""Seconds between two attempts to reconnect, at most: docs/protocol/awesome-im.md §6."""
 DEAD_AFTER = 3
 """Ping intervals without any frame after which the link counts as dead, if the server is one
 that answers pings."""
@@ -265,7 +265,7 @@ class Client:
 
     @property
     def state(self) -> LinkState:
-        """Where the connection stands. Protocol: awesome-im.md §6."""
+        """Where the connection stands. Protocol: docs/protocol/awesome-im.md §6."""
         return self._keeper.state
 
     @overload
@@ -287,7 +287,7 @@ class Client:
             max_buffer: events that may wait for the loop before the subscription ends with
                 `SlowConsumer`.
 
-        Protocol: awesome-im.md §2.
+        Protocol: docs/protocol/awesome-im.md §2.
         """
         hub = self._keeper.hub
         return Subscription(hub, hub.subscribe(types, None, max_buffer))
@@ -310,14 +310,14 @@ class Client:
             ClientClosed: after `disconnect`.
             ValueError: another message with the same id is on its way.
 
-        Protocol: awesome-im.md §5.
+        Protocol: docs/protocol/awesome-im.md §5.
         """
         return await self._keeper.send(message, retry=retry)
 
     async def disconnect(self) -> None:
         """Close the connection for good: there is no reconnection, and loops end.
 
-        Protocol: awesome-im.md §6.
+        Protocol: docs/protocol/awesome-im.md §6.
         """
         self._scope.cancel()
         await self._ended.wait()
@@ -353,7 +353,7 @@ async def open_client(
     Raises:
         ConnectFailed: the first attempt to connect failed.
 
-    Protocol: awesome-im.md §2, §6.
+    Protocol: docs/protocol/awesome-im.md §2, §6.
     """
     if not ping_interval > 0:
         raise ValueError(f"ping_interval is a number of seconds above 0, not {ping_interval!r}")

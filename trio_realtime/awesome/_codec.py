@@ -1,6 +1,6 @@
 """MessagePack frames of awesome-im: decoded strictly, in bounded time and memory.
 
-Protocol: awesome-im.md §1, §3. The client sends bare messages; the server wraps them into an
+Protocol: docs/protocol/awesome-im.md §1, §3. The client sends bare messages; the server wraps them into an
 envelope ``{code, data, errMsg}``.
 """
 
@@ -51,7 +51,7 @@ class FrameError(ValueError):
 
 @attrs.frozen
 class Envelope:
-    """What the server sends. Protocol: awesome-im.md §1."""
+    """What the server sends. Protocol: docs/protocol/awesome-im.md §1."""
 
     code: int = 0
     """0: success. The sample server tells with 4 that another connection has closed."""
@@ -91,7 +91,7 @@ def encode_envelope(envelope: Envelope) -> bytes:
 
 
 def encode_ping(message_id: str, user_id: str) -> bytes:
-    """A heartbeat. Protocol: awesome-im.md §6."""
+    """A heartbeat. Protocol: docs/protocol/awesome-im.md §6."""
     return encode_message(CustomMessage(PING, message_id=message_id, sender=user_id))
 
 

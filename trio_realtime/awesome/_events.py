@@ -1,4 +1,4 @@
-"""What happens, besides the events of the connection. Protocol: awesome-im.md §1, §2."""
+"""What happens, besides the events of the connection. Protocol: docs/protocol/awesome-im.md §1, §2."""
 
 from __future__ import annotations
 

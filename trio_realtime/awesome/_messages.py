@@ -1,4 +1,4 @@
-"""Messages of awesome-im, as values. Protocol: awesome-im.md §3, §4."""
+"""Messages of awesome-im, as values. Protocol: docs/protocol/awesome-im.md §3, §4."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SERVER = "server"
 
 
 class ConversationType(IntEnum):
-    """Who talks with whom. Protocol: awesome-im.md §4."""
+    """Who talks with whom. Protocol: docs/protocol/awesome-im.md §4."""
 
     SERVER = 0
     """The user and the server."""
@@ -29,7 +29,7 @@ class ConversationType(IntEnum):
 
 
 class MessageDirection(IntEnum):
-    """Seen from the user. Protocol: awesome-im.md §4."""
+    """Seen from the user. Protocol: docs/protocol/awesome-im.md §4."""
 
     SEND = 1
     RECEIVE = 2

@@ -1,4 +1,4 @@
-"""The embedded server of awesome-im. Protocol: awesome-im.md §1, §5."""
+"""The embedded server of awesome-im. Protocol: docs/protocol/awesome-im.md §1, §5."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Server:
         Raises:
             FrameError: MessagePack cannot express the message, or it is too large.
 
-        Protocol: awesome-im.md §3.
+        Protocol: docs/protocol/awesome-im.md §3.
         """
         message = attrs.evolve(message, sender=message.sender or SERVER, message_id=None)
         return self._to_user(message.to, self._stamped(message, MessageDirection.RECEIVE))
@@ -230,7 +230,7 @@ async def open_server(
     Raises:
         OSError: the address cannot be used.
 
-    Protocol: awesome-im.md §1, §5.
+    Protocol: docs/protocol/awesome-im.md §1, §5.
     """
     server = Server(handler, broadcast=broadcast, tls=ssl_context is not None)
     with single_error():

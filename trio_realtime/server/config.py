@@ -38,11 +38,11 @@ class ServerConfig:
     """The URL under which clients reach this server when that is not what they connect to,
     behind a proxy that terminates TLS for instance: ``https://im.example.com``."""
     refuse_repeated_nonces: bool = False
-    """Accept each login signature only once: signatures.md §1."""
+    """Accept each login signature only once: docs/protocol/signatures.md §1."""
     user_lookup: UserLookup | None = None
-    """Enables ``POST /1.1/rtm/sign``: session.md §11."""
+    """Enables ``POST /1.1/rtm/sign``: docs/protocol/session.md §11."""
     hooks: Mapping[str, Hooks] = attrs.field(factory=dict)
-    """What an app wants to be asked and told, by app id: rest.md §10."""
+    """What an app wants to be asked and told, by app id: docs/protocol/rest.md §10."""
     hook_timeout: float = 5.0
     """Seconds that one call of a hook may take."""
     on_hook_failure: Literal["ignore", "refuse"] = "ignore"

@@ -1,4 +1,4 @@
-"""The sub-protocols: how a command travels in a WebSocket frame. Protocol: transport.md §3."""
+"""The sub-protocols: how a command travels in a WebSocket frame. Protocol: docs/protocol/transport.md §3."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class JsonDialect:
     format: str = "json"
     names_refusals: bool = False
     """A refusal is ``conv`` or ``session`` with the operation ``error``, as the second version of
-    the JavaScript SDK expects it, instead of ``error``: v2-and-json.md §1."""
+    the JavaScript SDK expects it, instead of ``error``: docs/protocol/v2-and-json.md §1."""
 
     def message_bytes(self, frame_bytes: int) -> int:
         # Names instead of numbers, and up to six bytes for a character.
@@ -162,7 +162,7 @@ class JsonDialect:
 _NAMED = {CommandType.SESSION: "session", CommandType.CONV: "conv"}
 
 NAMELESS = JsonDialect("", 1, names_refusals=True)
-"""Spoken on connections that name no sub-protocol: v2-and-json.md §1."""
+"""Spoken on connections that name no sub-protocol: docs/protocol/v2-and-json.md §1."""
 
 DIALECTS: Mapping[str, Dialect] = {
     dialect.name: dialect

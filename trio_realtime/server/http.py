@@ -1,6 +1,6 @@
 """Plain HTTP: requests in, responses out, on h11; and the table that routes them.
 
-Protocol: rest.md §1.
+Protocol: docs/protocol/rest.md §1.
 """
 
 from __future__ import annotations

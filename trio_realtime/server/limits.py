@@ -9,7 +9,7 @@ class Limits:
 
     How often each was reached is counted in the metric ``trio_realtime_limits_total``.
 
-    Protocol: transport.md §3, §4 and §5.
+    Protocol: docs/protocol/transport.md §3, §4 and §5.
     """
 
     login_timeout: float = 60.0

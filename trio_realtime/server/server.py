@@ -75,7 +75,7 @@ class Server:
         return self.gateway.metrics
 
     async def kick(self, app_id: str, client_id: str, reason: str | None = None) -> None:
-        """Force every session of a client off-line (4115). Protocol: session.md §5."""
+        """Force every session of a client off-line (4115). Protocol: docs/protocol/session.md §5."""
         await self.gateway.kick(app_id, client_id, reason)
 
     async def create_service_conversation(
@@ -87,7 +87,7 @@ class Server:
     ) -> str:
         """Make a service conversation, which no client can; returns its id.
 
-        Protocol: conversations.md §1.
+        Protocol: docs/protocol/conversations.md §1.
         """
         return await Services(self.gateway).create(app_id, name, attributes)
 
@@ -107,7 +107,7 @@ class Server:
         Raises:
             Refusal: there is no such service conversation (4303, 4313).
 
-        Protocol: rest.md §6.
+        Protocol: docs/protocol/rest.md §6.
         """
         return await Services(self.gateway).broadcast(
             app_id, conversation_id, sender, body, push_data
@@ -123,7 +123,7 @@ class Server:
         Raises:
             Refusal: there is no such service conversation (4303, 4313).
 
-        Protocol: rest.md §6.
+        Protocol: docs/protocol/rest.md §6.
         """
         return await Services(self.gateway).messages(app_id, conversation_id, after, limit)
 
@@ -150,7 +150,7 @@ class Server:
         """Stop accepting, ask clients to reconnect elsewhere, and wait for them to leave.
 
         HTTP requests that are being answered are waited for as well. After ``timeout`` seconds the connections that are left are closed (1001).
-        Protocol: transport.md §6.
+        Protocol: docs/protocol/transport.md §6.
         """
         self._accepting.cancel()
         gateway = self.gateway

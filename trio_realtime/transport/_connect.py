@@ -64,7 +64,7 @@ async def connect(
     Raises `ConnectError` if there is no connection in the end. Exceptions of the block, also
     `trio.Cancelled`, pass unchanged.
 
-    Protocol: transport.md §3.
+    Protocol: docs/protocol/transport.md §3.
     """
     endpoint = parse_url(url)
     error: BaseException | None = None

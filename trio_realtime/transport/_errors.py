@@ -11,7 +11,7 @@ class ConnectError(TransportError):
     """No WebSocket could be opened: bad URL, DNS, TCP, TLS, or the server declined.
 
     The message says which of these it was. Other endpoints may still work.
-    Protocol: transport.md §3.
+    Protocol: docs/protocol/transport.md §3.
     """
 
     status: int | None
@@ -25,7 +25,7 @@ class ConnectError(TransportError):
 class TransportClosed(TransportError):
     """The WebSocket is closed; nothing can be sent or received any more.
 
-    Protocol: transport.md §8 lists the application codes.
+    Protocol: docs/protocol/transport.md §8 lists the application codes.
     """
 
     code: int

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 Payload = bytes | str
 """One WebSocket message: a binary frame, or a text frame in the base64 and JSON dialects.
 
-Protocol: transport.md §3.
+Protocol: docs/protocol/transport.md §3.
 """
 
 
@@ -23,7 +23,7 @@ class Transport(Protocol):
     last_received: float
     """`trio.current_time()` when the peer was last heard, pongs included.
 
-    Protocol: transport.md §4.
+    Protocol: docs/protocol/transport.md §4.
     """
 
     async def send(self, payload: Payload) -> None:

@@ -5,7 +5,7 @@ Every message class is generated from ``protos/realtime.proto``. Fields are in s
 are lists. Construct them with keywords: constructing is cheap, and a command whose fields
 are set in the order of the schema is the fastest to encode.
 
-Protocol: schema.md.
+Protocol: docs/protocol/schema.md.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def encode(command: GenericCommand) -> bytes:
     Raises WireError if ``cmd`` or another required field is missing, or a value does not
     fit its field.
 
-    Protocol: schema.md, "Rules for a codec".
+    Protocol: docs/protocol/schema.md, "Rules for a codec".
     """
     if command.cmd is None:
         raise WireError("a command without `cmd`")
@@ -65,7 +65,7 @@ def decode(data: bytes | bytearray | memoryview) -> GenericCommand:
     A frame without ``cmd`` is read as ``session`` if it carries a session message.
     Raises WireError, and nothing else, for bytes that are no command.
 
-    Protocol: schema.md, "Rules for a codec".
+    Protocol: docs/protocol/schema.md, "Rules for a codec".
     """
     command = decode_message(GenericCommand, data)
     if command.cmd is None:

@@ -8,5 +8,5 @@ class WireError(ValueError):
     that raises it on the way out lacks a required field or holds a value that its field
     cannot carry.
 
-    Protocol: schema.md, "Rules for a codec".
+    Protocol: docs/protocol/schema.md, "Rules for a codec".
     """

@@ -3,7 +3,7 @@
 The fields of a command and those of its payload lie side by side in one object; names are
 those of the schema, operations are spelled with hyphens, and what is JSON text in protobuf
 is plain JSON here. One table, made from the same metadata as the codec's, does both
-directions. Protocol: v2-and-json.md §1.
+directions. Protocol: docs/protocol/v2-and-json.md §1.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ def with_peer(payload: bytes, peer_id: str) -> bytes:
     counts. Raises WireError for a client id with lone surrogates, which no decoded
     command can contain.
 
-    Protocol: schema.md, "Rules for a codec" (field order).
+    Protocol: docs/protocol/schema.md, "Rules for a codec" (field order).
     """
     return payload + _peer_field(peer_id)
 

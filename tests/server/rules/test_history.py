@@ -32,7 +32,7 @@ def fill(world, cid, count):
     return [world.send(tom, cid, str(number)) for number in range(count)]
 
 
-# Every query over five messages against the definition of a page: messages.md §7.
+# Every query over five messages against the definition of a page: docs/protocol/messages.md §7.
 
 WORLD = World()
 CHAT = WORLD.conversation("tom", "jerry")

@@ -71,7 +71,7 @@ class ConversationOperations(Operations):
             SignatureFailed: the application demands a signature.
             RealtimeError: the server refused otherwise, or could not be reached.
 
-        Protocol: conversations.md §2.
+        Protocol: docs/protocol/conversations.md §2.
         """
         everybody = sorted({*client_ids(members), self._session.client_id})
         started = await self._start(
@@ -103,7 +103,7 @@ class ConversationOperations(Operations):
         Raises:
             RealtimeError: the server refused, or could not be reached.
 
-        Protocol: conversations.md §1, §2.
+        Protocol: docs/protocol/conversations.md §1, §2.
         """
         started = await self._start(
             ConvCommand(m=[self._session.client_id], transient=True, unique=False, temp_conv=False),
@@ -126,7 +126,7 @@ class ConversationOperations(Operations):
             ConversationFull: too many members.
             RealtimeError: the server refused otherwise, or could not be reached.
 
-        Protocol: conversations.md §1, §2.
+        Protocol: docs/protocol/conversations.md §1, §2.
         """
         everybody = sorted({*client_ids(members), self._session.client_id})
         conv = ConvCommand(m=everybody, unique=True, temp_conv=True)
@@ -198,7 +198,7 @@ class ConversationOperations(Operations):
         Raises:
             RealtimeError: the server refused, or could not be reached.
 
-        Protocol: conversations.md §3.
+        Protocol: docs/protocol/conversations.md §3.
         """
         return (await self.get_conversations([conversation_id], refresh=refresh))[0]
 
@@ -214,7 +214,7 @@ class ConversationOperations(Operations):
         Raises:
             RealtimeError: the server refused, or could not be reached.
 
-        Protocol: conversations.md §3.
+        Protocol: docs/protocol/conversations.md §3.
         """
         wanted = [id_of(cid) for cid in ids]
         cache = self._session.conversations
@@ -242,16 +242,16 @@ class ConversationOperations(Operations):
 
         Without a condition it finds the conversations of which this client is a member.
 
-        Protocol: conversations.md §3.
+        Protocol: docs/protocol/conversations.md §3.
         """
         return BoundQuery(run=self._run_query)
 
     def query_chat_rooms(self) -> BoundQuery[ChatRoom]:
-        """Look for chat rooms. Protocol: conversations.md §1, §3."""
+        """Look for chat rooms. Protocol: docs/protocol/conversations.md §1, §3."""
         return BoundQuery(run=self._run_query).equal_to("tr", value=True)
 
     def query_service_conversations(self) -> BoundQuery[ServiceConversation]:
-        """Look for service conversations. Protocol: conversations.md §1, §3."""
+        """Look for service conversations. Protocol: docs/protocol/conversations.md §1, §3."""
         return BoundQuery(run=self._run_query).equal_to("sys", value=True)
 
     async def _run_query(self, query: ConversationQuery) -> Sequence[BaseConversation]:
@@ -309,7 +309,7 @@ class ConversationOperations(Operations):
             ValueError: nothing is changed, or something that an update cannot change.
             RealtimeError: the server refused otherwise, or could not be reached.
 
-        Protocol: conversations.md §4.
+        Protocol: docs/protocol/conversations.md §4.
         """
         wanted: dict[str, Any] = dict(changes or {})
         if name is not None:
@@ -342,7 +342,7 @@ class ConversationOperations(Operations):
         Raises:
             RealtimeError: the server refused, or could not be reached.
 
-        Protocol: conversations.md §5.2.
+        Protocol: docs/protocol/conversations.md §5.2.
         """
         return await self._mute(conversation, OpType.MUTE, muted=True)
 
@@ -352,7 +352,7 @@ class ConversationOperations(Operations):
         Raises:
             RealtimeError: the server refused, or could not be reached.
 
-        Protocol: conversations.md §5.2.
+        Protocol: docs/protocol/conversations.md §5.2.
         """
         return await self._mute(conversation, OpType.UNMUTE, muted=False)
 

@@ -53,7 +53,7 @@ class EditOperations(Operations):
             RejectedByApp: a hook of the application refused.
             RealtimeError: the server refused otherwise, or could not be reached.
 
-        Protocol: messages.md §8.
+        Protocol: docs/protocol/messages.md §8.
         """
         body = replacement.payload()
         item = PatchItem(
@@ -70,7 +70,7 @@ class EditOperations(Operations):
     async def recall(self, original: BaseMessage | MessageRef) -> RecalledMessage:
         """Take back a message this client has sent. Arguments and errors as in `edit`.
 
-        Protocol: messages.md §8.
+        Protocol: docs/protocol/messages.md §8.
         """
         fields = await self._patch(original, PatchItem(recall=True))
         recalled = RecalledMessage(**fields)

@@ -41,7 +41,7 @@ class FileOperations(Operations):
             OSError: the file could not be read.
             RealtimeError: the server refused, or could not be reached.
 
-        Protocol: rest.md §9.
+        Protocol: docs/protocol/rest.md §9.
         """
         import httpx
 
@@ -85,7 +85,7 @@ class FileOperations(Operations):
             try:
                 await self._session.rest.post("/1.1/fileCallback", body)
             except RealtimeError:
-                # The answer changes nothing: rest.md §9.
+                # The answer changes nothing: docs/protocol/rest.md §9.
                 return
 
     async def register_file(self, url: str, *, name: str, mime_type: str | None = None) -> File:
@@ -96,7 +96,7 @@ class FileOperations(Operations):
         Raises:
             RealtimeError: the server refused, or could not be reached.
 
-        Protocol: rest.md §9.
+        Protocol: docs/protocol/rest.md §9.
         """
         body = {
             "name": name,

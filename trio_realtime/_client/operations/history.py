@@ -122,7 +122,7 @@ class HistoryOperations(Operations):
             MembershipRequired: not a member.
             RealtimeError: the server refused otherwise, or could not be reached.
 
-        Protocol: messages.md §7.
+        Protocol: docs/protocol/messages.md §7.
         """
         wanted = _range(conversation, start, end, start_included, end_included, oldest_first, type)
         return _Messages(self._session, wanted, _page_size(page_size))
@@ -148,7 +148,7 @@ class HistoryOperations(Operations):
             MembershipRequired: not a member.
             RealtimeError: the server refused otherwise, or could not be reached.
 
-        Protocol: messages.md §7.
+        Protocol: docs/protocol/messages.md §7.
         """
         wanted = _range(conversation, start, end, start_included, end_included, oldest_first, type)
         return await wanted.page(self._session, _page_size(limit))

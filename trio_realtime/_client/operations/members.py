@@ -43,7 +43,7 @@ class MemberOperations(ConversationOperations):
             NothingSucceeded: all failed, for several reasons.
             RealtimeError: the server refused otherwise, or could not be reached.
 
-        Protocol: conversations.md §5.1.
+        Protocol: docs/protocol/conversations.md §5.1.
         """
         return await self._change(conversation, client_ids(members), OpType.ADD, "invite")
 
@@ -56,7 +56,7 @@ class MemberOperations(ConversationOperations):
             OperationUnauthorized: this client's role is too low.
             RealtimeError: the server refused otherwise, or could not be reached.
 
-        Protocol: conversations.md §5.1.
+        Protocol: docs/protocol/conversations.md §5.1.
         """
         return await self._change(conversation, client_ids(members), OpType.REMOVE, "kick")
 
@@ -68,7 +68,7 @@ class MemberOperations(ConversationOperations):
             BlockedError: the conversation blocks this client.
             RealtimeError: the server refused otherwise, or could not be reached.
 
-        Protocol: conversations.md §1, §5.1.
+        Protocol: docs/protocol/conversations.md §1, §5.1.
         """
         me = [self._session.client_id]
         return (await self._change(conversation, me, OpType.ADD, "invite")).conversation
@@ -80,7 +80,7 @@ class MemberOperations(ConversationOperations):
             CommandError: the owner may not leave (4324).
             RealtimeError: the server refused otherwise, or could not be reached.
 
-        Protocol: conversations.md §5.1.
+        Protocol: docs/protocol/conversations.md §5.1.
         """
         me = [self._session.client_id]
         return (await self._change(conversation, me, OpType.REMOVE, "kick")).conversation
@@ -123,7 +123,7 @@ class MemberOperations(ConversationOperations):
         Raises:
             RealtimeError: the server refused, or could not be reached.
 
-        Protocol: conversations.md §5.2.
+        Protocol: docs/protocol/conversations.md §5.2.
         """
         reply = await self._conv(OpType.COUNT, ConvCommand(cid=id_of(conversation)))
         if reply.count is None:
@@ -138,7 +138,7 @@ class MemberOperations(ConversationOperations):
         Raises:
             RealtimeError: the server refused, or could not be reached.
 
-        Protocol: conversations.md §5.2.
+        Protocol: docs/protocol/conversations.md §5.2.
         """
         conv = ConvCommand(cid=id_of(conversation), limit=limit)
         return list((await self._conv(OpType.MEMBERS, conv)).m)
@@ -149,7 +149,7 @@ class MemberOperations(ConversationOperations):
         Raises:
             RealtimeError: the server refused, or could not be reached.
 
-        Protocol: conversations.md §5.2.
+        Protocol: docs/protocol/conversations.md §5.2.
         """
         conv = ConvCommand(cids=[id_of(conversation) for conversation in conversations])
         reply = await self._conv(OpType.IS_MEMBER, conv)
@@ -167,7 +167,7 @@ class MemberOperations(ConversationOperations):
             ConnectFailed: the REST server did not answer properly.
             RealtimeError: the server refused, or could not be reached.
 
-        Protocol: conversations.md §6.
+        Protocol: docs/protocol/conversations.md §6.
         """
         known = await self._known(conversation)
         answer = await self._session.rest.get(
@@ -205,7 +205,7 @@ class MemberOperations(ConversationOperations):
             OperationUnauthorized: this client's role is too low.
             RealtimeError: the server refused otherwise, or could not be reached.
 
-        Protocol: conversations.md §6.
+        Protocol: docs/protocol/conversations.md §6.
         """
         if role is Role.OWNER:
             raise OwnerPromotionNotAllowed

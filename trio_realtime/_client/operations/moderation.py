@@ -40,7 +40,7 @@ class _Entries(AsyncIterator[str]):
 class ModerationOperations(ConversationOperations):
     """Silence list and block list of a conversation."""
 
-    # The silence list: who may read but not send. Protocol: conversations.md §7.
+    # The silence list: who may read but not send. Protocol: docs/protocol/conversations.md §7.
 
     async def silence_members(
         self, conversation: BaseConversation | str, members: Iterable[str]
@@ -52,7 +52,7 @@ class ModerationOperations(ConversationOperations):
             NothingSucceeded: all failed, for several reasons.
             RealtimeError: the server refused otherwise, or could not be reached.
 
-        Protocol: conversations.md §7.
+        Protocol: docs/protocol/conversations.md §7.
         """
         conv = ConvCommand(m=client_ids(members), cid=id_of(conversation))
         return partial_result(await self._conv(OpType.ADD_SHUTUP, conv)).checked()
@@ -62,7 +62,7 @@ class ModerationOperations(ConversationOperations):
     ) -> PartialResult:
         """Let members send again. Raises as `silence_members` does.
 
-        Protocol: conversations.md §7.
+        Protocol: docs/protocol/conversations.md §7.
         """
         conv = ConvCommand(m=client_ids(members), cid=id_of(conversation))
         return partial_result(await self._conv(OpType.REMOVE_SHUTUP, conv)).checked()
@@ -75,7 +75,7 @@ class ModerationOperations(ConversationOperations):
         Raises:
             RealtimeError: the server refused, or could not be reached.
 
-        Protocol: conversations.md §7.
+        Protocol: docs/protocol/conversations.md §7.
         """
         conv = ConvCommand(cid=id_of(conversation), limit=limit, next=after)
         reply = await self._conv(OpType.QUERY_SHUTUP, conv)
@@ -95,12 +95,12 @@ class ModerationOperations(ConversationOperations):
         Raises:
             RealtimeError: the server refused, or could not be reached.
 
-        Protocol: conversations.md §7.
+        Protocol: docs/protocol/conversations.md §7.
         """
         conv = ConvCommand(m=client_ids(members), cid=id_of(conversation))
         return list((await self._conv(OpType.CHECK_SHUTUP, conv)).m)
 
-    # The block list: who may not come in. Protocol: conversations.md §8.
+    # The block list: who may not come in. Protocol: docs/protocol/conversations.md §8.
 
     async def block_members(
         self, conversation: BaseConversation | str, members: Iterable[str]
@@ -113,7 +113,7 @@ class ModerationOperations(ConversationOperations):
             NothingSucceeded: all failed, for several reasons.
             RealtimeError: the server refused otherwise, or could not be reached.
 
-        Protocol: conversations.md §8.
+        Protocol: docs/protocol/conversations.md §8.
         """
         result = await self._block(conversation, members, OpType.BLOCK, "block")
         known = self._session.conversations.get(id_of(conversation))
@@ -127,7 +127,7 @@ class ModerationOperations(ConversationOperations):
     ) -> PartialResult:
         """Let clients come in again. Raises as `block_members` does.
 
-        Protocol: conversations.md §8.
+        Protocol: docs/protocol/conversations.md §8.
         """
         return await self._block(conversation, members, OpType.UNBLOCK, "unblock")
 
@@ -139,7 +139,7 @@ class ModerationOperations(ConversationOperations):
         Raises:
             RealtimeError: the server refused, or could not be reached.
 
-        Protocol: conversations.md §8.
+        Protocol: docs/protocol/conversations.md §8.
         """
         command = BlacklistCommand(src_cid=id_of(conversation), limit=limit, next=after)
         reply = await self._blacklist(OpType.QUERY, command)
@@ -157,7 +157,7 @@ class ModerationOperations(ConversationOperations):
         Raises:
             RealtimeError: the server refused, or could not be reached.
 
-        Protocol: conversations.md §8.
+        Protocol: docs/protocol/conversations.md §8.
         """
         command = BlacklistCommand(src_cid=id_of(conversation), to_pids=client_ids(ids))
         return list((await self._blacklist(OpType.CHECK_BLOCK, command)).blocked_pids)

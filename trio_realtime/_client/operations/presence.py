@@ -9,7 +9,7 @@ from trio_realtime.wire import CommandType, GenericCommand, OpType, SessionComma
 from .base import Operations, client_ids, part
 
 AT_ONCE = 20
-"""Client ids in one query: session.md §9."""
+"""Client ids in one query: docs/protocol/session.md §9."""
 
 
 class PresenceOperations(Operations):
@@ -21,7 +21,7 @@ class PresenceOperations(Operations):
         Raises:
             RealtimeError: the server refused, or could not be reached.
 
-        Protocol: session.md §9.
+        Protocol: docs/protocol/session.md §9.
         """
         asked = client_ids(ids)
         online: set[str] = set()

@@ -34,14 +34,14 @@ class ReceiptOperations(Operations):
 
         The server's counts arrive after the login as `UnreadUpdated` events.
 
-        Protocol: messages.md §5.
+        Protocol: docs/protocol/messages.md §5.
         """
         return self._session.unread.of(id_of(conversation))
 
     def unread_conversations(self) -> dict[str, Unread]:
         """The conversations with unread messages, by id.
 
-        Protocol: messages.md §5.
+        Protocol: docs/protocol/messages.md §5.
         """
         return self._session.unread.all()
 
@@ -51,7 +51,7 @@ class ReceiptOperations(Operations):
         Returns when the marks are queued; they leave at most once a second, and after a
         broken connection when it is restored. Senders who asked for receipts are told.
 
-        Protocol: messages.md §5.
+        Protocol: docs/protocol/messages.md §5.
         """
         await self._session.mark_read([id_of(conversation) for conversation in conversations])
 
@@ -64,7 +64,7 @@ class ReceiptOperations(Operations):
             MembershipRequired: not a member.
             RealtimeError: the server refused otherwise, or could not be reached.
 
-        Protocol: conversations.md §5.2.
+        Protocol: docs/protocol/conversations.md §5.2.
         """
         cid = id_of(conversation)
         reply = await self._session.request(

@@ -47,7 +47,7 @@ class SendOperations(Operations):
             ConnectionLost: with ``retry`` off, see there.
             RealtimeError: the client has ended.
 
-        Protocol: messages.md §1.
+        Protocol: docs/protocol/messages.md §1.
         """
         return await self.sending(conversation, message, options).send(retry=retry)
 
@@ -65,7 +65,7 @@ class SendOperations(Operations):
 
         Args: as of `send`.
 
-        Protocol: messages.md §1.
+        Protocol: docs/protocol/messages.md §1.
         """
         return Sending(
             self._session, id_of(conversation), message, send_options_for(message, options)

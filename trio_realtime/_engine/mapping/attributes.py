@@ -1,4 +1,4 @@
-"""A conversation's attributes as they travel: conversations.md §2, §4.
+"""A conversation's attributes as they travel: docs/protocol/conversations.md §2, §4.
 
 On creation the name and the attributes lie side by side in one object; an update names
 the changed keys only, where a dotted path reaches into an object.

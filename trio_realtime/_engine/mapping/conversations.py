@@ -1,4 +1,4 @@
-"""Conversations as query results describe them. Protocol: conversations.md §3."""
+"""Conversations as query results describe them. Protocol: docs/protocol/conversations.md §3."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def conversation_kind(number: Any) -> ConversationKind | None:
 
 
 def member_info_from_json(data: Any) -> MemberInfo:
-    """A member's role from a row of the REST API. Protocol: conversations.md §6.
+    """A member's role from a row of the REST API. Protocol: docs/protocol/conversations.md §6.
 
     Raises:
         MalformedReply: conversation or member are missing.

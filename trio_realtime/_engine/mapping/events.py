@@ -1,4 +1,4 @@
-"""Pushes to events. Protocol: conversations.md §9, messages.md §4, §5, §8."""
+"""Pushes to events. Protocol: docs/protocol/conversations.md §9, docs/protocol/messages.md §4, §5, §8."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ _BY_COMMAND: Mapping[int, Translate] = {
 def events_from_notification(
     item: Mapping[str, Any], registry: MessageRegistry, client_id: str
 ) -> Iterable[Event]:
-    """The events of a notification replayed by the REST API. Protocol: session.md §7.
+    """The events of a notification replayed by the REST API. Protocol: docs/protocol/session.md §7.
 
     An item that is unknown or malformed stands for none.
     """

@@ -18,7 +18,7 @@ def body_of(message: BaseMessage) -> str | bytes:
     Raises:
         TypeError, ValueError: the content cannot be expressed in JSON.
 
-    Protocol: messages.md §3.
+    Protocol: docs/protocol/messages.md §3.
     """
     return message.payload()
 
@@ -55,7 +55,7 @@ def envelope(
 def message_from_direct(
     direct: DirectCommand, registry: MessageRegistry, client_id: str
 ) -> BaseMessage:
-    """A message just delivered to this client. Protocol: messages.md §1.3."""
+    """A message just delivered to this client. Protocol: docs/protocol/messages.md §1.3."""
     fields = envelope(
         direct.id,
         direct.cid or "",
@@ -75,7 +75,7 @@ def message_from_direct(
 def message_from_log_item(
     item: LogItem, cid: str, registry: MessageRegistry, client_id: str
 ) -> BaseMessage:
-    """A message of a conversation's history. Protocol: messages.md §7."""
+    """A message of a conversation's history. Protocol: docs/protocol/messages.md §7."""
     fields = envelope(
         item.msg_id,
         cid,
@@ -96,7 +96,7 @@ def message_from_log_item(
 def message_from_patch_item(
     item: PatchItem, registry: MessageRegistry, client_id: str
 ) -> BaseMessage:
-    """A message after an edit or recall. Protocol: messages.md §8."""
+    """A message after an edit or recall. Protocol: docs/protocol/messages.md §8."""
     fields = envelope(
         item.mid,
         item.cid or "",
@@ -119,7 +119,7 @@ def message_from_unread_tuple(
 ) -> BaseMessage | None:
     """The newest message of a conversation with unread ones, if it is given.
 
-    Protocol: messages.md §5.
+    Protocol: docs/protocol/messages.md §5.
     """
     body = unread.data if unread.binary_msg is None else unread.binary_msg
     if not unread.mid or body is None:

@@ -3,7 +3,7 @@
 The server answers as the storage service does, and names itself as the place to upload to,
 in the simplest of the three ways the SDKs know (``s3``: one PUT of the bytes).
 
-Protocol: rest.md §9.
+Protocol: docs/protocol/rest.md §9.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Service conversations from the operator's side: in Python, and over REST.
 
 Clients subscribe to them and write to them; only the operator makes them and speaks in
-their name. Protocol: conversations.md §1, rest.md §6, §7.
+their name. Protocol: docs/protocol/conversations.md §1, docs/protocol/rest.md §6, §7.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trio_realtime.server.rules.types import App
 
 MAX_BODY = 5 * 1024
-"""Bytes of one message: rest.md §4."""
+"""Bytes of one message: docs/protocol/rest.md §4."""
 
 
 @attrs.frozen

@@ -26,7 +26,7 @@ IM = 2
 
 BEHIND_REPLY = 0.010
 """An SDK's test fails when what an operation causes for another client reaches the same
-connection together with the reply: conversations.md §10."""
+connection together with the reply: docs/protocol/conversations.md §10."""
 
 
 class Bus:

@@ -4,7 +4,7 @@ An upload is announced first (``uploads``, one document per token); when its byt
 the file itself comes into being (``files``). What is announced and never uploaded therefore
 leaves nothing but a document, and that goes when it is too old.
 
-Protocol: rest.md §9.
+Protocol: docs/protocol/rest.md §9.
 """
 
 from __future__ import annotations

@@ -276,7 +276,7 @@ class Connection:
             self._dispatch_to_session(command)
 
     def _dispatch_to_session(self, command: GenericCommand) -> None:
-        # Without an id the oldest session is meant: session.md §8.
+        # Without an id the oldest session is meant: docs/protocol/session.md §8.
         peer = command.peer_id or next(iter(self.sessions), None) or next(iter(self.opening), None)
         if peer is not None and peer in self.opening:
             self.defer(peer, command)

@@ -94,7 +94,7 @@ class Gateway:
             log.warning("a will was not carried out: the store is closed")
 
     def go_away(self) -> None:
-        """Ask every client to reconnect elsewhere: transport.md §6."""
+        """Ask every client to reconnect elsewhere: docs/protocol/transport.md §6."""
         self.draining = True
         for connection in list(self.connections):
             connection.push_alone(GenericCommand(cmd=CommandType.GOAWAY), None, None)

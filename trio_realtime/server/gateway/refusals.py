@@ -7,7 +7,7 @@ from trio_realtime.wire import AckCommand, CommandType, ErrorCommand, GenericCom
 def refusal_reply(command: GenericCommand, refusal: Refusal) -> GenericCommand:
     """The answer that says no: an acknowledgement with a code for a message, otherwise an error.
 
-    Protocol: transport.md §5.
+    Protocol: docs/protocol/transport.md §5.
     """
     if command.cmd == CommandType.DIRECT:
         return GenericCommand(

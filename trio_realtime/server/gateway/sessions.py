@@ -1,7 +1,7 @@
 """Sessions and the commands about them: the gateway's own part of the protocol.
 
 The rules behind them are in ``rules/_session.py``; here their results meet connections.
-Protocol: session.md.
+Protocol: docs/protocol/session.md.
 """
 
 from __future__ import annotations

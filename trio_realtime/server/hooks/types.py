@@ -12,7 +12,7 @@ frozen value::
 
     hooks = Hooks(message_received=no_shouting)
 
-`web_hooks` makes the same of a URL. Protocol: rest.md §10.
+`web_hooks` makes the same of a URL. Protocol: docs/protocol/rest.md §10.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ class ClientOnline:
 
 
 class OfflineReason(IntEnum):
-    """Why a session ended: session.md §2."""
+    """Why a session ended: docs/protocol/session.md §2."""
 
     LOGOUT = 1
     LOST = 2
@@ -229,7 +229,7 @@ class Hooks:
     The first group is asked before, within a time-out, and delays what it is asked about. The
     second group is told after; calls may overlap and come out of order.
 
-    Protocol: rest.md §10.
+    Protocol: docs/protocol/rest.md §10.
     """
 
     message_received: Ask[IncomingMessage, Reject | Rewrite | None] | None = None

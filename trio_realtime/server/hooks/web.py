@@ -1,4 +1,4 @@
-"""Hooks over HTTP: each call is a POST of the JSON of rest.md §10."""
+"""Hooks over HTTP: each call is a POST of the JSON of docs/protocol/rest.md §10."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def web_hooks(
     …); every call costs a request, so leave out what the application does not answer. The
     caller owns ``client``; time-outs are those of whoever calls the hooks.
 
-    Protocol: rest.md §10.
+    Protocol: docs/protocol/rest.md §10.
     """
     web = _Web(url.rstrip("/"), client, dict(headers or {}))
     functions: dict[str, Any] = {

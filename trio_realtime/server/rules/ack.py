@@ -1,4 +1,4 @@
-"""What receivers say they received: messages.md §1.4 and §4."""
+"""What receivers say they received: docs/protocol/messages.md §1.4 and §4."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may speak in a conversation, and who hears it: conversations.md §1, §7 and §8."""
+"""Who may speak in a conversation, and who hears it: docs/protocol/conversations.md §1, §7 and §8."""
 
 from __future__ import annotations
 

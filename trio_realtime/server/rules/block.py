@@ -1,4 +1,4 @@
-"""Block lists, in both directions. Protocol: conversations.md §8.
+"""Block lists, in both directions. Protocol: docs/protocol/conversations.md §8.
 
 A conversation blocks clients: they are removed, and cannot come back. A client blocks
 conversations: it leaves them, and cannot be brought back.

@@ -1,6 +1,6 @@
 """Bodies of messages, and messages as the commands that carry them.
 
-Protocol: messages.md §1.3, §3, §5, §7 and §8.
+Protocol: docs/protocol/messages.md §1.3, §3, §5, §7 and §8.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def body_json(body: str | bytes) -> tuple[str, bool]:
 def direct_command(
     message: MessageRow, *, transient: bool = False, offline: bool = False, has_more: bool = False
 ) -> GenericCommand:
-    """A message as its receivers get it: messages.md §1.3."""
+    """A message as its receivers get it: docs/protocol/messages.md §1.3."""
     text, binary = _halves(message.body)
     return GenericCommand(
         cmd=CommandType.DIRECT,
@@ -155,7 +155,7 @@ def _patch_item(patch: PatchRow) -> PatchItem:
 
 
 def receipt(message: MessageRow, reader: str, now: int, *, read: bool) -> GenericCommand:
-    """The news for a sender that a message was received, or read: messages.md §4."""
+    """The news for a sender that a message was received, or read: docs/protocol/messages.md §4."""
     return GenericCommand(
         cmd=CommandType.RCP,
         rcp_message=RcpCommand(

@@ -27,7 +27,7 @@ MAX_LISTED_OPEN = 10_000
 
 
 class Role(StrEnum):
-    """What a member may do: conversations.md §6."""
+    """What a member may do: docs/protocol/conversations.md §6."""
 
     OWNER = "Owner"
     MANAGER = "Manager"

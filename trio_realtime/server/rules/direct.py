@@ -4,7 +4,7 @@ This is the rule that runs most, one after another for all senders of a store. F
 between members it asks the store four things: the conversation, its members, whether the
 sender is silenced, and to append.
 
-Protocol: messages.md §1, §10 and §11.
+Protocol: docs/protocol/messages.md §1, §10 and §11.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .json import date_json
 from .types import Caller, Clients, Feature, Outcome, Presence, Push, Refusal, Room, Will
 
 SERVICE_MESSAGES = "_SysMessage"
-"""The documents with what clients send to service conversations: rest.md §6. Their keys
+"""The documents with what clients send to service conversations: docs/protocol/rest.md §6. Their keys
 are ``{conversation id}/{message id}``.
 """
 
@@ -82,7 +82,7 @@ def send(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
 
 
 def last_words(tx: Tx, caller: Caller, will: Will) -> list[Push]:
-    """The will of a lost session, for those who may hear it now: messages.md §10."""
+    """The will of a lost session, for those who may hear it now: docs/protocol/messages.md §10."""
     direct = will.command.direct_message
     assert direct is not None
     body = body_of(direct.msg, direct.binary_msg)

@@ -1,4 +1,4 @@
-"""Reading the history of a conversation: messages.md §7."""
+"""Reading the history of a conversation: docs/protocol/messages.md §7."""
 
 from __future__ import annotations
 

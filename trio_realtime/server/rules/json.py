@@ -1,6 +1,6 @@
 """JSON as conversations carry it: bounded parsing, dates, and changes by dotted path.
 
-Protocol: schema.md "Rules for a codec", conversations.md §4.
+Protocol: docs/protocol/schema.md "Rules for a codec", docs/protocol/conversations.md §4.
 """
 
 from __future__ import annotations

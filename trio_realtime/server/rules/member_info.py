@@ -1,4 +1,4 @@
-"""Roles of members. Protocol: conversations.md §6."""
+"""Roles of members. Protocol: docs/protocol/conversations.md §6."""
 
 from __future__ import annotations
 

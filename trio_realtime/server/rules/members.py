@@ -1,4 +1,4 @@
-"""Joining, inviting, leaving, removing. Protocol: conversations.md §5.1.
+"""Joining, inviting, leaving, removing. Protocol: docs/protocol/conversations.md §5.1.
 
 `admit` and `dismiss` change the members of a conversation and say what to tell whom; who
 may ask for that is decided by the rules `add` and `remove` above them.

@@ -1,6 +1,6 @@
 """What members are told about a change, live and later.
 
-Protocol: conversations.md §9, session.md §7.
+Protocol: docs/protocol/conversations.md §9, docs/protocol/session.md §7.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def notifications_json(
     """What a client missed after a time in milliseconds, oldest first.
 
     With ``kind`` "permanent", the form for the JavaScript SDK, which understands only
-    ``joined`` and ``left``; without, the form for the Swift SDK. Protocol: session.md §7.
+    ``joined`` and ``left``; without, the form for the Swift SDK. Protocol: docs/protocol/session.md §7.
     """
     limit = max(1, min(limit, _MAX_PAGE))
     wanted = {"joined", "left"} if kind == "permanent" else None

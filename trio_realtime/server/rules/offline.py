@@ -1,4 +1,4 @@
-"""Messages missed while offline, for clients of delivery mode 1: messages.md §6."""
+"""Messages missed while offline, for clients of delivery mode 1: docs/protocol/messages.md §6."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Editing and recalling messages: messages.md §8, session.md §6."""
+"""Editing and recalling messages: docs/protocol/messages.md §8, docs/protocol/session.md §6."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding conversations, and their form as JSON. Protocol: conversations.md §3."""
+"""Finding conversations, and their form as JSON. Protocol: docs/protocol/conversations.md §3."""
 
 from __future__ import annotations
 

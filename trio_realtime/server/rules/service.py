@@ -1,4 +1,4 @@
-"""What a service says to its subscribers, and what they said to it: conversations.md §1."""
+"""What a service says to its subscribers, and what they said to it: docs/protocol/conversations.md §1."""
 
 from __future__ import annotations
 

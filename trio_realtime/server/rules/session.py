@@ -1,6 +1,6 @@
 """Logging in: who may open a session, under which token, and what it has missed.
 
-Protocol: session.md §1, §3, §5 and §6.
+Protocol: docs/protocol/session.md §1, §3, §5 and §6.
 """
 
 from __future__ import annotations

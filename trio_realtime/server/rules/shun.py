@@ -1,4 +1,4 @@
-"""The list of conversations a client wants nothing to do with: conversations.md §8.
+"""The list of conversations a client wants nothing to do with: docs/protocol/conversations.md §8.
 
 The store keeps block lists by conversation. This direction is rarer, and kept as small
 documents under keys that begin with the client.

@@ -1,4 +1,4 @@
-"""What is signed, and how a signature is checked. Protocol: signatures.md.
+"""What is signed, and how a signature is checked. Protocol: docs/protocol/signatures.md.
 
 A signature is HMAC-SHA1 keyed with the app's master key over the parts of the operation
 joined with ``:``. The timestamp enters the text exactly as it was sent, in milliseconds
@@ -198,7 +198,7 @@ def rest_key_is(presented: str, key: str) -> bool:
 
 
 def rest_sign_is(presented: str, key: str) -> bool:
-    """Check the digest part of ``X-LC-Sign``: ``{md5},{ms}`` made with this key (rest.md §1)."""
+    """Check the digest part of ``X-LC-Sign``: ``{md5},{ms}`` made with this key (docs/protocol/rest.md §1)."""
     digest, _, stamp = presented.partition(",")
     if not (stamp.isascii() and stamp.isdigit()):
         return False

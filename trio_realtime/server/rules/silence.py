@@ -1,4 +1,4 @@
-"""Silencing members ("shutup"). Protocol: conversations.md §7."""
+"""Silencing members ("shutup"). Protocol: docs/protocol/conversations.md §7."""
 
 from __future__ import annotations
 

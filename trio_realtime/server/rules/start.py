@@ -1,4 +1,4 @@
-"""Creating conversations. Protocol: conversations.md §1, §2."""
+"""Creating conversations. Protocol: docs/protocol/conversations.md §1, §2."""
 
 from __future__ import annotations
 

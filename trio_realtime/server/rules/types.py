@@ -13,7 +13,7 @@ from trio_realtime.wire import GenericCommand
 
 
 class Feature(IntFlag):
-    """``configBitmap`` of a login: session.md §4."""
+    """``configBitmap`` of a login: docs/protocol/session.md §4."""
 
     PATCHES = 1
     TEMPORARY_CONVERSATIONS = 2
@@ -27,7 +27,7 @@ class Feature(IntFlag):
 
 @attrs.frozen
 class Enforcement:
-    """Which operations need a signature: signatures.md §1. All off by default."""
+    """Which operations need a signature: docs/protocol/signatures.md §1. All off by default."""
 
     login: bool = False
     conversations: bool = False
@@ -137,7 +137,7 @@ class Presence(Protocol):
         """Take clients out of a room (blocked)."""
 
     def set_will(self, command: GenericCommand, pushes: Sequence[Push]) -> None:
-        """Keep a message for the loss of the acting session: messages.md §10.
+        """Keep a message for the loss of the acting session: docs/protocol/messages.md §10.
 
         A later will of the same session takes the place of the earlier one. ``command`` is
         the one that asked for it, ``pushes`` what it would cause now; none: nobody is to

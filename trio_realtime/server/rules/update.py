@@ -1,4 +1,4 @@
-"""Changing a conversation's name and attributes. Protocol: conversations.md §4."""
+"""Changing a conversation's name and attributes. Protocol: docs/protocol/conversations.md §4."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The constants of a condition: conversations.md §3."""
+"""The constants of a condition: docs/protocol/conversations.md §3."""
 
 from __future__ import annotations
 

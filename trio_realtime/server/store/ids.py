@@ -1,4 +1,4 @@
-"""Identifiers the server gives out: conversations.md §1, messages.md §2."""
+"""Identifiers the server gives out: docs/protocol/conversations.md §1, docs/protocol/messages.md §2."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class TokenRow:
 
 @attrs.frozen
 class NotificationRow:
-    """One membership notification kept for replay: session.md §7."""
+    """One membership notification kept for replay: docs/protocol/session.md §7."""
 
     timestamp: int
     item: Mapping[str, Any]
@@ -155,7 +155,7 @@ class NotificationRow:
 
 @attrs.frozen
 class Query:
-    """A conversation query after validation: conversations.md §3."""
+    """A conversation query after validation: docs/protocol/conversations.md §3."""
 
     where: Mapping[str, Any]
     sort: Sequence[tuple[str, bool]] = (("lm", True),)
@@ -328,7 +328,7 @@ class Tx(Protocol):
         limit: int = 20,
         lctype: int | None = None,
     ) -> list[MessageRow]:
-        """A page counted from ``start``, always ascending: messages.md §7."""
+        """A page counted from ``start``, always ascending: docs/protocol/messages.md §7."""
 
     def patch(
         self,

@@ -13,7 +13,7 @@ from trio_realtime.server.store.interface import Kind, Query, QueryError
 from trio_realtime.server.store.sqlite import find as _sqlite_find
 from trio_realtime.server.store.sqlite.find import find_sql
 
-# The oracle: the rules of conversations.md §3 on plain dictionaries.
+# The oracle: the rules of docs/protocol/conversations.md §3 on plain dictionaries.
 
 MISSING = object()
 SIGNS = {"$lt": operator.lt, "$lte": operator.le, "$gt": operator.gt, "$gte": operator.ge}

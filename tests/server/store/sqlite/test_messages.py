@@ -140,7 +140,7 @@ def test_a_service_conversation_shows_no_last_message_time(world):
 
 
 def expected_page(messages, *, start, start_included, end, end_included, newer, limit, lctype):
-    """The rule of messages.md §7, said the slow way."""
+    """The rule of docs/protocol/messages.md §7, said the slow way."""
 
     def beyond(message, bound, included, after):
         if bound is None:

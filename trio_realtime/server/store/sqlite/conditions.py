@@ -1,4 +1,4 @@
-"""From the ``where`` of a conversation query to SQL: conversations.md §3.
+"""From the ``where`` of a conversation query to SQL: docs/protocol/conversations.md §3.
 
 The condition is data from a stranger. Its size and depth are bounded before anything else,
 unknown operators and wrong operands are refused, and what passes can only read rows of the

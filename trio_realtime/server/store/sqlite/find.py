@@ -18,7 +18,7 @@ from .conditions import field, where_sql
 from .part import CONVERSATION, storable
 
 RESULTS_AT_MOST = 1000
-"""The largest page: conversations.md §3."""
+"""The largest page: docs/protocol/conversations.md §3."""
 
 _SORT_KEYS_AT_MOST = 8
 _INSTRUCTIONS_BETWEEN_CHECKS = 500

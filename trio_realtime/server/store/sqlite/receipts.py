@@ -1,4 +1,4 @@
-"""What each member has received and read: messages.md §4 and §5."""
+"""What each member has received and read: docs/protocol/messages.md §4 and §5."""
 
 # ruff: noqa: S608 - SQL text is joined from constants of this program only.
 

@@ -13,7 +13,7 @@ from trio_realtime.server.store.interface import NotificationRow, TokenRow
 from .part import Part, to_json
 
 TOKEN_GRACE = 48 * 3600 * 1000
-"""How long an expired token is remembered (ms): session.md §1.3."""
+"""How long an expired token is remembered (ms): docs/protocol/session.md §1.3."""
 
 NOTIFICATIONS_AT_MOST = 1000
 """How many notifications are kept for a client; the oldest go first."""
