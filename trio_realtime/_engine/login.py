@@ -116,7 +116,10 @@ class Login:
         )
 
     def opened(self, reply: GenericCommand, now: int) -> None:
-        """Take over what the ``opened`` or ``refreshed`` reply says: docs/protocol/session.md §1.2."""
+        """Take over what the ``opened`` or ``refreshed`` reply says.
+
+        Protocol: docs/protocol/session.md §1.2.
+        """
         if reply.peer_id:
             self.client_id = reply.peer_id
         session = reply.session_message

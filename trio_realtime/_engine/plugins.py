@@ -1,4 +1,7 @@
-"""Plugins: extensions of a client that travel together. Protocol: docs/protocol/live-query-and-plugins.md §1."""
+"""Plugins: extensions of a client that travel together.
+
+Protocol: docs/protocol/live-query-and-plugins.md §1.
+"""
 
 from __future__ import annotations
 

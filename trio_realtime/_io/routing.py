@@ -1,4 +1,7 @@
-"""Where to connect: the app router and the RTM router. Protocol: docs/protocol/transport.md §1, §2."""
+"""Where to connect: the app router and the RTM router.
+
+Protocol: docs/protocol/transport.md §1, §2.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Conversations as values: data only, equal by value. Protocol: docs/protocol/conversations.md §1, §3."""
+"""Conversations as values: data only, equal by value.
+
+Protocol: docs/protocol/conversations.md §1, §3.
+"""
 
 from __future__ import annotations
 

@@ -199,7 +199,10 @@ class PluginError(RealtimeError):
 
 
 class OwnerPromotionNotAllowed(LocalProtocolError):
-    """Nobody can be made owner of a conversation: its creator is. Protocol: docs/protocol/errors.md (5130)."""
+    """Nobody can be made owner of a conversation: its creator is.
+
+    Protocol: docs/protocol/errors.md (5130).
+    """
 
     code = ErrorCode.OWNER_PROMOTION_NOT_ALLOWED
 

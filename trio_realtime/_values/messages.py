@@ -1,7 +1,9 @@
 """Messages: what every kind has in common, plain text and bytes.
 
 One class serves both directions. What you construct has only content; what you receive,
-and what sending returns, also says who sent it, where, and when. Protocol: docs/protocol/messages.md §2–4.
+and what sending returns, also says who sent it, where, and when.
+
+Protocol: docs/protocol/messages.md §2–4.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Which conversations to look for, as an immutable builder. Protocol: docs/protocol/conversations.md §3."""
+"""Which conversations to look for, as an immutable builder.
+
+Protocol: docs/protocol/conversations.md §3.
+"""
 
 from __future__ import annotations
 

@@ -26,7 +26,10 @@ class Failure:
 
 @attrs.frozen
 class PartialResult:
-    """What became of an operation on several clients. Protocol: docs/protocol/conversations.md §5.1."""
+    """What became of an operation on several clients.
+
+    Protocol: docs/protocol/conversations.md §5.1.
+    """
 
     succeeded: tuple[str, ...] = ()
     """The clients it was carried out for; also those for whom nothing had to be done."""

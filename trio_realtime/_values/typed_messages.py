@@ -334,7 +334,10 @@ class LocationMessage(TypedMessage):
 
 @attrs.frozen(kw_only=True, slots=False)
 class RecalledMessage(TypedMessage):
-    """What is left of a message that its author took back. Protocol: docs/protocol/messages.md §8."""
+    """What is left of a message that its author took back.
+
+    Protocol: docs/protocol/messages.md §8.
+    """
 
     lctype: ClassVar[int] = -127
 

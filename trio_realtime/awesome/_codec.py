@@ -1,7 +1,7 @@
 """MessagePack frames of awesome-im: decoded strictly, in bounded time and memory.
 
-Protocol: docs/protocol/awesome-im.md §1, §3. The client sends bare messages; the server wraps them into an
-envelope ``{code, data, errMsg}``.
+The client sends bare messages; the server wraps them into an envelope
+``{code, data, errMsg}``. Protocol: docs/protocol/awesome-im.md §1, §3.
 """
 
 from __future__ import annotations

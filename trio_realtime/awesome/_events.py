@@ -1,4 +1,7 @@
-"""What happens, besides the events of the connection. Protocol: docs/protocol/awesome-im.md §1, §2."""
+"""What happens, besides the events of the connection.
+
+Protocol: docs/protocol/awesome-im.md §1, §2.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The sub-protocols: how a command travels in a WebSocket frame. Protocol: docs/protocol/transport.md §3."""
+"""The sub-protocols: how a command travels in a WebSocket frame.
+
+Protocol: docs/protocol/transport.md §3.
+"""
 
 from __future__ import annotations
 

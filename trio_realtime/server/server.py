@@ -75,7 +75,10 @@ class Server:
         return self.gateway.metrics
 
     async def kick(self, app_id: str, client_id: str, reason: str | None = None) -> None:
-        """Force every session of a client off-line (4115). Protocol: docs/protocol/session.md §5."""
+        """Force every session of a client off-line (4115).
+
+        Protocol: docs/protocol/session.md §5.
+        """
         await self.gateway.kick(app_id, client_id, reason)
 
     async def create_service_conversation(

@@ -1,4 +1,7 @@
-"""Pushes to events. Protocol: docs/protocol/conversations.md §9, docs/protocol/messages.md §4, §5, §8."""
+"""Pushes to events.
+
+Protocol: docs/protocol/conversations.md §9, docs/protocol/messages.md §4, §5, §8.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,10 @@ def error_from_command(error: ErrorCommand) -> CommandError:
 
 
 def partial_result(reply: ConvCommand | BlacklistCommand) -> PartialResult:
-    """Who an operation succeeded for, and who not. Protocol: docs/protocol/conversations.md §5.1."""
+    """Who an operation succeeded for, and who not.
+
+    Protocol: docs/protocol/conversations.md §5.1.
+    """
     return PartialResult(
         tuple(reply.allowed_pids),
         tuple(

@@ -1,6 +1,7 @@
 """The HTTP endpoints the SDKs call themselves, and those of the operator.
 
-Protocol: docs/protocol/transport.md §1 and §2, docs/protocol/rest.md §1 and §2, docs/protocol/session.md §7 and §11.
+Protocol: docs/protocol/transport.md §1 and §2, docs/protocol/rest.md §1 and §2,
+docs/protocol/session.md §7 and §11.
 """
 
 from __future__ import annotations
@@ -167,7 +168,9 @@ def origin_of(config: ServerConfig, request: Request) -> str:
 def authorized_app(gateway: Gateway, request: Request, *, master: bool = False) -> App:
     """The app whose key a request shows. Raises `HttpError` 401.
 
-    The master key serves everywhere; with ``master`` nothing else does. Protocol: docs/protocol/rest.md §1.
+    The master key serves everywhere; with ``master`` nothing else does.
+
+    Protocol: docs/protocol/rest.md §1.
     """
     app = gateway.apps.get(request.headers.get("x-lc-id", ""))
     if app is not None:

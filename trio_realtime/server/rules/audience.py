@@ -1,4 +1,7 @@
-"""Who may speak in a conversation, and who hears it: docs/protocol/conversations.md §1, §7 and §8."""
+"""Who may speak in a conversation, and who hears it.
+
+Protocol: docs/protocol/conversations.md §1, §7 and §8.
+"""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ from .json import date_json
 from .types import Caller, Clients, Feature, Outcome, Presence, Push, Refusal, Room, Will
 
 SERVICE_MESSAGES = "_SysMessage"
-"""The documents with what clients send to service conversations: docs/protocol/rest.md §6. Their keys
-are ``{conversation id}/{message id}``.
+"""The documents with what clients send to service conversations, under the keys
+``{conversation id}/{message id}``. Protocol: docs/protocol/rest.md §6.
 """
 
 _NORMAL_PRIORITY = 2

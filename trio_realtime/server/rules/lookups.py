@@ -1,4 +1,6 @@
-"""Small questions about a conversation, and do-not-disturb. Protocol: docs/protocol/conversations.md §5.2.
+"""Small questions about a conversation, and do-not-disturb.
+
+Protocol: docs/protocol/conversations.md §5.2.
 
 Who is in a chat room is known in the event loop only, so those answers are completed there.
 """

@@ -123,7 +123,9 @@ def notifications_json(
     """What a client missed after a time in milliseconds, oldest first.
 
     With ``kind`` "permanent", the form for the JavaScript SDK, which understands only
-    ``joined`` and ``left``; without, the form for the Swift SDK. Protocol: docs/protocol/session.md §7.
+    ``joined`` and ``left``; without, the form for the Swift SDK.
+
+    Protocol: docs/protocol/session.md §7.
     """
     limit = max(1, min(limit, _MAX_PAGE))
     wanted = {"joined", "left"} if kind == "permanent" else None

@@ -1,6 +1,7 @@
 """Read marks, unread counters, and how far the others have read.
 
-Protocol: docs/protocol/messages.md §4 and §5, docs/protocol/conversations.md §5.2, docs/protocol/session.md §6.
+Protocol: docs/protocol/messages.md §4 and §5, docs/protocol/conversations.md §5.2,
+docs/protocol/session.md §6.
 """
 
 from __future__ import annotations

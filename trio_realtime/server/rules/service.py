@@ -1,4 +1,7 @@
-"""What a service says to its subscribers, and what they said to it: docs/protocol/conversations.md §1."""
+"""What a service says to its subscribers, and what they said to it.
+
+Protocol: docs/protocol/conversations.md §1.
+"""
 
 from __future__ import annotations
 

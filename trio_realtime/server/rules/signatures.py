@@ -198,7 +198,10 @@ def rest_key_is(presented: str, key: str) -> bool:
 
 
 def rest_sign_is(presented: str, key: str) -> bool:
-    """Check the digest part of ``X-LC-Sign``: ``{md5},{ms}`` made with this key (docs/protocol/rest.md §1)."""
+    """Check the digest part of ``X-LC-Sign``: ``{md5},{ms}`` made with this key.
+
+    Protocol: docs/protocol/rest.md §1.
+    """
     digest, _, stamp = presented.partition(",")
     if not (stamp.isascii() and stamp.isdigit()):
         return False

@@ -1,4 +1,7 @@
-"""Identifiers the server gives out: docs/protocol/conversations.md §1, docs/protocol/messages.md §2."""
+"""Identifiers the server gives out.
+
+Protocol: docs/protocol/conversations.md §1, docs/protocol/messages.md §2.
+"""
 
 from __future__ import annotations
 
