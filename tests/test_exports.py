@@ -17,6 +17,8 @@ PACKAGES = (
     "trio_realtime.awesome",
     "trio_realtime.server",
     "trio_realtime.testing",
+    "trio_realtime.transport",
+    "trio_realtime.wire",
 )
 EXPORTS = [
     (package, name) for package in PACKAGES for name in importlib.import_module(package).__all__
@@ -108,6 +110,14 @@ def test_events_are_one_hierarchy():
     classes = [getattr(events, name) for name in events.__all__ if name != "PatchReason"]
     assert all(issubclass(one, trio_realtime.Event) for one in classes)
     assert set(events.__all__) <= set(trio_realtime.__all__)
+
+
+def test_a_client_names_every_family_of_its_operations():
+    """Where an operation of `IMClient` comes from can be read off its class."""
+    operations = importlib.import_module("trio_realtime._client.operations.base").Operations
+    client = trio_realtime.IMClient
+    families = {one for one in client.__mro__ if issubclass(one, operations)}
+    assert families - {client, operations} == set(client.__bases__)
 
 
 def test_types_are_declared_to_checkers():

@@ -13,7 +13,7 @@ import pytest
 import trio
 import trustme
 
-from tests.transport.peer import NAME, Peer, Wire, close, linked, serve_quietly
+from tests.transport.peer import NAME, Peer, Wire, binary, close, collect, linked, serve_quietly
 from trio_realtime.transport import ConnectError, connect
 from trio_realtime.transport import _connect as connect_module
 from trio_realtime.transport._open import Endpoint, parse_url
@@ -100,6 +100,7 @@ async def test_tcp(implementation, host):
         (listener,) = await trio.open_tcp_listeners(0, host=host)
     except OSError:
         pytest.skip("no IPv6 here")
+    heard = []
     async with listener, trio.open_nursery() as nursery:
         port = listener.socket.getsockname()[1]
 
@@ -107,6 +108,8 @@ async def test_tcp(implementation, host):
             async with await listener.accept() as stream:
                 peer = Peer(stream)
                 await peer.accept()
+                heard.extend(await peer.hear_messages(1))
+                await peer.say(binary(b"hello yourself"))
                 await peer.serve()
 
         nursery.start_soon(serve)
@@ -114,6 +117,8 @@ async def test_tcp(implementation, host):
         url = f"ws://{name}:{port}/"
         async with connect(url, subprotocol=NAME, implementation=implementation) as transport:
             await transport.send(b"hello")
+            assert await collect(transport, 1) == [b"hello yourself"]
+        assert heard == [b"hello"]
 
 
 # Refusals. The answer to the key of the request is filled in where it matters.

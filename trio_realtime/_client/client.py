@@ -14,15 +14,16 @@ from trio_realtime._engine.link_state import LinkState
 from trio_realtime._engine.login import Login
 from trio_realtime._engine.plugins import Plugin
 from trio_realtime._engine.signing import ConversationSigner, LoginSigner
-from trio_realtime._io.connection import Connection, ConnectionConfig, TransportName, run_connection
+from trio_realtime._io.connection import Connection, ConnectionConfig, run_connection
 from trio_realtime._io.session import COMMAND_TIMEOUT, AckMode, Session, SessionConfig
 from trio_realtime._io.subscription import DEFAULT_BUFFER, E_co, Subscription
 from trio_realtime._values.conversations import BaseConversation
 from trio_realtime._values.events import Event
 from trio_realtime._values.typed_messages import TypedMessage
-from trio_realtime.transport import StreamOpener
+from trio_realtime.transport import StreamOpener, TransportName
 
 from .operations.base import id_of
+from .operations.conversations import ConversationOperations
 from .operations.editing import EditOperations
 from .operations.files import FileOperations
 from .operations.history import HistoryOperations
@@ -41,6 +42,7 @@ class IMClient(
     FileOperations,
     MemberOperations,
     ModerationOperations,
+    ConversationOperations,
     PresenceOperations,
 ):
     """A logged-in client: everything one client id can do.

@@ -12,7 +12,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -28,6 +28,7 @@ from trio_realtime.transport import (
     StreamOpener,
     Transport,
     TransportClosed,
+    TransportName,
     connect,
 )
 from trio_realtime.wire import CommandType, GenericCommand, WireError
@@ -49,8 +50,6 @@ SILENCE_LIMIT = 380.0
 
 FATAL_CLOSE_CODES = frozenset({4100, 4103, 4110})
 """Close codes after which reconnecting cannot help: docs/protocol/transport.md §8."""
-
-TransportName = Literal["auto", "trio-websocket", "websockets"]
 
 
 @attrs.frozen(kw_only=True)

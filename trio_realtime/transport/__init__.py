@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._connect import connect
+from ._connect import TransportName, connect
 from ._errors import ConnectError, MessageTooBig, TransportClosed, TransportError
 from ._interface import Payload, StreamOpener, Transport
 
@@ -14,5 +14,6 @@ __all__ = [
     "Transport",
     "TransportClosed",
     "TransportError",
+    "TransportName",
     "connect",
 ]

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from ._interface import Deliver, StreamOpener, Transport
     from ._link import Link
 
-Implementation = Literal["auto", "trio-websocket", "websockets"]
+TransportName = Literal["auto", "trio-websocket", "websockets"]
+"""What speaks WebSocket: a package, or the best that is installed."""
 
 MAX_MESSAGE_SIZE = 16 * 1024 * 1024
 
 
-def _link_opener(implementation: Implementation) -> Callable[..., Awaitable[Link]]:
+def _link_opener(implementation: TransportName) -> Callable[..., Awaitable[Link]]:
     """The `open_link` to use. Raises ModuleNotFoundError if `websockets` is asked for and absent."""
     if implementation == "trio-websocket" or (
         implementation == "auto" and find_spec("websockets") is None
@@ -42,7 +43,7 @@ async def connect(
     *,
     subprotocol: str | None,
     ssl_context: ssl.SSLContext | None = None,
-    implementation: Implementation = "auto",
+    implementation: TransportName = "auto",
     max_message_size: int = MAX_MESSAGE_SIZE,
     connect_timeout: float = 20.0,
     open_stream: StreamOpener | None = None,

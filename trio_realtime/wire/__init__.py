@@ -13,7 +13,7 @@ from __future__ import annotations
 from betterproto2 import Message as _Message
 
 from ._codec import decode, decode_message, encode, encode_message
-from ._construct import make_construction_cheap
+from ._construct import make_construction_cheap as _make_construction_cheap
 from ._errors import WireError
 from ._flat_json import decode_json, encode_json
 from ._generated import realtime as _realtime
@@ -106,4 +106,4 @@ __all__ = [
 
 for _name in _realtime.__all__:
     if issubclass(_class := getattr(_realtime, _name), _Message):
-        make_construction_cheap(_class)
+        _make_construction_cheap(_class)

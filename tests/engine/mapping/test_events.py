@@ -10,14 +10,13 @@ from trio_realtime._engine.mapping import events_from_command, events_from_notif
 from trio_realtime._values import events
 from trio_realtime._values.conversations import ConversationKind, MemberInfo, Role
 from trio_realtime._values.errors import ErrorCode
-from trio_realtime._values.messages import BinaryMessage, MessageStatus
+from trio_realtime._values.messages import BinaryMessage
 from trio_realtime._values.registry import MessageRegistry
 from trio_realtime._values.typed_messages import RecalledMessage, TextMessage
 from trio_realtime.wire import (
     CommandType,
     ConvCommand,
     ConvMemberInfo,
-    DirectCommand,
     GenericCommand,
     JsonObjectMessage,
     OpType,
@@ -114,23 +113,6 @@ def test_time_of_a_membership_event():
     assert at() is None
 
 
-def test_message():
-    direct = DirectCommand(cid="c", id="m", from_peer_id="Tom", timestamp=NOON_MS, msg=HELLO)
-    (event,) = translated(cmd=CommandType.DIRECT, direct_message=direct)
-    assert event == events.MessageReceived(
-        "c",
-        TextMessage(
-            "hello",
-            id="m",
-            conversation_id="c",
-            sender="Tom",
-            timestamp_ms=NOON_MS,
-            status=MessageStatus.SENT,
-        ),
-    )
-    assert event.at == NOON
-
-
 def patch(op=OpType.MODIFY, **fields):
     item = PatchItem(cid="c", mid="m", from_="Tom", timestamp=5, patch_timestamp=7, **fields)
     return translated(cmd=CommandType.PATCH, op=op, patch_message=PatchCommand(patches=[item]))
@@ -199,8 +181,6 @@ def test_unread_counts():
     [
         {},
         {"cmd": CommandType.ECHO},
-        {"cmd": CommandType.DIRECT},
-        {"cmd": CommandType.DIRECT, "direct_message": DirectCommand(msg="x")},
         {"cmd": CommandType.CONV, "op": OpType.JOINED},
         {"cmd": CommandType.CONV, "op": OpType.JOINED, "conv_message": ConvCommand()},
         {"cmd": CommandType.CONV, "conv_message": ConvCommand(cid="c")},

@@ -52,12 +52,12 @@ def test_delivered_message():
         transient=True,
         status=MessageStatus.SENT,
     )
-    assert mapping.body_of(message) == HELLO
+    assert message.payload() == HELLO
     assert received(msg="42").body == "42"
     assert received().body == ""
     binary = received(binary_msg=b"")
     assert isinstance(binary, BinaryMessage)
-    assert mapping.body_of(binary) == b""
+    assert binary.payload() == b""
 
 
 @pytest.mark.parametrize(

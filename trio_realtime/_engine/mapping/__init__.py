@@ -6,7 +6,6 @@ from .attributes import apply_changes, attributes_for_create, attributes_for_upd
 from .conversations import conversation_from_json, conversations_from_results, member_info_from_json
 from .events import events_from_command, events_from_notification
 from .messages import (
-    body_of,
     message_from_direct,
     message_from_log_item,
     message_from_patch_item,
@@ -18,7 +17,6 @@ __all__ = [
     "apply_changes",
     "attributes_for_create",
     "attributes_for_update",
-    "body_of",
     "conversation_from_json",
     "conversations_from_results",
     "error_from_command",

@@ -29,7 +29,6 @@ from trio_realtime._values.events import (
     MessageDelivered,
     MessageRead,
     MessageRecalled,
-    MessageReceived,
     MessageUpdated,
     Muted,
     PatchReason,
@@ -52,7 +51,7 @@ from trio_realtime.wire import (
 )
 
 from .conversations import conversation_kind, role_of
-from .messages import message_from_direct, message_from_patch_item, message_from_unread_tuple
+from .messages import message_from_patch_item, message_from_unread_tuple
 
 TO_ME: Mapping[int, type[MembershipEvent]] = {
     OpType.JOINED: Invited,
@@ -81,12 +80,6 @@ def events_from_command(
     """The events that a push stands for: none for pushes that are unknown or incomplete."""
     translate = _BY_COMMAND.get(command.cmd or 0)
     return () if translate is None else translate(command, registry, client_id)
-
-
-def _message(command: GenericCommand, registry: MessageRegistry, client_id: str) -> Iterable[Event]:
-    direct = command.direct_message
-    if direct is not None and direct.cid:
-        yield MessageReceived(direct.cid, message_from_direct(direct, registry, client_id))
 
 
 def _conversation(
@@ -173,7 +166,6 @@ def _unread(command: GenericCommand, registry: MessageRegistry, client_id: str) 
 Translate = Callable[[GenericCommand, MessageRegistry, str], Iterable[Event]]
 
 _BY_COMMAND: Mapping[int, Translate] = {
-    CommandType.DIRECT: _message,
     CommandType.CONV: _conversation,
     CommandType.PATCH: _patches,
     CommandType.RCP: _receipt,

@@ -12,17 +12,6 @@ from trio_realtime._values.registry import MessageRegistry
 from trio_realtime.wire import DirectCommand, LogItem, PatchItem, UnreadTuple
 
 
-def body_of(message: BaseMessage) -> str | bytes:
-    """The body of a message as it goes over the wire: text, or bytes.
-
-    Raises:
-        TypeError, ValueError: the content cannot be expressed in JSON.
-
-    Protocol: docs/protocol/messages.md §3.
-    """
-    return message.payload()
-
-
 def envelope(
     mid: str | None,
     cid: str,
