@@ -6,7 +6,6 @@ Protocol: docs/protocol/session.md §1, §3, §11, docs/protocol/signatures.md.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from trio_realtime._values.errors import (
     RemoteProtocolError,
     SessionTokenExpired,
 )
+from trio_realtime._values.times import now_ms
 from trio_realtime.wire import BlacklistCommand, ConvCommand, GenericCommand, OpType
 
 if TYPE_CHECKING:
@@ -154,8 +154,3 @@ class Authentication:
         """Have a change of a block list signed, if the application signs them."""
         signer = self._session.config.sign_block_list
         await sign_command(signer, command, cid, self._session.client_id, targets, action)
-
-
-def now_ms() -> int:
-    """The local clock, in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000

@@ -43,10 +43,11 @@ from trio_realtime._values.events import (
     SessionConflict,
     UnreadUpdated,
 )
+from trio_realtime._values.times import now_ms
 from trio_realtime._values.typed_messages import TypedMessage
 from trio_realtime.wire import AckCommand, CommandType, DirectCommand, GenericCommand, OpType
 
-from .authentication import Authentication, now_ms
+from .authentication import Authentication
 from .catch_up import CatchUp
 from .connection import Connection
 from .future import Reply, all_gone, checked

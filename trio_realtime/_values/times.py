@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -10,6 +11,11 @@ MILLISECOND = timedelta(milliseconds=1)
 # What a datetime can express; a peer may send any 64-bit number.
 _EARLIEST_MS = (datetime.min.replace(tzinfo=UTC) - EPOCH) // MILLISECOND
 _LATEST_MS = (datetime.max.replace(tzinfo=UTC) - EPOCH) // MILLISECOND
+
+
+def now_ms() -> int:
+    """The present in milliseconds since the epoch, by the local clock."""
+    return time.time_ns() // 1_000_000
 
 
 def utc_now() -> datetime:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import attrs
+
+from trio_realtime._values.times import now_ms
 
 from .hooks.types import Hooks
 from .limits import Limits
@@ -14,11 +15,6 @@ from .rules.types import App
 
 UserLookup = Callable[[App, str], Awaitable[str | None]]
 """Tells which client id a storage user's session token stands for, None for nobody."""
-
-
-def wall_clock() -> int:
-    """The time in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 @attrs.frozen(kw_only=True)
@@ -47,5 +43,5 @@ class ServerConfig:
     """Seconds that one call of a hook may take."""
     on_hook_failure: Literal["ignore", "refuse"] = "ignore"
     """What a hook that raises, or takes too long, means for what it was asked about."""
-    clock: Callable[[], int] = wall_clock
+    clock: Callable[[], int] = now_ms
     """Milliseconds since the epoch."""

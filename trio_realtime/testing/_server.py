@@ -10,9 +10,9 @@ from pathlib import Path
 import attrs
 import trio
 
+from trio_realtime._values.times import now_ms
 from trio_realtime.server import App, Hooks, Limits, Metrics, Server, ServerConfig, UserLookup
 from trio_realtime.server import open_server as open_real_server
-from trio_realtime.server.config import wall_clock
 from trio_realtime.server.files.blobs import MemoryBlobs
 from trio_realtime.server.store.interface import Store
 from trio_realtime.server.store.sqlite.store import open_store
@@ -235,5 +235,5 @@ async def open_server(
 
 def _virtual_clock() -> Callable[[], int]:
     """Milliseconds that begin with the wall clock and pass as trio's time does."""
-    start = wall_clock() - int(trio.current_time() * 1000)
+    start = now_ms() - int(trio.current_time() * 1000)
     return lambda: start + int(trio.current_time() * 1000)

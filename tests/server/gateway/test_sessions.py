@@ -12,8 +12,8 @@ from tests.server.gateway.world import (
     session,
     world,
 )
+from trio_realtime._values.protocol import TOKEN_GRACE_MS
 from trio_realtime.server import App, Enforcement, Limits, ServerConfig, open_server
-from trio_realtime.server.rules.session import GRACE_MS
 from trio_realtime.server.rules.signatures import NonceMemory, login_string, sign
 from trio_realtime.wire import (
     CommandType,
@@ -220,9 +220,9 @@ async def test_the_fallback_needs_a_recent_login_where_signatures_are_enforced(c
         assert error_of(await peer.open("Tom", r=True))[0] == 4102
         await peer.login("Tom", **signature(server, "Tom"))
         assert error_of(await peer.open("Tom"))[0] == 4102  # not a return
-        await trio.sleep(GRACE_MS / 1000)
+        await trio.sleep(TOKEN_GRACE_MS / 1000)
         await peer.login("Tom", r=True)
-        await trio.sleep(61 + GRACE_MS / 1000)
+        await trio.sleep(61 + TOKEN_GRACE_MS / 1000)
         assert error_of(await peer.open("Tom", r=True))[0] == 4102
         assert error_of(await peer.open("Jerry", r=True))[0] == 4102
 

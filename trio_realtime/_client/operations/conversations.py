@@ -24,6 +24,7 @@ from trio_realtime._values.conversations import (
 )
 from trio_realtime._values.errors import ConversationNotFound, MalformedReply
 from trio_realtime._values.json import decode_date, dump, load_object
+from trio_realtime._values.protocol import TEMPORARY_PREFIX
 from trio_realtime._values.query import ConversationQuery
 from trio_realtime._values.times import utc_now
 from trio_realtime.wire import (
@@ -38,7 +39,6 @@ from .base import Operations, client_ids, id_of, part
 
 C = TypeVar("C", bound=BaseConversation)
 
-TEMPORARY = "_tmp:"
 """How the ids of temporary conversations begin."""
 
 MAX_PAGE = 1000
@@ -219,8 +219,8 @@ class ConversationOperations(Operations):
         wanted = [id_of(cid) for cid in ids]
         cache = self._session.conversations
         missing = [cid for cid in dict.fromkeys(wanted) if refresh or cache.get(cid) is None]
-        temporary = [cid for cid in missing if cid.startswith(TEMPORARY)]
-        stored = [cid for cid in missing if not cid.startswith(TEMPORARY)]
+        temporary = [cid for cid in missing if cid.startswith(TEMPORARY_PREFIX)]
+        stored = [cid for cid in missing if not cid.startswith(TEMPORARY_PREFIX)]
         found: dict[str, BaseConversation] = {}
         for start in range(0, len(stored), MAX_PAGE):
             some = stored[start : start + MAX_PAGE]

@@ -17,25 +17,20 @@ from trio_realtime._values.conversations import (
 from trio_realtime._values.errors import MalformedReply
 from trio_realtime._values.json import decode_date
 from trio_realtime._values.messages import BaseMessage
+from trio_realtime._values.protocol import (
+    CONVERSATION_KEYS,
+    SERVICE_KEYS,
+    TEMPORARY_KEYS,
+    TEMPORARY_PREFIX,
+)
 from trio_realtime._values.registry import MessageRegistry
 from trio_realtime._values.times import datetime_from_ms
 
 from .messages import decoded, envelope
 
-TEMPORARY_PREFIX = "_tmp:"
-
-COMMON_KEYS = frozenset(
-    {
-        "objectId", "name", "m", "c", "mu", "lm", "createdAt", "updatedAt", "tr", "sys",
-        "unique", "uniqueId", "conv_type", "temp", "msg", "bin", "msg_mid", "msg_from",
-        "msg_timestamp", "patch_timestamp", "mention_all", "mention_pids",
-    }
-)  # fmt: skip
-"""Keys that describe a conversation of any kind; all others are attributes."""
-
 KIND_KEYS = {
-    ConversationKind.SERVICE: frozenset({"joined", "joinedAt", "muted"}),
-    ConversationKind.TEMPORARY: frozenset({"ttl"}),
+    ConversationKind.SERVICE: SERVICE_KEYS,
+    ConversationKind.TEMPORARY: TEMPORARY_KEYS,
 }
 """Keys that describe only conversations of one kind."""
 
@@ -58,7 +53,7 @@ def conversation_from_json(
     if not isinstance(cid, str) or not cid:
         raise MalformedReply(f"a conversation without an id: {data!r}")
     kind = kind_of(data)
-    own_keys = COMMON_KEYS | KIND_KEYS.get(kind, frozenset())
+    own_keys = CONVERSATION_KEYS | {"name"} | KIND_KEYS.get(kind, frozenset())
     muted_members = _strings(data.get("mu"))
     values: dict[str, Any] = {
         "name": _string(data.get("name")),

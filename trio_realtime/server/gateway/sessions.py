@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import attrs
 import outcome
 
+from trio_realtime._values.protocol import MAX_CLIENT_ID
 from trio_realtime.server.hooks.runner import Lane
 from trio_realtime.server.hooks.types import ClientOffline, ClientOnline, OfflineReason
 from trio_realtime.server.rules.session import (
-    MAX_CLIENT_ID,
     Login,
     Opened,
     generated_client_id,

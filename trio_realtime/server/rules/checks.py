@@ -12,13 +12,13 @@ from typing import NoReturn
 import attrs
 
 from trio_realtime._values.errors import ErrorCode
+from trio_realtime._values.protocol import MAX_CLIENT_ID
 from trio_realtime.server.store.interface import ConversationRow, Kind, Listing, Tx
 from trio_realtime.wire import ConvCommand, ErrorCommand, GenericCommand
 
 from . import signatures as _signatures
 from .types import Caller, Feature, Refusal
 
-MAX_CLIENT_ID = 64
 MAX_MEMBERS = 500
 MAX_TEMPORARY_MEMBERS = 10
 MAX_LISTED = 500

@@ -14,7 +14,8 @@ import hashlib
 import json
 
 from trio_realtime._values.errors import ErrorCode
-from trio_realtime.server.store.ids import TEMPORARY_PREFIX, message_id
+from trio_realtime._values.protocol import TEMPORARY_PREFIX
+from trio_realtime.server.store.ids import message_id
 from trio_realtime.server.store.interface import ConversationRow, MessageRow, NewMessage, Tx
 from trio_realtime.wire import AckCommand, CommandType, DirectCommand, GenericCommand
 

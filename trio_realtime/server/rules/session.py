@@ -9,6 +9,7 @@ import secrets
 
 import attrs
 
+from trio_realtime._values.protocol import TOKEN_GRACE_MS
 from trio_realtime.server.store.interface import TokenRow, Tx
 from trio_realtime.wire import GenericCommand, SessionCommand
 
@@ -18,10 +19,6 @@ from .read import unread_push
 from .signatures import NonceMemory, verify_login
 from .types import App, Feature, Refusal
 
-GRACE_MS = 48 * 3600 * 1000
-"""How long after its expiry a login still vouches for opening again without a token."""
-
-MAX_CLIENT_ID = 64
 NO_TAG = "default"
 """A reserved tag that means none."""
 
@@ -121,7 +118,7 @@ def _authenticate(tx: Tx, login: Login) -> TokenRow | None:
         if row is None or row.client_id != client_id or row.expires_at <= tx.now:
             raise Refusal(4112, "SESSION_TOKEN_EXPIRED")
         return row
-    known = tx.recent_login(client_id, tx.now - GRACE_MS) if login.reopen else None
+    known = tx.recent_login(client_id, tx.now - TOKEN_GRACE_MS) if login.reopen else None
     if login.app.enforce.login and (message.s is not None or known is None):
         _check_signature(tx, login.app, client_id, message, login.nonces)
     return known

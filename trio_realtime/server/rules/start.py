@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from trio_realtime._values.errors import ErrorCode
+from trio_realtime._values.protocol import CONVERSATION_KEYS, SERVICE_KEYS, TEMPORARY_KEYS
 from trio_realtime.server.store.interface import ConversationRow, Kind, Query, Tx
 from trio_realtime.wire import CommandType, ConvCommand, GenericCommand, OpType
 
@@ -22,35 +23,7 @@ MAX_TTL = 30 * 86_400
 MAX_ATTRIBUTES = 5 * 1024
 """Bytes of the custom columns of one conversation, as JSON."""
 
-RESERVED = frozenset(
-    {
-        "objectId",
-        "m",
-        "c",
-        "mu",
-        "tr",
-        "sys",
-        "unique",
-        "uniqueId",
-        "createdAt",
-        "updatedAt",
-        "lm",
-        "conv_type",
-        "temp",
-        "ttl",
-        "joined",
-        "joinedAt",
-        "muted",
-        "msg",
-        "bin",
-        "msg_mid",
-        "msg_from",
-        "msg_timestamp",
-        "patch_timestamp",
-        "mention_all",
-        "mention_pids",
-    }
-)
+RESERVED = CONVERSATION_KEYS | SERVICE_KEYS | TEMPORARY_KEYS
 """Keys of a conversation's JSON that belong to the server."""
 
 

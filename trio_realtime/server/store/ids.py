@@ -10,8 +10,7 @@ import itertools
 import secrets
 import uuid
 
-TEMPORARY_PREFIX = "_tmp:"
-"""Ids of temporary conversations begin with this, and no others do."""
+from trio_realtime._values.protocol import TEMPORARY_PREFIX
 
 _process = secrets.token_hex(5)
 _counter = itertools.count(secrets.randbelow(1 << 24))

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from tests.server.store.sqlite.support import World
+from trio_realtime._values.protocol import TOKEN_GRACE_MS
 from trio_realtime.server.store.interface import TokenRow
-from trio_realtime.server.store.sqlite.records import NOTIFICATIONS_AT_MOST, TOKEN_GRACE
+from trio_realtime.server.store.sqlite.records import NOTIFICATIONS_AT_MOST
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def test_a_token_is_known_until_its_grace_ends(world):
     assert world.see(lambda tx: tx.token("secret")) == row
     assert world.see(lambda tx: tx.token("other")) is None
     assert world.see(lambda tx: tx.token("secret"), "another app") is None
-    world.now = row.expires_at + TOKEN_GRACE - 1
+    world.now = row.expires_at + TOKEN_GRACE_MS - 1
     assert world.see(lambda tx: tx.token("secret")) == row
     world.now += 1
     assert world.see(lambda tx: tx.token("secret")) is None
@@ -36,7 +37,7 @@ def test_tokens_are_not_stored_in_clear(world):
 
 def test_forgotten_tokens_are_deleted(world):
     put(world, "old")
-    world.now += 100 + TOKEN_GRACE
+    world.now += 100 + TOKEN_GRACE_MS
     put(world, "new")
     (count,) = world.runner.link.connection.execute("SELECT count(*) FROM tokens").fetchone()
     assert count == 1

@@ -8,12 +8,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trio_realtime._values.protocol import TOKEN_GRACE_MS
 from trio_realtime.server.store.interface import NotificationRow, TokenRow
 
 from .part import Part, to_json
-
-TOKEN_GRACE = 48 * 3600 * 1000
-"""How long an expired token is remembered (ms): docs/protocol/session.md §1.3."""
 
 NOTIFICATIONS_AT_MOST = 1000
 """How many notifications are kept for a client; the oldest go first."""
@@ -35,7 +33,7 @@ class Records(Part):
     def put_token(self, token: str, row: TokenRow) -> None:
         self._execute(
             "DELETE FROM tokens WHERE id IN (SELECT id FROM tokens WHERE expires_at <= ? LIMIT ?)",
-            (self.now - TOKEN_GRACE, _PURGED_AT_ONCE),
+            (self.now - TOKEN_GRACE_MS, _PURGED_AT_ONCE),
         )
         # A repeated token becomes the newest one.
         self._execute(
@@ -56,7 +54,7 @@ class Records(Part):
             "SELECT k.name, t.expires_at, t.tag, t.device_id FROM tokens t"
             " JOIN clients k ON k.id = t.client"
             " WHERE t.app = ? AND t.digest = ? AND t.expires_at > ?",
-            (self._app, _digest(token), self.now - TOKEN_GRACE),
+            (self._app, _digest(token), self.now - TOKEN_GRACE_MS),
         ).fetchone()
         return None if row is None else TokenRow(*row)
 

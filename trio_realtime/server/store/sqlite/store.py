@@ -10,7 +10,6 @@ was committed when they begin, which includes every write already reported.
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, asynccontextmanager
@@ -21,6 +20,7 @@ import attrs
 import outcome
 import trio
 
+from trio_realtime._values.times import now_ms
 from trio_realtime.server.store.interface import StoreError, Tx
 from trio_realtime.server.store.patterns import REGEX_STEPS
 
@@ -35,10 +35,6 @@ _log = logging.getLogger(__name__)
 
 _BATCH_AT_MOST = 1000
 _READERS = 4
-
-
-def _wall_clock() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @attrs.frozen
@@ -196,7 +192,7 @@ async def open_store(
     path: Path | None,
     *,
     inline: bool = False,
-    clock: Callable[[], int] = _wall_clock,
+    clock: Callable[[], int] = now_ms,
     query_seconds: float = 2.0,
     regex_steps: int = REGEX_STEPS,
 ) -> AsyncGenerator[SqliteStore]:
