@@ -23,7 +23,7 @@ from trio_realtime.server.dialects import NAMELESS, Base64Dialect, JsonDialect
 from trio_realtime.server.rules import handler_of
 from trio_realtime.server.rules.types import App, Caller, Feature, Refusal
 from trio_realtime.server.store.interface import Kind
-from trio_realtime.server.store.sqlite.part import Link
+from trio_realtime.server.store.sqlite.database import Database
 from trio_realtime.server.store.sqlite.runner import Job, Runner
 from trio_realtime.server.store.sqlite.schema import connect
 from trio_realtime.wire import (
@@ -117,7 +117,7 @@ class Rules:
     def _begin(self) -> None:
         if self._runner is not None:
             self._runner.close()
-        self._runner = Runner(Link(connect(None)))
+        self._runner = Runner(Database(connect(None)))
         self._now = 1_000_000
         for placeholder, members in ((b"5" * 24, ["Tom", "Jerry"]), (b"6" * 24, ["Jerry"])):
             row = self._tx(partial(_conversation, members), writes=True)

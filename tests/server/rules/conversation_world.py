@@ -19,7 +19,7 @@ from trio_realtime.server.rules.types import (
     Room,
 )
 from trio_realtime.server.store.interface import Kind, NewMessage
-from trio_realtime.server.store.sqlite.part import Link
+from trio_realtime.server.store.sqlite.database import Database
 from trio_realtime.server.store.sqlite.runner import Job, Runner
 from trio_realtime.server.store.sqlite.schema import connect
 from trio_realtime.wire import (
@@ -71,7 +71,7 @@ class World:
     """Executes commands as the gateway would, and remembers what came of the last one."""
 
     def __init__(self, *, enforce: Enforcement | None = None) -> None:
-        self.runner = Runner(Link(connect(None)))
+        self.runner = Runner(Database(connect(None)))
         self.app = APP if enforce is None else App("app", "key", "master", enforce)
         self.presence = Presence()
         self.now = 1_700_000_000_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trio_realtime.server.rules.message_table import MESSAGE_HANDLERS
 from trio_realtime.server.rules.types import App, Caller, Clients, Feature, Refusal
 from trio_realtime.server.store.interface import Kind
-from trio_realtime.server.store.sqlite.part import Link
+from trio_realtime.server.store.sqlite.database import Database
 from trio_realtime.server.store.sqlite.runner import Job, Runner
 from trio_realtime.server.store.sqlite.schema import connect
 from trio_realtime.wire import (
@@ -61,7 +61,7 @@ class Acting:
 
 class World:
     def __init__(self) -> None:
-        self.runner = Runner(Link(connect(None)))
+        self.runner = Runner(Database(connect(None)))
         self.devices: list[Device] = []
         self.rooms: dict[str, list[Device]] = {}
         self.now = 1_700_000_000_000

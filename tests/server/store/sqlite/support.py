@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import attrs
 
 from trio_realtime.server.store.interface import ConversationRow, Kind, MessageRow, NewMessage, Tx
-from trio_realtime.server.store.sqlite.part import Link
+from trio_realtime.server.store.sqlite.database import Database
 from trio_realtime.server.store.sqlite.runner import Job, Runner
 from trio_realtime.server.store.sqlite.schema import connect
 
@@ -24,7 +24,7 @@ class World:
     """A store whose clock the test moves."""
 
     now: int = 1_000_000
-    runner: Runner = attrs.field(factory=lambda: Runner(Link(connect(None))))
+    runner: Runner = attrs.field(factory=lambda: Runner(Database(connect(None))))
 
     def do(self, rule: Callable[[Tx], T], app: str = "app") -> T:
         """Run a rule that writes."""

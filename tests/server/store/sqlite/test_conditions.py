@@ -395,7 +395,7 @@ def test_a_deep_constant_is_refused():
 def test_a_slow_query_is_stopped(monkeypatch):
     monkeypatch.setattr(_sqlite_find, "_INSTRUCTIONS_BETWEEN_CHECKS", 10)
 
-    monkeypatch.setattr(WORLD.runner.link, "query_seconds", -1)
+    monkeypatch.setattr(WORLD.runner.database, "query_seconds", -1)
     with pytest.raises(QueryError, match="too slow"):
         found({"attr.v": "nothing"})
     monkeypatch.undo()
@@ -404,7 +404,7 @@ def test_a_slow_query_is_stopped(monkeypatch):
 
 def plan(where, **more):
     sql, parameters = find_sql(Query(where, **more), 1, 0)
-    rows = WORLD.runner.link.connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)
+    rows = WORLD.runner.database.connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)
     return " / ".join(row[3] for row in rows)
 
 

@@ -90,7 +90,9 @@ def test_a_deleted_conversation_takes_everything_along(world):
     assert world.see(lambda tx: tx.conversation(chat.id)) is None
     assert world.see(lambda tx: tx.conversations_of("tom")) == [other.id]
     for table in ("messages", "deliveries", "muted", "roles"):
-        (count,) = world.runner.link.connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+        (count,) = world.runner.database.connection.execute(
+            f"SELECT count(*) FROM {table}"
+        ).fetchone()
         assert count == 0, table
 
 
@@ -119,7 +121,7 @@ def test_an_expired_conversation_is_gone(world):
 def test_a_new_temporary_conversation_purges_expired_ones(world):
     world.create("tom", kind=Kind.TEMPORARY, expires_at=world.now)
     kept = world.create("tom", kind=Kind.TEMPORARY, expires_at=world.now + 10)
-    rows = world.runner.link.connection.execute("SELECT cid FROM conversations").fetchall()
+    rows = world.runner.database.connection.execute("SELECT cid FROM conversations").fetchall()
     assert rows == [(kept.id,)]
 
 

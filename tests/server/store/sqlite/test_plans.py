@@ -72,7 +72,7 @@ def test_no_table_is_scanned(name):
     world = World()
     cid = world.create("tom", "jerry").id
     mid = world.say(cid, "tom", receipt=True, dt="0").id
-    connection = world.runner.link.connection
+    connection = world.runner.database.connection
     statements = []
     connection.set_trace_callback(statements.append)
     world.do(lambda tx: OPERATIONS[name](tx, cid, mid))
@@ -89,7 +89,7 @@ def test_no_table_is_scanned(name):
 
 
 def sql_of(world, rule):
-    connection = world.runner.link.connection
+    connection = world.runner.database.connection
     statements = []
     connection.set_trace_callback(statements.append)
     world.see(rule)

@@ -32,14 +32,14 @@ def test_a_token_is_known_until_its_grace_ends(world):
 
 def test_tokens_are_not_stored_in_clear(world):
     put(world, "very secret")
-    assert not any("very secret" in line for line in world.runner.link.connection.iterdump())
+    assert not any("very secret" in line for line in world.runner.database.connection.iterdump())
 
 
 def test_forgotten_tokens_are_deleted(world):
     put(world, "old")
     world.now += 100 + TOKEN_GRACE_MS
     put(world, "new")
-    (count,) = world.runner.link.connection.execute("SELECT count(*) FROM tokens").fetchone()
+    (count,) = world.runner.database.connection.execute("SELECT count(*) FROM tokens").fetchone()
     assert count == 1
 
 
@@ -78,7 +78,7 @@ def test_old_notifications_make_room(world):
     world.do(keep)
     rows = world.see(lambda tx: tx.notifications("tom", 0, limit=5000))
     assert [row.item["n"] for row in rows] == list(range(3, NOTIFICATIONS_AT_MOST + 3))
-    (notices,) = world.runner.link.connection.execute("SELECT count(*) FROM notices").fetchone()
+    (notices,) = world.runner.database.connection.execute("SELECT count(*) FROM notices").fetchone()
     assert notices == NOTIFICATIONS_AT_MOST + 1
 
 

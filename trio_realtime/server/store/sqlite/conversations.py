@@ -11,13 +11,13 @@ from typing import Any
 from trio_realtime.server.store.ids import object_id, temporary_id
 from trio_realtime.server.store.interface import ConversationRow, Kind, Query
 
+from .base import CONVERSATION, TxBase, conversation_row, storable, to_json
 from .find import find_sql, running_query
-from .part import CONVERSATION, Part, conversation_row, storable, to_json
 
 _PURGED_AT_ONCE = 20
 
 
-class Conversations(Part):
+class Conversations(TxBase):
     """The conversation operations of a transaction."""
 
     def conversation(self, cid: str) -> ConversationRow | None:
@@ -77,7 +77,7 @@ class Conversations(Part):
                 expires_at,
             ),
         )
-        self._link.connection.executemany(
+        self._database.connection.executemany(
             "INSERT INTO members (conversation, position, client, joined_at, floor)"
             " VALUES (?, ?, ?, ?, 0)",
             [
@@ -120,8 +120,8 @@ class Conversations(Part):
         self._execute("DELETE FROM conversations WHERE id = ?", (self._key(cid),))
 
     def find(self, query: Query) -> list[ConversationRow]:
-        sql, parameters = find_sql(query, self._app, self.now, self._link.regex_steps)
-        with running_query(self._link.connection, self._link.query_seconds):
+        sql, parameters = find_sql(query, self._app, self.now, self._database.regex_steps)
+        with running_query(self._database.connection, self._database.query_seconds):
             rows: list[sqlite3.Row] = self._execute(sql, parameters).fetchall()
         return [conversation_row(row) for row in rows]
 

@@ -14,8 +14,8 @@ from typing import Any
 from trio_realtime.server.store.interface import Kind, Query, QueryError
 from trio_realtime.server.store.patterns import REGEX_STEPS
 
+from .base import CONVERSATION, storable
 from .conditions import field, where_sql
-from .part import CONVERSATION, storable
 
 RESULTS_AT_MOST = 1000
 """The largest page: docs/protocol/conversations.md §3."""

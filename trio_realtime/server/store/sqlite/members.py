@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from trio_realtime.server.store.ids import object_id
 from trio_realtime.server.store.interface import Listing, MemberInfoRow
 
-from .part import Part
+from .base import TxBase
 
 
-class Members(Part):
+class Members(TxBase):
     """The membership operations of a transaction."""
 
     # Members.
@@ -186,7 +186,7 @@ class Members(Part):
     ) -> None:
         key = self._existing(cid).key
         # A temporary entry never shortens a permanent one.
-        self._link.connection.executemany(
+        self._database.connection.executemany(
             "INSERT INTO listed (conversation, listing, client, expires_at)"
             " VALUES (?, ?, ?, ?) ON CONFLICT (conversation, listing, client) DO UPDATE"
             " SET expires_at = excluded.expires_at WHERE expires_at IS NOT NULL",
@@ -195,7 +195,7 @@ class Members(Part):
 
     def remove_listed(self, listing: Listing, cid: str, client_ids: Sequence[str]) -> None:
         key = self._key(cid)
-        self._link.connection.executemany(
+        self._database.connection.executemany(
             "DELETE FROM listed WHERE conversation = ? AND listing = ? AND client = ?",
             [(key, listing, client) for _, client in self._known_clients(client_ids)],
         )

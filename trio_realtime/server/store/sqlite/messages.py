@@ -17,7 +17,7 @@ from trio_realtime.server.store.interface import (
     StoreError,
 )
 
-from .part import Part, to_json
+from .base import TxBase, to_json
 
 MESSAGES = (
     "SELECT m.id, c.cid, c.kind, k.name, m.timestamp, m.body, m.mentions, m.mention_all,"
@@ -28,7 +28,7 @@ MESSAGES = (
 """Selects what `message_row` reads; a condition follows."""
 
 
-class Messages(Part):
+class Messages(TxBase):
     """The message operations of a transaction."""
 
     def append(self, cid: str, message: NewMessage) -> tuple[MessageRow, bool]:

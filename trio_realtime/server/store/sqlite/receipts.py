@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from trio_realtime.server.store.interface import MessageRow, ReadMarks, UnreadRow
 
+from .base import CONVERSATION, conversation_row
 from .messages import MESSAGES, Messages, message_row
-from .part import CONVERSATION, conversation_row
 
 UNREAD_AT_MOST = 100
 """Where counting stops; older messages fall out of the count."""
@@ -44,7 +44,7 @@ class Receipts(Messages):
                 (place.key, first, last, client, client, _MARKED_AT_ONCE),
             )
         ]
-        self._link.connection.executemany(
+        self._database.connection.executemany(
             "INSERT INTO deliveries (message, client) VALUES (?, ?)",
             [(key, client) for key in received],
         )

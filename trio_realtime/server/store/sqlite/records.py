@@ -11,7 +11,7 @@ from typing import Any
 from trio_realtime._values.protocol import TOKEN_GRACE_MS
 from trio_realtime.server.store.interface import NotificationRow, TokenRow
 
-from .part import Part, to_json
+from .base import TxBase, to_json
 
 NOTIFICATIONS_AT_MOST = 1000
 """How many notifications are kept for a client; the oldest go first."""
@@ -19,7 +19,7 @@ NOTIFICATIONS_AT_MOST = 1000
 _PURGED_AT_ONCE = 20
 
 
-class Records(Part):
+class Records(TxBase):
     """Operations on rows that belong to no conversation."""
 
     # Sessions.

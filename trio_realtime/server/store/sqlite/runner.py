@@ -12,7 +12,7 @@ import outcome
 
 from trio_realtime.server.store.interface import StoreError
 
-from .part import Link
+from .database import Database
 from .transaction import SqliteTx
 
 
@@ -31,20 +31,20 @@ class Job:
 class Runner:
     """Runs rules on one connection, in one thread at a time."""
 
-    link: Link
+    database: Database
 
     def write(self, jobs: Sequence[Job]) -> list[outcome.Outcome[Any]]:
         """Run rules in order in one durable transaction. Never raises.
 
         A rule that raises is undone alone. If the commit fails, all have failed.
         """
-        execute = self.link.connection.execute
+        execute = self.database.connection.execute
         results: list[outcome.Outcome[Any]] = []
         try:
             execute("BEGIN IMMEDIATE")
             for job in jobs:
                 results.append(self._one(job))
-                if not self.link.connection.in_transaction:
+                if not self.database.connection.in_transaction:
                     # SQLite gave up the whole transaction, as it does when the disk is full.
                     raise StoreError(f"the transaction was lost: {results[-1]}")  # noqa: TRY301
             execute("COMMIT")
@@ -55,7 +55,7 @@ class Runner:
 
     def read(self, job: Job) -> outcome.Outcome[Any]:
         """Run a rule on a snapshot of what is committed. Never raises."""
-        execute = self.link.connection.execute
+        execute = self.database.connection.execute
         try:
             execute("BEGIN")
             result = self._run(job)
@@ -67,10 +67,10 @@ class Runner:
 
     def close(self) -> None:
         """Close the connection; the last one to close tidies the write-ahead log away."""
-        self.link.connection.close()
+        self.database.connection.close()
 
     def _one(self, job: Job) -> outcome.Outcome[Any]:
-        connection = self.link.connection
+        connection = self.database.connection
         if job.read_only:
             # A rule that writes without saying so must fail here as it does on a reader.
             connection.execute("PRAGMA query_only = ON")
@@ -84,24 +84,24 @@ class Runner:
             if isinstance(result, outcome.Error):
                 connection.execute("ROLLBACK TO rule")
                 if connection.total_changes != before:
-                    self.link.forget()
+                    self.database.forget()
             connection.execute("RELEASE rule")
         return result
 
     def _run(self, job: Job) -> outcome.Outcome[Any]:
         try:
-            app = self.link.app(job.app_id, create=not job.read_only)
-            return outcome.Value(job.rule(SqliteTx(self.link, app, job.now)))
+            app = self.database.app(job.app_id, create=not job.read_only)
+            return outcome.Value(job.rule(SqliteTx(self.database, app, job.now)))
         except sqlite3.Error as exc:
             return outcome.Error(_failed(exc))
         except Exception as exc:  # noqa: BLE001 - it belongs to whoever submitted the rule
             return outcome.Error(exc)
 
     def _abandon(self) -> None:
-        self.link.forget()
-        if self.link.connection.in_transaction:
+        self.database.forget()
+        if self.database.connection.in_transaction:
             with contextlib.suppress(sqlite3.Error):
-                self.link.connection.execute("ROLLBACK")
+                self.database.connection.execute("ROLLBACK")
 
 
 def _failed(exc: Exception) -> StoreError:

@@ -24,8 +24,8 @@ from trio_realtime._values.times import now_ms
 from trio_realtime.server.store.interface import StoreError, Tx
 from trio_realtime.server.store.patterns import REGEX_STEPS
 
+from .database import Database
 from .lock import lock
-from .part import Link
 from .runner import Job, Runner
 from .schema import connect
 
@@ -246,17 +246,17 @@ class _Files:
     def open(
         cls, path: Path | None, readers: int, query_seconds: float, regex_steps: int
     ) -> _Files:
-        def link(*, read_only: bool) -> Link:
+        def open_database(*, read_only: bool) -> Database:
             connection = connect(path, read_only=read_only, regex_steps=regex_steps)
-            return Link(connection, query_seconds, regex_steps)
+            return Database(connection, query_seconds, regex_steps)
 
         with ExitStack() as undo:
             claim = None if path is None else undo.enter_context(lock(path))
-            writer = Runner(link(read_only=False))
+            writer = Runner(open_database(read_only=False))
             undo.callback(writer.close)
             opened: list[Runner] = []
             for _ in range(readers):
-                opened.append(Runner(link(read_only=True)))
+                opened.append(Runner(open_database(read_only=True)))
                 undo.callback(opened[-1].close)
             undo.pop_all()
         return cls(writer, tuple(opened), claim)
