@@ -11,7 +11,7 @@ import sqlite3
 import sys
 
 from trio_realtime.__main__ import main
-from trio_realtime.server.gateway.connection import Connection
+from trio_realtime.server.gateway.connection import GatewayConnection
 from trio_realtime.wire import CommandType
 
 
@@ -47,7 +47,7 @@ class CrashingConnection(sqlite3.Connection):
 
 
 def crash_in_the_gateway():
-    reply, push = Connection.reply, Connection.push
+    reply, push = GatewayConnection.reply, GatewayConnection.push
 
     def replying(self, command, answer, *arguments):
         if command.cmd == CommandType.DIRECT:
@@ -55,16 +55,16 @@ def crash_in_the_gateway():
         reply(self, command, answer, *arguments)
         if command.cmd == CommandType.DIRECT:
             # The acknowledgement has left, the message has not.
-            self.outbox.flush()
+            self.buffer.flush()
             FATE.passes("after acknowledgement")
 
     def pushing(self, envelope, *arguments):
         push(self, envelope, *arguments)
         # This receiver has it, those after it do not.
-        self.outbox.flush()
+        self.buffer.flush()
         FATE.passes("within fan-out")
 
-    Connection.reply, Connection.push = replying, pushing
+    GatewayConnection.reply, GatewayConnection.push = replying, pushing
 
 
 def crash_in_the_store():

@@ -28,7 +28,7 @@ TEXT, BINARY = 0x81, 0x82
 """First byte of an unfragmented frame."""
 
 
-class Dialect(Protocol):
+class ServerDialect(Protocol):
     """One sub-protocol: a format and what becomes of messages missed while offline."""
 
     @property
@@ -167,7 +167,7 @@ _NAMED = {CommandType.SESSION: "session", CommandType.CONV: "conv"}
 NAMELESS = JsonDialect("", 1, names_refusals=True)
 """Spoken on connections that name no sub-protocol: docs/protocol/v2-and-json.md §1."""
 
-DIALECTS: Mapping[str, Dialect] = {
+DIALECTS: Mapping[str, ServerDialect] = {
     dialect.name: dialect
     for dialect in (
         ProtobufDialect("lc.protobuf2.3", 3),
@@ -184,7 +184,7 @@ DIALECTS: Mapping[str, Dialect] = {
 """Every sub-protocol spoken, by name."""
 
 
-class Envelope:
+class OutgoingCommand:
     """One command for many receivers: encoded once per format."""
 
     __slots__ = ("_prepared", "command")
@@ -193,7 +193,7 @@ class Envelope:
         self.command = command
         self._prepared: dict[str, Any] = {}
 
-    def frame(self, dialect: Dialect, peer_id: str | None) -> bytes:
+    def frame(self, dialect: ServerDialect, peer_id: str | None) -> bytes:
         """The frame for one receiver."""
         prepared = self._prepared.get(dialect.format)
         if prepared is None:

@@ -1,4 +1,4 @@
-"""The front door: reads a request's head and shows it to the gateway or to HTTP."""
+"""The port: reads a request's head and shows it to the gateway or to HTTP."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TOO_LARGE = (
 
 
 @attrs.define(eq=False)
-class Front:
+class Listener:
     """Serves every kind of connection of one port."""
 
     gateway: Gateway

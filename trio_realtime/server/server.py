@@ -12,7 +12,7 @@ from typing import Any
 import trio
 
 from .api.files import Files
-from .api.rest import Rest
+from .api.rest import SdkEndpoints
 from .api.services import ServiceMessage, Services
 from .bus.local import Bus
 from .config import ServerConfig
@@ -20,7 +20,7 @@ from .files.blobs import Blobs, DiskBlobs, MemoryBlobs
 from .gateway.gateway import GOING_AWAY, Gateway
 from .hooks.runner import HookRunner
 from .http import Request, Response, Router
-from .listener import Front
+from .listener import Listener
 from .metrics import Metrics
 from .rules.signatures import NonceMemory
 from .rules.types import App
@@ -41,12 +41,12 @@ class ServerStartError(Exception):
 class Server:
     """A running server, made by `open_server`."""
 
-    def __init__(self, config: ServerConfig, gateway: Gateway, front: Front) -> None:
+    def __init__(self, config: ServerConfig, gateway: Gateway, listener: Listener) -> None:
         self.config = config
         self.gateway = gateway
         self.port = config.port
         """The port listened on."""
-        self._front = front
+        self._listener = listener
         self._nursery: trio.Nursery | None = None
         self._accepting = trio.CancelScope()
 
@@ -132,12 +132,12 @@ class Server:
 
     async def answer(self, request: Request) -> Response:
         """Answer an HTTP request without a connection."""
-        return await self._front.router.answer(request)
+        return await self._listener.router.answer(request)
 
     def accept(self, stream: trio.abc.Stream) -> None:
         """Serve a stream as if it had been accepted on the port."""
         assert self._nursery is not None
-        self._nursery.start_soon(self._front.serve, stream)
+        self._nursery.start_soon(self._listener.serve, stream)
 
     def use_tls(self, context: ssl.SSLContext) -> None:
         """Serve every connection from now on with this context, for a renewed certificate.
@@ -147,7 +147,7 @@ class Server:
         """
         if self.config.tls is None:
             raise ValueError("this server was started without TLS")
-        self._front.tls = context
+        self._listener.tls = context
 
     async def drain(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - the deadline is what this is about
         """Stop accepting, ask clients to reconnect elsewhere, and wait for them to leave.
@@ -174,7 +174,7 @@ class Server:
 
         async def serve() -> None:
             with self._accepting:
-                await trio.serve_listeners(self._front.serve, listeners, handler_nursery=nursery)
+                await trio.serve_listeners(self._listener.serve, listeners, handler_nursery=nursery)
 
         nursery.start_soon(serve)
 
@@ -253,12 +253,12 @@ async def _assemble(
         nonces=NonceMemory() if config.refuse_repeated_nonces else None,
     )
     router = Router(metrics)
-    Rest(gateway).routes(router)
+    SdkEndpoints(gateway).routes(router)
     files = Files(gateway, blobs)
     files.routes(router)
     Services(gateway).routes(router)
     await files.recover()
-    return Server(config, gateway, Front(gateway, router, config.tls))
+    return Server(config, gateway, Listener(gateway, router, config.tls))
 
 
 def _database(data: Path | None) -> Path | None:

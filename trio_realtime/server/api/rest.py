@@ -29,7 +29,7 @@ NOTIFICATIONS_PAGE = 100
 
 
 @attrs.frozen
-class Rest:
+class SdkEndpoints:
     """The endpoints; `routes` enters them into a router."""
 
     gateway: Gateway

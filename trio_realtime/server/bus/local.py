@@ -1,7 +1,7 @@
 """Who is online, and how a push finds its receivers.
 
 One bus per app, touched only in the event loop. A push is encoded once and put into the
-outbox of each receiver; nothing here waits.
+buffer of each receiver; nothing here waits.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import attrs
 import trio
 
 from trio_realtime.server.config import ServerConfig
-from trio_realtime.server.dialects import Envelope
-from trio_realtime.server.gateway.outbox import HIGH
-from trio_realtime.server.gateway.sessions import Session
+from trio_realtime.server.dialects import OutgoingCommand
+from trio_realtime.server.gateway.send_buffer import HIGH
+from trio_realtime.server.gateway.sessions import GatewaySession
 from trio_realtime.server.metrics import Metrics
 from trio_realtime.server.rules.types import App, Push, Refusal, Room, Will
 from trio_realtime.wire import CommandType, GenericCommand
@@ -36,21 +36,21 @@ class Bus:
         self.app = app
         self._config = config
         self._metrics = metrics
-        self._clients: dict[str, list[Session]] = {}
-        self._rooms: dict[str, dict[Session, None]] = {}
+        self._clients: dict[str, list[GatewaySession]] = {}
+        self._rooms: dict[str, dict[GatewaySession, None]] = {}
         self._returning: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self._rates: Counter[tuple[str, str]] = Counter()
         self._minute = -1
 
     # Sessions.
 
-    def add(self, session: Session) -> None:
+    def add(self, session: GatewaySession) -> None:
         """A client has logged in."""
         self._clients.setdefault(session.client_id, []).append(session)
         self._metrics.sessions += 1
         self._metrics.logins_total += 1
 
-    def remove(self, session: Session) -> None:
+    def remove(self, session: GatewaySession) -> None:
         """A session is over, whatever the reason."""
         sessions = self._clients.get(session.client_id, [])
         if session not in sessions:
@@ -61,18 +61,18 @@ class Bus:
         self._metrics.sessions -= 1
         self._leave(session)
 
-    def lose(self, session: Session) -> None:
+    def lose(self, session: GatewaySession) -> None:
         """A session's connection broke: keep its place in a room."""
         room = session.room
         self.remove(session)
         if room is not None:
             self._keep_place(session.client_id, room)
 
-    def sessions_of(self, client_id: str) -> tuple[Session, ...]:
+    def sessions_of(self, client_id: str) -> tuple[GatewaySession, ...]:
         """Every live session of a client."""
         return tuple(self._clients.get(client_id, ()))
 
-    def all_sessions(self) -> Iterable[Session]:
+    def all_sessions(self) -> Iterable[GatewaySession]:
         """Every live session."""
         return (session for sessions in self._clients.values() for session in sessions)
 
@@ -82,7 +82,7 @@ class Bus:
 
     # Rooms.
 
-    def enter(self, session: Session, cid: str) -> None:
+    def enter(self, session: GatewaySession, cid: str) -> None:
         """A session enters a room and leaves the one it was in."""
         if session.room == cid or session not in self._clients.get(session.client_id, ()):
             return
@@ -90,12 +90,12 @@ class Bus:
         session.move(cid)
         self._rooms.setdefault(cid, {})[session] = None
 
-    def leave(self, session: Session, cid: str) -> None:
+    def leave(self, session: GatewaySession, cid: str) -> None:
         """A session leaves this room, if it is there."""
         if session.room == cid:
             self._leave(session)
 
-    def return_to_room(self, session: Session) -> None:
+    def return_to_room(self, session: GatewaySession) -> None:
         """A lost client is back: let it into the room it was in."""
         cid, until = self._returning.pop(session.client_id, ("", 0.0))
         if cid and until > trio.current_time() and session.room is None:
@@ -113,7 +113,7 @@ class Bus:
         """The clients in a room, each once."""
         return list(dict.fromkeys(session.client_id for session in self._rooms.get(cid, ())))
 
-    def _leave(self, session: Session) -> None:
+    def _leave(self, session: GatewaySession) -> None:
         cid = session.room
         if cid is None:
             return
@@ -135,7 +135,7 @@ class Bus:
 
     # Pushes.
 
-    def emit(self, pushes: Iterable[Push], *, actor: Session | None, at: int) -> None:
+    def emit(self, pushes: Iterable[Push], *, actor: GatewaySession | None, at: int) -> None:
         """Fan out what an operation causes, in order. ``at`` is its time in milliseconds."""
         paused = False
         for push in pushes:
@@ -143,7 +143,7 @@ class Bus:
             command.service = IM
             if command.server_ts is None:
                 command.server_ts = at
-            envelope = Envelope(command)
+            outgoing = OutgoingCommand(command)
             # Only chat rooms may lose messages.
             priority = push.priority if isinstance(push.to, Room) else HIGH
             for session in self._audience(push):
@@ -161,12 +161,12 @@ class Bus:
                     and connection is actor.connection
                     and command.cmd == CommandType.CONV
                 ):
-                    connection.outbox.pause(BEHIND_REPLY)
+                    connection.buffer.pause(BEHIND_REPLY)
                     paused = True
-                connection.push(envelope, session.client_id, priority)
+                connection.push(outgoing, session.client_id, priority)
                 self._metrics.pushes_total += 1
 
-    def _audience(self, push: Push) -> list[Session]:
+    def _audience(self, push: Push) -> list[GatewaySession]:
         if isinstance(push.to, Room):
             return list(self._rooms.get(push.to.cid, ()))
         clients = self._clients
@@ -194,7 +194,7 @@ class ActingPresence:
     """`Presence` as one command's outcome sees it."""
 
     bus: Bus
-    session: Session
+    session: GatewaySession
 
     def online(self, client_ids: Sequence[str]) -> list[str]:
         return self.bus.online(client_ids)

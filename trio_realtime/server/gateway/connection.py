@@ -3,7 +3,7 @@
 The reader decodes and dispatches without waiting for results; rules run in the store, and
 their results come back in the order of the commits, in callbacks that only queue bytes.
 What the connection owes at most is bounded on both sides: commands under way by a pause in
-reading, bytes to send by the outbox.
+reading, bytes to send by the buffer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import trio
 from websockets.protocol import State
 
 from trio_realtime.server.bus.local import IM, ActingPresence
-from trio_realtime.server.dialects import Dialect, Envelope
+from trio_realtime.server.dialects import OutgoingCommand, ServerDialect
 from trio_realtime.server.hooks.runner import Approved
 from trio_realtime.server.hooks.types import OfflineReason
 from trio_realtime.server.metrics import log
@@ -32,9 +32,9 @@ from trio_realtime.wire import (
     WireError,
 )
 
-from .outbox import Outbox
 from .refusals import command_name, refusal_reply
-from .sessions import Session, installation_command, open_client, session_command
+from .send_buffer import SendBuffer
+from .sessions import GatewaySession, installation_command, log_in, session_command
 from .websocket import FRAME_TOO_LONG, WebSocket
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ _RATES: dict[CommandType | None, str] = {
 }
 
 
-class Connection:
+class GatewayConnection:
     """One client socket, with any number of clients logged in on it."""
 
     def __init__(
@@ -63,7 +63,7 @@ class Connection:
         gateway: Gateway,
         stream: trio.abc.Stream,
         websocket: WebSocket,
-        dialect: Dialect,
+        dialect: ServerDialect,
         address: str,
     ) -> None:
         assert websocket.request is not None
@@ -75,12 +75,12 @@ class Connection:
         self.address = address
         self.origin: str | None = next(iter(websocket.request.headers.get_all("Origin")), None)
         self.app: App | None = None
-        self.sessions: dict[str, Session] = {}
+        self.sessions: dict[str, GatewaySession] = {}
         self.opening: dict[str, list[GenericCommand]] = {}
         """Clients whose login is under way, with the commands that wait for it."""
         self.closed = False
         """Nothing can be sent any more."""
-        self.outbox = Outbox(
+        self.buffer = SendBuffer(
             stream,
             limit=limits.outbound_bytes,
             flusher=gateway.flusher,
@@ -164,14 +164,14 @@ class Connection:
         code = ended.code if ended is not None and not aborted else LOST
         if not aborted:
             with trio.move_on_after(self._limits.close_timeout, shield=True):
-                self.outbox.flush()
-                await self.outbox.wait_below(0)
+                self.buffer.flush()
+                await self.buffer.wait_below(0)
                 await self._linger()
         self.closed = True
         self.gateway.metrics.closes[code] += 1
         if code == FRAME_TOO_LONG:
             self._reached("frame_bytes")
-        self.gateway.metrics.shed_total += self.outbox.shed
+        self.gateway.metrics.shed_total += self.buffer.shed
         if aborted:
             await trio.aclose_forcefully(self._stream)
 
@@ -189,7 +189,7 @@ class Connection:
             while await self._stream.receive_some(READ_SIZE):
                 pass
 
-    def lose(self, session: Session) -> None:
+    def lose(self, session: GatewaySession) -> None:
         """A session ends because this connection is lost to its client."""
         del self.sessions[session.client_id]
         self.gateway.buses[session.app.id].lose(session)
@@ -205,7 +205,7 @@ class Connection:
         """The receiver does not keep up: it catches up when it returns."""
         self._reached("outbound_bytes")
         if self._close_code is None:
-            self.outbox.discard()
+            self.buffer.discard()
             self.close(SLOW_CONSUMER, "SLOW_CONSUMER")
         else:
             self.abort()
@@ -225,8 +225,8 @@ class Connection:
                 while self._in_flight >= self._limits.commands_in_flight:
                     await self._room_to_read.park()
             # Who does not take the answers may not ask on.
-            if self.outbox.size > self._limits.outbound_bytes // 2:
-                await self.outbox.wait_below(self._limits.outbound_bytes // 2)
+            if self.buffer.size > self._limits.outbound_bytes // 2:
+                await self.buffer.wait_below(self._limits.outbound_bytes // 2)
             if websocket.eof_sent or websocket.state is State.CLOSED:
                 return
             if await self._receive() and self._logged_in:
@@ -247,7 +247,7 @@ class Connection:
         """Queue what the protocol itself has to say: handshake, pongs, closes."""
         data = b"".join(self._websocket.data_to_send())
         if data:
-            self.outbox.put(data)
+            self.buffer.put(data)
 
     def _decode(self, payload: bytes, *, text: bool) -> bool:
         try:
@@ -269,7 +269,7 @@ class Connection:
             reply = GenericCommand(cmd=CommandType.ECHO)
             self._send(command, reply, command.peer_id, None)
         elif cmd == CommandType.SESSION and command.op == OpType.OPEN:
-            open_client(self, command)
+            log_in(self, command)
         elif cmd in {CommandType.LOGIN, CommandType.LOGOUT}:
             installation_command(self, command)
         elif command.service in {None, IM}:
@@ -309,13 +309,13 @@ class Connection:
         for command in deferred:
             self.dispatch(command)
 
-    def _over_rate(self, session: Session, command: GenericCommand) -> Refusal | None:
+    def _over_rate(self, session: GatewaySession, command: GenericCommand) -> Refusal | None:
         if command.i is None:
             return None  # acknowledgements and read marks
         kind = _RATES.get(command.cmd, "commands_per_minute")
         return self.gateway.buses[session.app.id].over_rate(session.client_id, kind)
 
-    def _run_rule(self, session: Session, command: GenericCommand, handler: Handler) -> None:
+    def _run_rule(self, session: GatewaySession, command: GenericCommand, handler: Handler) -> None:
         """Carry a command out, once the application has nothing against it."""
         if session.lane is None:
             self._carry_out(session, handler, Approved(command))
@@ -326,7 +326,7 @@ class Connection:
 
     def _approved(
         self,
-        session: Session,
+        session: GatewaySession,
         command: GenericCommand,
         handler: Handler,
         result: outcome.Outcome[Approved],
@@ -339,7 +339,7 @@ class Connection:
         elif self.sessions.get(session.client_id) is session:
             self._carry_out(session, handler, result.unwrap())
 
-    def _carry_out(self, session: Session, handler: Handler, approved: Approved) -> None:
+    def _carry_out(self, session: GatewaySession, handler: Handler, approved: Approved) -> None:
         caller = session.caller
         command, rule = approved.command, handler.rule
 
@@ -351,7 +351,7 @@ class Connection:
 
     def _ruled(
         self,
-        session: Session,
+        session: GatewaySession,
         approved: Approved,
         result: outcome.Outcome[tuple[int, Outcome]],
     ) -> None:
@@ -432,17 +432,17 @@ class Connection:
         detail = f"unknown command {command_name(command)}"
         self.refuse(command, Refusal(4114, "UNPARSEABLE_RAW_MESSAGE", detail), peer)
 
-    def push(self, envelope: Envelope, peer: str | None, priority: int) -> None:
+    def push(self, outgoing: OutgoingCommand, peer: str | None, priority: int) -> None:
         """Queue one push for a client of this connection."""
         if not self.closed and self._close_code is None:
-            self.outbox.put(envelope.frame(self.dialect, peer), priority)
+            self.buffer.put(outgoing.frame(self.dialect, peer), priority)
 
     def push_alone(self, command: GenericCommand, peer: str | None, at: int | None) -> None:
         """A push for one client only."""
         command.service = IM
         if command.server_ts is None:
             command.server_ts = at if at is not None else self.gateway.config.clock()
-        self.push(Envelope(command), peer, 1)
+        self.push(OutgoingCommand(command), peer, 1)
 
     def _send(
         self, command: GenericCommand, reply: GenericCommand, peer: str | None, at: int | None
@@ -454,4 +454,4 @@ class Connection:
             reply.service = IM
         if reply.server_ts is None:
             reply.server_ts = at if at is not None else self.gateway.config.clock()
-        self.outbox.put(self.dialect.frame(self.dialect.answer(command, reply), peer))
+        self.buffer.put(self.dialect.frame(self.dialect.answer(command, reply), peer))

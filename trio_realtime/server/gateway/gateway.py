@@ -14,15 +14,15 @@ from trio_realtime.server.bus.local import Bus
 from trio_realtime.server.config import ServerConfig
 from trio_realtime.server.hooks.runner import HookRunner
 from trio_realtime.server.metrics import Metrics
-from trio_realtime.server.rules.direct import last_words
+from trio_realtime.server.rules.direct import will_pushes
 from trio_realtime.server.rules.session import note_kick
 from trio_realtime.server.rules.signatures import NonceMemory
 from trio_realtime.server.rules.types import App, Caller, Push, Will
 from trio_realtime.server.store.interface import Store, StoreError, Tx
 from trio_realtime.wire import CommandType, GenericCommand
 
-from .connection import Connection
-from .outbox import Flusher, Spawn
+from .connection import GatewayConnection
+from .send_buffer import Flusher, Spawn
 from .sessions import end_session
 from .websocket import WebSocket
 
@@ -45,7 +45,7 @@ class Gateway:
     """By app id, for apps that have hooks."""
     flusher: Flusher = attrs.field(factory=Flusher)
     nonces: NonceMemory | None = None
-    connections: set[Connection] = attrs.field(factory=set)
+    connections: set[GatewayConnection] = attrs.field(factory=set)
     draining: bool = False
     requests: int = 0
     """HTTP requests being answered."""
@@ -57,7 +57,7 @@ class Gateway:
         if not websocket.handshake(head) or websocket.dialect is None:
             await stream.send_all(b"".join(websocket.data_to_send()))
             return
-        connection = Connection(self, stream, websocket, websocket.dialect, address)
+        connection = GatewayConnection(self, stream, websocket, websocket.dialect, address)
         self.connections.add(connection)
         self.metrics.connections += 1
         self.metrics.connections_total += 1
@@ -79,7 +79,7 @@ class Gateway:
         bus = self.buses[caller.app.id]
 
         def rule(tx: Tx) -> tuple[int, list[Push]]:
-            return tx.now, last_words(tx, caller, will)
+            return tx.now, will_pushes(tx, caller, will)
 
         def done(result: outcome.Outcome[tuple[int, list[Push]]]) -> None:
             if isinstance(result, outcome.Error):
@@ -122,4 +122,4 @@ class Gateway:
     @property
     def queue_bytes(self) -> int:
         """Bytes waiting for all receivers together."""
-        return sum(connection.outbox.size for connection in self.connections)
+        return sum(connection.buffer.size for connection in self.connections)

@@ -16,7 +16,7 @@ from trio_realtime._values.protocol import MAX_CLIENT_ID
 from trio_realtime.server.hooks.runner import Lane
 from trio_realtime.server.hooks.types import ClientOffline, ClientOnline, OfflineReason
 from trio_realtime.server.rules.session import (
-    Login,
+    LoginRequest,
     Opened,
     generated_client_id,
     open_session,
@@ -33,7 +33,7 @@ from trio_realtime.wire import (
 )
 
 if TYPE_CHECKING:
-    from .connection import Connection
+    from .connection import GatewayConnection
 
 SESSION_CONFLICT = 4111
 ONLINE_QUERY = 20
@@ -41,10 +41,10 @@ ONLINE_QUERY = 20
 
 
 @attrs.define(eq=False)
-class Session:
+class GatewaySession:
     """One client logged in on one connection."""
 
-    connection: Connection
+    connection: GatewayConnection
     app: App
     client_id: str
     features: Feature
@@ -116,7 +116,7 @@ class Session:
         )
 
 
-def open_client(connection: Connection, command: GenericCommand) -> None:
+def log_in(connection: GatewayConnection, command: GenericCommand) -> None:
     """``session/open``: log a client in, or let it return."""
     message = command.session_message or SessionCommand()
     client_id = command.peer_id or generated_client_id()
@@ -131,7 +131,7 @@ def open_client(connection: Connection, command: GenericCommand) -> None:
             connection.close(refusal.code, refusal.reason)
         return
     gateway = connection.gateway
-    login = Login(
+    login = LoginRequest(
         app,
         client_id,
         message,
@@ -145,7 +145,7 @@ def open_client(connection: Connection, command: GenericCommand) -> None:
     )
 
 
-def _admit(connection: Connection, command: GenericCommand, client_id: str) -> App:
+def _admit(connection: GatewayConnection, command: GenericCommand, client_id: str) -> App:
     """What can be judged without looking at any data."""
     config = connection.gateway.config
     app_id = command.app_id or (connection.app.id if connection.app else "")
@@ -174,9 +174,9 @@ def _admit(connection: Connection, command: GenericCommand, client_id: str) -> A
 
 
 def _opened(
-    connection: Connection,
+    connection: GatewayConnection,
     command: GenericCommand,
-    login: Login,
+    login: LoginRequest,
     result: outcome.Outcome[Opened],
 ) -> None:
     deferred = connection.opening.pop(login.client_id)
@@ -190,7 +190,7 @@ def _opened(
 
 
 def _register(
-    connection: Connection, command: GenericCommand, login: Login, opened: Opened
+    connection: GatewayConnection, command: GenericCommand, login: LoginRequest, opened: Opened
 ) -> None:
     bus = connection.gateway.buses[login.app.id]
     session = connection.sessions.get(login.client_id)
@@ -213,7 +213,7 @@ def _register(
         connection.refuse(command, refusal, login.client_id)
         return
     if session is None:
-        session = Session(
+        session = GatewaySession(
             connection, login.app, login.client_id, login.features, opened.tag, opened.device
         )
         connection.sessions[login.client_id] = session
@@ -233,7 +233,9 @@ def _register(
         connection.push_alone(push, login.client_id, opened.at)
 
 
-def session_command(connection: Connection, session: Session, command: GenericCommand) -> None:
+def session_command(
+    connection: GatewayConnection, session: GatewaySession, command: GenericCommand
+) -> None:
     """Every other command about a session that is open."""
     match command.op:
         case OpType.CLOSE:
@@ -254,7 +256,9 @@ def session_command(connection: Connection, session: Session, command: GenericCo
             connection.refuse_unknown(command, session.client_id)
 
 
-def _refresh(connection: Connection, session: Session, command: GenericCommand) -> None:
+def _refresh(
+    connection: GatewayConnection, session: GatewaySession, command: GenericCommand
+) -> None:
     app, client_id = session.app, session.client_id
     message = command.session_message or SessionCommand()
     ttl = connection.gateway.config.limits.token_ttl
@@ -274,7 +278,7 @@ def _refresh(connection: Connection, session: Session, command: GenericCommand) 
     )
 
 
-def end_session(session: Session, code: int, reason: str, detail: str | None = None) -> None:
+def end_session(session: GatewaySession, code: int, reason: str, detail: str | None = None) -> None:
     """Force a session off-line and tell it why; its connection stays open."""
     connection = session.connection
     if connection.sessions.get(session.client_id) is not session:
@@ -292,7 +296,7 @@ def end_session(session: Session, code: int, reason: str, detail: str | None = N
     connection.push_alone(closed, session.client_id, None)
 
 
-def installation_command(connection: Connection, command: GenericCommand) -> None:
+def installation_command(connection: GatewayConnection, command: GenericCommand) -> None:
     """``login`` and ``logout`` of a live query or push installation."""
     login = command.cmd == CommandType.LOGIN
     if login:
@@ -307,7 +311,7 @@ def installation_command(connection: Connection, command: GenericCommand) -> Non
 
 
 def _answer(
-    connection: Connection,
+    connection: GatewayConnection,
     command: GenericCommand,
     client_id: str,
     op: OpType,

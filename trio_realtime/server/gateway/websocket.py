@@ -18,7 +18,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from trio_realtime.server.dialects import DIALECTS, NAMELESS, Dialect
+from trio_realtime.server.dialects import DIALECTS, NAMELESS, ServerDialect
 
 _log = logging.getLogger("trio_realtime.server.websocket")
 
@@ -32,7 +32,7 @@ class WebSocket(ServerProtocol):
 
     def __init__(self, frame_bytes: int) -> None:
         super().__init__(logger=_log)
-        self.dialect: Dialect | None = None
+        self.dialect: ServerDialect | None = None
         self.request: Request | None = None
         self._frame_bytes = frame_bytes
         self._text = False

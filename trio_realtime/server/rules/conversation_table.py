@@ -1,4 +1,4 @@
-"""Which rule answers which conversation command."""
+"""Which rule answers which conversation command. ``max_read`` is among the messages."""
 
 from __future__ import annotations
 
@@ -35,4 +35,3 @@ CONVERSATION_HANDLERS: dict[tuple[CommandType, OpType | None], Handler] = {
     (CommandType.BLACKLIST, OpType.QUERY): Handler(query_blocked, writes=False),
     (CommandType.BLACKLIST, OpType.CHECK_BLOCK): Handler(check_block, writes=False),
 }
-"""``max_read`` belongs to the read marks of messages."""

@@ -82,7 +82,7 @@ def send(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     return Outcome(reply, [_push(command, message, audience)] if new else [])
 
 
-def last_words(tx: Tx, caller: Caller, will: Will) -> list[Push]:
+def will_pushes(tx: Tx, caller: Caller, will: Will) -> list[Push]:
     """The will of a lost session, for those who may hear it now: docs/protocol/messages.md §10."""
     direct = will.command.direct_message
     assert direct is not None

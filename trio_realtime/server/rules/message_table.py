@@ -20,4 +20,3 @@ MESSAGE_HANDLERS: dict[tuple[CommandType, OpType | None], Handler] = {
     (CommandType.PATCH, OpType.MODIFIED): Handler(modified, writes=False),
     (CommandType.CONV, OpType.MAX_READ): Handler(max_read, writes=False),
 }
-"""Protocol: docs/protocol/messages.md; ``max_read``: docs/protocol/conversations.md §5.2."""

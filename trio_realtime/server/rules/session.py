@@ -27,7 +27,7 @@ _KICKS = "session-kick"
 
 
 @attrs.frozen
-class Login:
+class LoginRequest:
     """What a client asks for with ``session/open``."""
 
     app: App
@@ -68,7 +68,7 @@ def generated_client_id() -> str:
     return "c" + secrets.token_hex(12)
 
 
-def open_session(tx: Tx, login: Login) -> Opened:
+def open_session(tx: Tx, login: LoginRequest) -> Opened:
     """Grant or refuse a login."""
     message = login.message
     known = _authenticate(tx, login)
@@ -110,7 +110,7 @@ def token_holder(tx: Tx, token: str | None) -> str | None:
     return row.client_id if row is not None and row.expires_at > tx.now else None
 
 
-def _authenticate(tx: Tx, login: Login) -> TokenRow | None:
+def _authenticate(tx: Tx, login: LoginRequest) -> TokenRow | None:
     """Check token or signature; the earlier login if this one continues it."""
     message, client_id = login.message, login.client_id
     if message.st:
@@ -138,7 +138,7 @@ def _check_signature(
         raise Refusal(4102, "SIGNATURE_FAILED", "the nonce was used before")
 
 
-def _take_slot(tx: Tx, login: Login, tag: str, device: str | None) -> None:
+def _take_slot(tx: Tx, login: LoginRequest, tag: str, device: str | None) -> None:
     key = f"{login.client_id}\n{tag}"
     holder = tx.document(_SLOTS, key)
     if login.reopen and holder is not None and holder["device"] != device:
@@ -153,7 +153,7 @@ def _issue(tx: Tx, client_id: str, tag: str | None, device: str | None, ttl: int
     return token
 
 
-def _backlog(tx: Tx, login: Login) -> list[GenericCommand]:
+def _backlog(tx: Tx, login: LoginRequest) -> list[GenericCommand]:
     message, client_id = login.message, login.client_id
     temporary = Feature.TEMPORARY_CONVERSATIONS in login.features
     if login.delivery == 1:

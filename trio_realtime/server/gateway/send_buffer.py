@@ -1,8 +1,8 @@
 """Bytes on their way to one receiver, bounded, and never waited for by anybody else.
 
-`Outbox.put` only queues. Once per scheduler pass the `Flusher` writes what each touched
-outbox has gathered, with one system call per receiver. A receiver that takes less than it
-is given keeps its backlog in its own outbox, written by its own task, until it has taken
+`SendBuffer.put` only queues. Once per scheduler pass the `Flusher` writes what each touched
+buffer has gathered, with one system call per receiver. A receiver that takes less than it
+is given keeps its backlog in its own buffer, written by its own task, until it has taken
 everything or the bound is reached. Nobody waits for it in the meantime.
 """
 
@@ -26,17 +26,17 @@ Spawn = Callable[..., Any]
 
 
 class Flusher:
-    """Writes out, once per scheduler pass, every outbox touched during it."""
+    """Writes out, once per scheduler pass, every buffer touched during it."""
 
     def __init__(self) -> None:
-        self._touched: list[Outbox] = []
+        self._touched: list[SendBuffer] = []
         self._lot = trio.lowlevel.ParkingLot()
 
-    def touch(self, outbox: Outbox) -> None:
-        """Have this outbox flushed at the end of the pass."""
+    def touch(self, buffer: SendBuffer) -> None:
+        """Have this buffer flushed at the end of the pass."""
         if not self._touched:
             self._lot.unpark_all()
-        self._touched.append(outbox)
+        self._touched.append(buffer)
 
     async def run(self) -> None:
         """Flush until cancelled."""
@@ -44,11 +44,11 @@ class Flusher:
             if not self._touched:
                 await self._lot.park()
             touched, self._touched = self._touched, []
-            for outbox in touched:
-                outbox.flush()
+            for buffer in touched:
+                buffer.flush()
 
 
-class Outbox:
+class SendBuffer:
     """The outgoing side of one connection.
 
     ``on_overflow`` is called when ``limit`` bytes are exceeded and nothing may be shed,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from trio_realtime.server.gateway.outbox import HIGH, LOW, NORMAL, Flusher, Outbox
+from trio_realtime.server.gateway.send_buffer import HIGH, LOW, NORMAL, Flusher, SendBuffer
 from trio_realtime.testing import memory_streams
 
 
@@ -30,7 +30,7 @@ async def box(nursery):
     nursery.start_soon(flusher.run)
     stream = Recorder()
     events = []
-    outbox = Outbox(
+    buffer = SendBuffer(
         stream,
         limit=100,
         flusher=flusher,
@@ -38,8 +38,8 @@ async def box(nursery):
         on_overflow=lambda: events.append("overflow"),
         on_broken=lambda: events.append("broken"),
     )
-    outbox.stream, outbox.events = stream, events
-    return outbox
+    buffer.stream, buffer.events = stream, events
+    return buffer
 
 
 async def settle():
@@ -165,7 +165,7 @@ async def test_a_broken_stream_is_reported_once_and_forgets_everything(nursery):
     nursery.start_soon(flusher.run)
     ours, theirs = memory_streams()
     events = []
-    box = Outbox(
+    box = SendBuffer(
         ours,
         limit=100,
         flusher=flusher,
@@ -192,7 +192,7 @@ async def test_a_socket_is_written_to_directly_and_keeps_a_backlog(nursery):
     flusher = Flusher()
     nursery.start_soon(flusher.run)
     events = []
-    box = Outbox(
+    box = SendBuffer(
         server,
         limit=50_000_000,
         flusher=flusher,
