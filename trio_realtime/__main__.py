@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; the exit status is its result.
 
     A subcommand is a module of ``_cli`` with ``add_parser(subparsers)``, which sets the
-    default ``run`` to its ``async run(args) -> int``. One that is named is imported alone.
+    default ``run`` to its ``async run(args) -> int``; ``args.arguments`` are its own, unparsed. One that is named is imported alone.
     """
     parser = argparse.ArgumentParser(
         prog="trio-realtime", description="Instant messaging for Trio: SDK and server."
@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = import_module(f"trio_realtime._cli.{name}")
         command.add_parser(subparsers)
     args = parser.parse_args(given)
+    args.arguments = given[1:]
     try:
         return int(trio.run(args.run, args))
     except ModuleNotFoundError as error:

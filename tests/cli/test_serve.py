@@ -114,10 +114,83 @@ async def test_made_keys_are_kept(tmp_path):
             assert reply.status_code == 200
             program.process.send_signal(signal.SIGTERM)
             await program.ended()
-    assert seen[0] == seen[1]
-    assert seen[0].keys() == {"id", "key", "masterKey"}
-    if os.name == "posix":
-        assert (data / "app.json").stat().st_mode & 0o077 == 0
+    first, second = seen
+    assert first.keys() == {"id", "key", "masterKey"}
+    # A master key is shown once.
+    assert second == {"id": first["id"], "key": first["key"]}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are those of POSIX")
+async def test_data_is_its_owners_alone(tmp_path):
+    data = tmp_path / "data"
+    async with Program("--data", data, "--app", APP) as program:
+        headers = {"X-LC-Id": "demo", "X-LC-Key": "demo-key"}
+        async with httpx.AsyncClient(headers=headers) as client:
+            announced = await client.post(f"{program.url}/1.1/fileTokens", json={"name": "a.txt"})
+            upload = await client.put(announced.json()["upload_url"], content=b"private")
+            assert upload.status_code == 200
+        found = [data, *data.rglob("*")]
+    assert any(path.suffix == ".sqlite3" for path in found)
+    assert [path for path in found if path.exists() and path.stat().st_mode & 0o077] == []
+
+
+async def test_a_directory_that_others_can_read_is_told(tmp_path):
+    tmp_path.chmod(0o755)
+    async with Program("--data", tmp_path, "--app", APP) as program:
+        program.process.send_signal(signal.SIGTERM)
+        status, errors = await program.ended()
+    assert (status, len(errors.splitlines())) == (0, 1)
+    assert "chmod 700" in errors
+
+
+@pytest.mark.parametrize("enforce", [[], ["--enforce", "all"]])
+async def test_an_open_door_to_the_public_is_told_once(tmp_path, enforce):
+    tmp_path.chmod(0o700)
+    arguments = ("--data", tmp_path, "--app", APP, "--host", "0.0.0.0", *enforce)
+    async with Program(*arguments) as program:
+        program.process.send_signal(signal.SIGTERM)
+        status, errors = await program.ended()
+    assert status == 0
+    assert ("Anybody who reaches 0.0.0.0 can log in to the app demo" in errors) == (not enforce)
+    assert len(errors.splitlines()) == (0 if enforce else 1)
+
+
+async def test_a_file_and_the_environment_say_what_options_say(tmp_path, monkeypatch):
+    file = tmp_path / "app.toml"
+    file.write_text(
+        f"""
+        data = {json.dumps(str(tmp_path / "data"))}
+        [limits]
+        login_timeout = 0.5
+        [[apps]]
+        id = "demo"
+        key = "demo-key"
+        master-key = "demo-master"
+        enforce = ["login"]
+        """
+    )
+    file.chmod(0o600)
+    monkeypatch.setenv("TRIO_REALTIME_ORIGIN", "https://chat.example.com")
+    async with Program("--config", file) as program:
+        assert program.ready["apps"] == [{"id": "demo", "key": "demo-key"}]
+        url = program.url.replace("http", "ws")
+        headers = [("Origin", "https://evil.example.com")]
+        async with connect(url, subprotocol=PROTOBUF, extra_headers=headers) as transport:
+            assert error_of(await Peer(transport, "demo").open("Tom"))[0] == 4110
+        async with connect(url, subprotocol=PROTOBUF) as transport:
+            peer = Peer(transport, "demo")
+            assert error_of(await peer.open("Tom"))[0] == 4102
+            assert await peer.closed() == (4108, "LOGIN_TIMEOUT")
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.ended() == (0, "")
+
+
+def test_a_wrong_file_is_one_sentence(tmp_path):
+    file = tmp_path / "app.toml"
+    file.write_text("speed = 3")
+    status, errors, output = run("--config", file)
+    assert (status, output) == (2, "")
+    assert errors == f"trio-realtime: {file}: There is no option 'speed'."
 
 
 async def test_given_master_keys_are_not_printed(tmp_path):

@@ -23,6 +23,8 @@ from trio_realtime.wire import GenericCommand, WireError
 from .readable import MASK, SECRET_FIELDS, masked, printable, readable
 
 Direction = Literal["to-server", "to-client"]
+NOTHING = MASK.encode()
+"""In place of the bytes of a frame that cannot be read."""
 ARROWS: dict[Direction, str] = {"to-server": "→", "to-client": "←"}
 
 
@@ -46,11 +48,14 @@ class Recorded:
         return DIALECTS[self.dialect].decode(self.payload)
 
     def masked(self) -> Recorded:
-        """The same without secrets. A frame that is no command has none that could be found."""
+        """The same without secrets; of a frame that is no command nothing is kept.
+
+        Where the secrets of a damaged frame begin and end, nobody can tell.
+        """
         try:
             command = self.command()
         except WireError:
-            return self
+            return attrs.evolve(self, payload=MASK if isinstance(self.payload, str) else NOTHING)
         hidden = masked(command)
         if hidden == command:
             return self

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import json
 import os
 import secrets
 import signal
 import ssl
 import sys
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,18 +18,17 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
+from .configuration import AppTable, UsageError, configured
+
 if TYPE_CHECKING:
-    from trio_realtime.server import App, Hooks, Limits, Server
+    from trio_realtime.server import App, Enforcement, Hooks, Limits, Server
 
 DEFAULT_DATA = Path("trio-realtime-data")
 KEYS_FILE = "app.json"
 FAILED = 2
+ENFORCEABLE = ("login", "conversations", "history", "block_list")
 ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
 SIGNALS = (*ENDING, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
-
-
-class UsageError(Exception):
-    """Something the operator can put right; one sentence."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,7 +39,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Run the server: router, WebSocket gateway and REST API on one port. "
         "SIGTERM and SIGINT ask the clients to move on, then end it; SIGHUP reads the TLS "
         "certificate again.",
+        epilog="Each option may also stand in the file under its name, or in the environment: "
+        "public-url = ... , TRIO_REALTIME_PUBLIC_URL=... . Keep keys there: everybody on a "
+        "machine can read command lines.",
     )
+    _add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file with options")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="0 chooses one (%(default)s)")
     parser.add_argument(
@@ -66,6 +76,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--origin",
         action="append",
+        default=[],
         metavar="URL",
         help="a web origin whose pages may log in; may be repeated (any)",
     )
@@ -73,7 +84,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--enforce",
         action="append",
         default=[],
-        choices=["login", "conversations", "history", "block_list"],
+        choices=["all", *ENFORCEABLE],
         help="what needs a signature; may be repeated (nothing)",
     )
     parser.add_argument("--tls-cert", type=Path, help="certificate chain (PEM); serve wss://")
@@ -95,35 +106,40 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--web-hook",
         metavar="NAME",
         action="append",
+        default=[],
         help="a hook that exists there, such as _messageReceived; may be repeated (all)",
     )
     parser.add_argument(
         "--ready-json", action="store_true", help="print the ready line as one JSON object"
     )
-    parser.set_defaults(run=run)
 
 
 async def run(args: argparse.Namespace) -> int:
     """Serve until a signal; the exit status."""
     try:
-        return await _serve(args)
+        options, tables = configured(_add_options, args.arguments, os.environ)
+        return await _serve(options, tables)
     except UsageError as error:
         problem = str(error)
     print(f"trio-realtime: {problem}", file=sys.stderr)
     return FAILED
 
 
-async def _serve(args: argparse.Namespace) -> int:
+async def _serve(args: argparse.Namespace, tables: list[AppTable]) -> int:
     if not 0 <= args.port <= 65535:
         raise UsageError(f"There is no port {args.port}: it must be between 0 and 65535.")
     limits = _limits(args.limit)
-    given = [_app(text) for text in args.app]
+    given = [*(_app(text) for text in args.app), *(_app_of(table) for table in tables)]
     if len({app.id for app in given}) < len(given):
-        raise UsageError("Two --app options have the same id.")
+        raise UsageError("Two apps have the same id.")
     _prepare(args.data)
-    apps = [_guarded(app, args) for app in given or [_own_app(args.data / KEYS_FILE)]]
+    made = False
+    if not given:
+        own, made = _own_app(args.data / KEYS_FILE)
+        given = [own]
+    apps = [_guarded(app, args) for app in given]
     async with AsyncExitStack() as stack:
-        return await _run(args, apps, limits, await _hooks(args, stack))
+        return await _run(args, apps, limits, await _hooks(args, stack), made=made)
 
 
 async def _hooks(args: argparse.Namespace, stack: AsyncExitStack) -> Hooks | None:
@@ -137,13 +153,18 @@ async def _hooks(args: argparse.Namespace, stack: AsyncExitStack) -> Hooks | Non
         raise UsageError(f"--web-hooks takes an http or https URL, not {args.web_hooks}")
     client = await stack.enter_async_context(httpx.AsyncClient())
     try:
-        return web_hooks(args.web_hooks, client, only=args.web_hook)
+        return web_hooks(args.web_hooks, client, only=args.web_hook or None)
     except ValueError as error:
         raise UsageError(f"--web-hook: {error}.") from error
 
 
 async def _run(
-    args: argparse.Namespace, apps: list[App], limits: Limits, hooks: Hooks | None
+    args: argparse.Namespace,
+    apps: list[App],
+    limits: Limits,
+    hooks: Hooks | None,
+    *,
+    made: bool,
 ) -> int:
     from trio_realtime.server import ServerConfig, ServerStartError, StoreError, open_server
 
@@ -160,7 +181,7 @@ async def _run(
     try:
         with trio.open_signal_receiver(*SIGNALS) as signals:
             async with open_server(config) as server:
-                made = not args.app
+                _warn(args, apps)
                 print(_ready(server.url, apps, made=made, as_json=args.ready_json), flush=True)
                 async for number in signals:
                     if number in ENDING:
@@ -195,14 +216,68 @@ def _app(text: str) -> App:
     return App(parts[0], parts[1], parts[2])
 
 
-def _guarded(app: App, args: argparse.Namespace) -> App:
+def _app_of(table: AppTable) -> App:
+    from trio_realtime.server import App
+
+    return App(
+        table.id,
+        table.key,
+        table.master_key,
+        enforce=_enforcement(table.enforce),
+        origins=None if table.origins is None else frozenset(table.origins),
+    )
+
+
+def _enforcement(names: Sequence[str]) -> Enforcement:
     from trio_realtime.server import Enforcement
 
-    return attrs.evolve(
-        app,
-        enforce=Enforcement(**dict.fromkeys(args.enforce, True)),
-        origins=None if args.origin is None else frozenset(args.origin),
-    )
+    for name in names:
+        if name not in {"all", *ENFORCEABLE}:
+            raise UsageError(f"enforce takes all or {', '.join(ENFORCEABLE)}, not {name!r}.")
+    chosen = ENFORCEABLE if "all" in names else names
+    return Enforcement(**dict.fromkeys(chosen, True))
+
+
+def _guarded(app: App, args: argparse.Namespace) -> App:
+    """What is said for all apps is added to what an app says for itself."""
+    theirs = [name for name in ENFORCEABLE if getattr(app.enforce, name)]
+    origins = app.origins
+    if args.origin:
+        origins = frozenset(args.origin) | (origins or frozenset())
+    return attrs.evolve(app, enforce=_enforcement([*theirs, *args.enforce]), origins=origins)
+
+
+def _warn(args: argparse.Namespace, apps: list[App]) -> None:
+    """What an operator should know before strangers find out."""
+    warnings = []
+    if args.config is not None and _open_to_others(args.config):
+        warnings.append(
+            f"{args.config} holds keys, and others on this machine can read it: chmod 600."
+        )
+    if _open_to_others(args.data):
+        warnings.append(
+            f"Others on this machine can read the data directory {args.data}: chmod 700."
+        )
+    if not _is_loopback(args.host):
+        warnings += [
+            f"Anybody who reaches {args.host} can log in to the app {app.id} under any name: "
+            "--enforce login, or all, demands signatures."
+            for app in apps
+            if not app.enforce.login
+        ]
+    for warning in warnings:
+        print(f"trio-realtime: {warning}", file=sys.stderr, flush=True)
+
+
+def _open_to_others(path: Path) -> bool:
+    return os.name == "posix" and bool(path.stat().st_mode & 0o077)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _limits(given: list[str]) -> Limits:
@@ -228,7 +303,7 @@ def _limits(given: list[str]) -> Limits:
 
 def _prepare(data: Path) -> None:
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
         usable = os.access(data, os.R_OK | os.W_OK | os.X_OK)
     except OSError as error:
         raise UsageError(
@@ -238,19 +313,25 @@ def _prepare(data: Path) -> None:
         raise UsageError(f"The data directory {data} cannot be used: it is not writable.")
 
 
-def _own_app(path: Path) -> App:
-    """The app made at the first start; the same ever after."""
+def _own_app(path: Path) -> tuple[App, bool]:
+    """The app made at the first start, the same ever after; and whether it was made now."""
     from trio_realtime.server import App
 
     try:
         kept = json.loads(path.read_text("utf-8"))
-        return App(str(kept["appId"]), str(kept["appKey"]), str(kept["masterKey"]))
+        app = App(str(kept["appId"]), str(kept["appKey"]), str(kept["masterKey"]))
     except FileNotFoundError:
-        pass
+        return _made_app(path), True
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is damaged: it should hold the keys of an app.") from error
+    return app, False
+
+
+def _made_app(path: Path) -> App:
+    from trio_realtime.server import App
+
     app = App("app" + secrets.token_hex(8), secrets.token_hex(12), secrets.token_hex(12))
     kept = {"appId": app.id, "appKey": app.key, "masterKey": app.master_key}
     try:

@@ -53,6 +53,8 @@ GATEWAY = "/-/"
 SECRET_HEADER = re.compile(
     rb"^(x-(?:lc|avoscloud)-(?!id:)[\w-]+|authorization):\s*(.*)$", re.IGNORECASE
 )
+SECRET_PATH = re.compile(r"(/uploads/[^/?]+/)[^/?]+")
+"""The token of an upload."""
 SECRET_QUERY = re.compile(
     r"([?&][^=&]*(?:key|token|sign|secret|password)[^=&]*)=[^&]*", re.IGNORECASE
 )
@@ -147,8 +149,10 @@ class Proxy:
         self, number: int, direction: Direction, dialect: DialectName, payload: Payload
     ) -> None:
         """Show and record a frame."""
-        frame = Recorded(_now(), number, direction, dialect, payload).masked()
+        received = Recorded(_now(), number, direction, dialect, payload)
+        frame = received.masked()
         try:
+            received.command()
             self._show(frame.readable())
         except WireError as error:
             self._show(f"{frame.place()} {len(payload)} bytes that are no command: {error}")
@@ -180,7 +184,7 @@ class Proxy:
             status = 502
             problem = f"no answer of {self._origin}: {str(error) or type(error).__name__}"
             await _answer(stream, status, {"error": problem})
-        shown = SECRET_QUERY.sub(rf"\1={MASK}", target)
+        shown = SECRET_PATH.sub(rf"\1{MASK}", SECRET_QUERY.sub(rf"\1={MASK}", target))
         keys = "".join(f"  {_masked_header(line)}" for line in headers if SECRET_HEADER.match(line))
         self._show(f"{_now()} [http] {printable(f'{method} {shown}{keys}')}: {status}")
 

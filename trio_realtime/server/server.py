@@ -265,7 +265,7 @@ def _database(data: Path | None) -> Path | None:
     if data is None:
         return None
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ServerStartError(
             f"The data directory {data} cannot be used: {error.strerror or error}."

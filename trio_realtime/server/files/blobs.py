@@ -19,6 +19,8 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 import attrs
 import trio
 
+from trio_realtime.server.private_files import private
+
 T = TypeVar("T")
 
 WRITE_SIZE = 256 * 1024
@@ -91,15 +93,17 @@ class DiskBlobs:
         self._transit = directory / "transit"
         self._kept = directory / "kept"
         self._limiter = trio.CapacityLimiter(THREADS)
-        for path in (self._transit, self._kept):
-            path.mkdir(parents=True, exist_ok=True)
+        for path in (directory, self._transit, self._kept):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
         _sync_directory(directory)
 
     @asynccontextmanager
     async def write(self, name: str) -> AsyncGenerator[BlobWriter]:
         """Begin a new blob, in transit."""
         path = self._transit / name
-        file = await self._run(lambda: _with_room(lambda: path.open("xb", buffering=0)))
+        file = await self._run(
+            lambda: _with_room(lambda: open(path, "xb", buffering=0, opener=private))  # noqa: SIM115
+        )
         writer = _DiskWriter(self, file)
         try:
             yield writer
@@ -114,7 +118,7 @@ class DiskBlobs:
 
         def move() -> None:
             target = self._place(name)
-            target.parent.mkdir(exist_ok=True)
+            target.parent.mkdir(mode=0o700, exist_ok=True)
             with suppress(FileNotFoundError):
                 (self._transit / name).replace(target)
 
