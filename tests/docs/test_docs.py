@@ -111,9 +111,14 @@ def test_links_lead_somewhere(page):
 
 
 def test_every_page_is_in_the_index():
-    index = ROOT / "docs" / "index.md"
-    listed = {(index.parent / link).resolve() for link in links(index)}
-    assert set(PAGES) - {ROOT / "README.md", index} <= listed
+    """A folder has an index of its own, which the first one lists."""
+    first = ROOT / "docs" / "index.md"
+    indexes = [first, *(page for page in PAGES if page.name == "README.md")]
+    listed = {(index.parent / link).resolve() for index in indexes for link in links(index)}
+    assert set(PAGES) - {ROOT / "README.md", first} <= listed
+    assert {page for page in indexes if page.parent.parent == first.parent} <= {
+        (first.parent / link).resolve() for link in links(first)
+    }
 
 
 def test_snippets_are_typed(tmp_path):
