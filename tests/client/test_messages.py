@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import attrs
 import pytest
@@ -11,9 +12,13 @@ import trio
 from tests.client.world import kinds, world
 from trio_realtime import (
     BinaryMessage,
+    File,
+    FileMessage,
     Gap,
+    GeoPoint,
     InvalidMessagingTarget,
     LinkState,
+    LocationMessage,
     MessageDelivered,
     MessageNotFound,
     MessageOwnershipRequired,
@@ -44,6 +49,30 @@ def texts(events):
 
 async def fill(client, chat, count, prefix=""):
     return [await client.send(chat, TextMessage(f"{prefix}{n}")) for n in range(count)]
+
+
+@message_type(5)
+@attrs.frozen
+class Order(TypedMessage):
+    names: list[str]
+    extra: Any = None
+
+
+async def test_a_message_that_was_sent_equals_its_copies(autojump_clock):
+    async with world("Tom", "Jerry", message_types=[Order]) as (w, tom, _jerry):
+        chat = await tom.create_conversation(["Jerry"])
+        await w.forget()
+        now = datetime.now(UTC)
+        for message in (
+            TextMessage("hi", attributes={"when": now}, mentions=["Jerry"]),
+            Order(["a"], extra=({"a": now},)),
+            LocationMessage(GeoPoint(1, 2), text="here"),
+            FileMessage(File("http://f/a", size=3)),
+        ):
+            sent = await tom.send(chat, message, SendOptions(receipt=True))
+            (received,) = [e.message for e in await w.seen("Jerry")]
+            (kept,) = await tom.history_page(chat, limit=1)
+            assert sent == kept == received
 
 
 async def test_a_sent_message_knows_its_place(autojump_clock):

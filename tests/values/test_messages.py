@@ -395,3 +395,57 @@ def test_mistakes_in_content():
         TextMessage("x", attributes={"a": object()}).payload()
     with pytest.raises(ValueError, match=r"[Oo]ut of range"):
         TextMessage("x", attributes={"a": float("nan")}).payload()
+
+
+def test_attributes_are_json():
+    message = TextMessage("hi", attributes={"a": [1, {"b": None}]})
+    assert json.dumps(message.attributes) == '{"a": [1, {"b": null}]}'
+    assert dict(message.attributes) == {"a": (1, {"b": None})}
+    for change in (
+        lambda value: value.update(b=1),
+        lambda value: value.pop("a"),
+        lambda value: value.clear(),
+        lambda value: value.setdefault("c", 1),
+        lambda value: value.__delitem__("a"),
+        lambda value: value.__ior__({"b": 1}),
+    ):
+        with pytest.raises(TypeError, match="immutable"):
+            change(message.attributes)
+    assert message.attributes == {"a": (1, {"b": None})}
+
+
+def test_deep_attributes_can_be_shown():
+    attributes = {"end": 1}
+    for _ in range(300):
+        attributes = {"a": attributes}
+    shown = repr(TextMessage("hi", attributes=attributes))
+    assert shown.count("{'a': ") == 50
+    assert "..." in shown
+    assert repr(TextMessage("", attributes={"a": [(1,), ()], "b": {}}).attributes) == (
+        "{'a': ((1,), ()), 'b': {}}"
+    )
+
+
+def test_a_message_is_the_same_to_its_sender_and_its_readers():
+    sent = TextMessage("hi", id="m", sender="Tom", receipt=True, status=MessageStatus.SENT)
+    kept = TextMessage(
+        "hi",
+        id="m",
+        sender="Tom",
+        mentioned=True,
+        delivered_at_ms=5,
+        status=MessageStatus.DELIVERED,
+    )
+    assert sent == kept
+    assert hash(sent) == hash(kept)
+    assert sent != attrs.evolve(sent, id="n")
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude"), [(999, 999), (90.1, 0), (0, -180.5), (float("nan"), 0)]
+)
+def test_a_place_is_on_the_earth(latitude, longitude):
+    with pytest.raises(ValueError, match="degrees lie between"):
+        GeoPoint(latitude, longitude)
+    body = json.dumps({"_lctype": -5, "_lcloc": {"latitude": latitude, "longitude": longitude}})
+    assert REGISTRY.parse(body, {}) == Message(body)

@@ -9,6 +9,7 @@ from trio_realtime._engine.command_size import MAX_COMMAND, check_size
 from trio_realtime._values.errors import CommandError, MalformedReply, MessageTooLarge
 from trio_realtime._values.json import dump
 from trio_realtime._values.messages import BaseMessage, MessageStatus, SendOptions, with_envelope
+from trio_realtime._values.typed_messages import TypedMessage
 from trio_realtime.wire import CommandType, DirectCommand, GenericCommand
 
 from .operations.base import part
@@ -81,7 +82,7 @@ class Sending(Generic[M]):
                 reply = await session.insist(command)
             else:
                 reply = await session.request(command, retry=False)
-            self.message = self._accepted(reply)
+            self.message = self._accepted(command, reply)
         except (CommandError, MessageTooLarge) as error:
             # The end of the client is told with an error of the server too.
             ended = error is session.error
@@ -93,7 +94,7 @@ class Sending(Generic[M]):
         self.status = SendStatus.ACCEPTED
         return self.message
 
-    def _accepted(self, reply: GenericCommand) -> M:
+    def _accepted(self, command: GenericCommand, reply: GenericCommand) -> M:
         session, options, cid = self._session, self._options, self.conversation_id
         ack = part(reply, reply.ack_message)
         if ack.code is not None:
@@ -120,6 +121,9 @@ class Sending(Generic[M]):
                 "dt": self.dt,
             },
         )
+        if isinstance(sent, TypedMessage):
+            assert command.direct_message is not None
+            sent = sent.as_stored(command.direct_message.msg or "")
         if stored:
             session.conversations.latest(sent)
         return sent

@@ -114,20 +114,35 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _degrees(value: float) -> float:
+def _degrees(value: float, limit: int) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"degrees are a number, not {value!r}")
+    # NaN lies nowhere.
+    if not -limit <= value <= limit:
+        raise ValueError(f"degrees lie between -{limit} and {limit}, not at {value}")
     return value
+
+
+def _latitude(value: float) -> float:
+    return _degrees(value, 90)
+
+
+def _longitude(value: float) -> float:
+    return _degrees(value, 180)
 
 
 @attrs.frozen
 class GeoPoint:
-    """A place on the earth. The protocol checks no ranges."""
+    """A place on the earth.
 
-    latitude: float = attrs.field(converter=_degrees)
-    """Degrees north."""
-    longitude: float = attrs.field(converter=_degrees)
-    """Degrees east."""
+    Raises:
+        ValueError: there is no such place.
+    """
+
+    latitude: float = attrs.field(converter=_latitude)
+    """Degrees north, -90 to 90."""
+    longitude: float = attrs.field(converter=_longitude)
+    """Degrees east, -180 to 180."""
 
     def to_json(self) -> dict[str, float]:
         """The ``_lcloc`` object of a message body."""
@@ -138,7 +153,7 @@ class GeoPoint:
         """Read an ``_lcloc`` object.
 
         Raises:
-            ValueError: it is no object, or has no coordinates.
+            ValueError: it is no object, or has no coordinates on the earth.
         """
         try:
             return cls(data["latitude"], data["longitude"])

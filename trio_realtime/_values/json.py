@@ -3,32 +3,55 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from .times import datetime_from_iso, iso_from_datetime
 
 
-class FrozenMapping(Mapping[str, Any]):
-    """An immutable mapping, equal to any mapping with the same items; can be copied and pickled."""
+class FrozenMapping(dict[str, Any]):
+    """An immutable JSON object: a dict to `json.dumps` and to comparisons, and nothing changes it.
 
-    __slots__ = ("_items",)
+    It can be copied and pickled; ``dict(value)`` makes one that can be changed.
+    """
 
-    def __init__(self, items: Mapping[str, Any] | None = None) -> None:
-        self._items: dict[str, Any] = dict(items) if items else {}
+    __slots__ = ()
 
-    def __getitem__(self, key: str) -> Any:
-        return self._items[key]
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("this JSON object is immutable: change a copy, dict(value)")
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._items)
+    __setitem__ = __delitem__ = _refuse
+    __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
 
-    def __len__(self) -> int:
-        return len(self._items)
+    def __reduce__(self) -> tuple[type[FrozenMapping], tuple[dict[str, Any]]]:
+        return type(self), (dict(self),)
+
+    def __copy__(self) -> FrozenMapping:
+        return self
 
     def __repr__(self) -> str:
-        return repr(self._items)
+        return bounded_repr(self)
+
+
+MAX_REPR_DEPTH = 50
+"""How deep a JSON value is shown; what others sent may be nested deeper than the stack allows."""
+
+
+def bounded_repr(value: Any, depth: int = MAX_REPR_DEPTH) -> str:
+    """``repr`` of a JSON value, with dots for what lies too deep."""
+    if not isinstance(value, Mapping | list | tuple):
+        return repr(value)
+    if not depth and value:
+        return "..."
+    if isinstance(value, Mapping):
+        items = [f"{key!r}: {bounded_repr(item, depth - 1)}" for key, item in value.items()]
+        return "{" + ", ".join(items) + "}"
+    items = [bounded_repr(item, depth - 1) for item in value]
+    if isinstance(value, list):
+        return "[" + ", ".join(items) + "]"
+    return "(" + ", ".join(items) + (",)" if len(items) == 1 else ")")
 
 
 EMPTY: Mapping[str, Any] = FrozenMapping()

@@ -113,6 +113,11 @@ class BaseMessage:
     """What every message has besides its content: its envelope.
 
     All of it is filled in by the server, apart from `mentions`, `mention_all` and `dt`.
+
+    Two messages are equal if they say the same in the same place: what `send` returned, what
+    others received, and what the history keeps are one message. How far it has come (`status`,
+    `delivered_at`, `read_at`) and what only one side knows (`receipt`, `mentioned`, `dt`) does
+    not count.
     """
 
     send_options: ClassVar[SendOptions] = NO_OPTIONS
@@ -128,21 +133,21 @@ class BaseMessage:
     """Server time of the message, milliseconds since the epoch; 0 until sent."""
     updated_at_ms: int | None = attrs.field(default=None, repr=False)
     """Time of the last edit, milliseconds since the epoch; None: never edited."""
-    status: MessageStatus = attrs.field(default=MessageStatus.NONE, repr=False)
+    status: MessageStatus = attrs.field(default=MessageStatus.NONE, repr=False, eq=False)
     """How far it has come."""
     mentions: tuple[str, ...] = attrs.field(default=(), converter=_ids, repr=False)
     """Client ids of the members it mentions; at most 20 are advisable."""
     mention_all: bool = attrs.field(default=False, repr=False)
     """It mentions every member."""
-    mentioned: bool = attrs.field(default=False, repr=False)
+    mentioned: bool = attrs.field(default=False, repr=False, eq=False)
     """It mentions the client that received it, and somebody else sent it."""
-    receipt: bool = attrs.field(default=False, repr=False)
+    receipt: bool = attrs.field(default=False, repr=False, eq=False)
     """Its sender asked for receipts; known to the sender only."""
     transient: bool = attrs.field(default=False, repr=False)
     """It went only to those online, and is in no history."""
-    delivered_at_ms: int | None = attrs.field(default=None, repr=False)
+    delivered_at_ms: int | None = attrs.field(default=None, repr=False, eq=False)
     """When the other member of a two-person conversation received it, in milliseconds."""
-    read_at_ms: int | None = attrs.field(default=None, repr=False)
+    read_at_ms: int | None = attrs.field(default=None, repr=False, eq=False)
     """When the other member of a two-person conversation read it, in milliseconds."""
     dt: str | None = attrs.field(default=None, repr=False, eq=False)
     """The token by which the server recognises a repeated sending. Each sending has its own

@@ -19,6 +19,7 @@ from .typed_messages import (
     TextMessage,
     TypedMessage,
     VideoMessage,
+    decoders,
 )
 
 __all__ = ["MessageRegistry"]
@@ -48,10 +49,12 @@ class MessageRegistry:
         """Add a type. Of types with the same number, the one registered last is tried first.
 
         Raises:
-            TypeError: the class was not made with `message_type`.
+            TypeError: the class was not made with `message_type`, or the annotation of a field
+                cannot be read from JSON.
         """
         if not getattr(cls, "lctype", 0):
             raise TypeError(f"{cls!r} is no message type: decorate it with @message_type")
+        decoders(cls)
         others = self._by_number.get(cls.lctype, ())
         self._by_number[cls.lctype] = (cls, *(other for other in others if other is not cls))
 

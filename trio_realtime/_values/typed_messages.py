@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 import attrs
 
+from .field_types import decoder_for, encode
 from .files import File, GeoPoint
 from .json import EMPTY, dump, freeze, load_object
 from .messages import BaseMessage
@@ -33,6 +34,8 @@ __all__ = [
 ]
 
 M = TypeVar("M", bound="TypedMessage")
+
+_Decoder = tuple[str, str, Callable[[Any], Any]]
 
 _WIRE = "trio_realtime.wire"
 RESERVED_KEYS = frozenset({"_lctype", "_lctext", "_lcattrs"})
@@ -60,7 +63,9 @@ def message_field(
 ) -> Any:
     """A field of a message type whose spelling in the body needs to be described.
 
-    Fields that are spelled as they are named, and hold JSON values, need no description.
+    Fields that are spelled as they are named need no description: their annotation says what a
+    JSON value becomes. Texts, numbers, lists, dicts, tuples, sets, enums, literals, datetimes,
+    `File`, `GeoPoint`, attrs classes, dataclasses and whatever else the package ``msgspec`` reads.
 
     Args:
         name: key in the body, if it differs from the name of the field.
@@ -127,7 +132,9 @@ class TypedMessage(BaseMessage):
         for field in _content_fields(cls):
             value = getattr(self, field.name)
             if value is not None:
-                body[field.key] = value if field.encode is None else field.encode(value)
+                body[field.key] = field.encode(value)
+            elif not field.none_by_default:
+                body[field.key] = None
         body["_lctype"] = cls.lctype
         return dump(body)
 
@@ -150,15 +157,27 @@ class TypedMessage(BaseMessage):
             if isinstance(attributes, str):
                 attributes = load_object(attributes)
             content["attributes"] = attributes
-        for field in _content_fields(cls):
-            if field.key in body:
-                value = body[field.key]
-                content[field.argument] = (
-                    freeze(value)
-                    if field.decode is None
-                    else (None if value is None else field.decode(value))
-                )
+        for key, argument, decode in decoders(cls):
+            if key in body:
+                content[argument] = decode(body[key])
         return cls(**content, **envelope)
+
+    def as_stored(self, body: str) -> Self:
+        """The message as others read it from its body.
+
+        What JSON cannot tell is gone: which list was a tuple, the microseconds of a datetime.
+        """
+        cls = type(self)
+        if not self.attributes and not _content_fields(cls):
+            return self
+        envelope = {field.name: getattr(self, field.name) for field in ENVELOPE}
+        try:
+            return cls.from_body(load_object(body) or {}, envelope)
+        except Exception:  # noqa: BLE001 - an application's type may refuse in any way
+            return self
+
+
+ENVELOPE = attrs.fields(BaseMessage)
 
 
 @attrs.frozen
@@ -168,8 +187,19 @@ class _ContentField:
     name: str
     argument: str
     key: str
-    decode: Callable[[Any], Any] | None
-    encode: Callable[[Any], Any] | None
+    encode: Callable[[Any], Any]
+    none_by_default: bool
+    """Whether None need not be said."""
+    described: Callable[[Any], Any] | None
+    """What decodes it, if the field says so."""
+    attribute: attrs.Attribute[Any]
+
+    def decoder(self, cls: type) -> Callable[[Any], Any]:
+        """What makes its value from the JSON value."""
+        decode = self.described
+        if decode is None:
+            return decoder_for(cls, self.attribute)
+        return lambda value: None if value is None else decode(value)
 
 
 _COMMON = frozenset(field.name for field in attrs.fields(TypedMessage))
@@ -191,8 +221,33 @@ def _content_fields(cls: type[TypedMessage]) -> tuple[_ContentField, ...]:
 
 def _content_field(field: attrs.Attribute[Any]) -> _ContentField:
     wire: _WireField = field.metadata.get(_WIRE, _WireField())
-    argument = field.alias or field.name
-    return _ContentField(field.name, argument, wire.key or field.name, wire.decode, wire.encode)
+    return _ContentField(
+        name=field.name,
+        argument=field.alias or field.name,
+        key=wire.key or field.name,
+        encode=wire.encode or encode,
+        none_by_default=field.default is None,
+        described=wire.decode,
+        attribute=field,
+    )
+
+
+_readable: WeakKeyDictionary[type[TypedMessage], tuple[_Decoder, ...]] = WeakKeyDictionary()
+
+
+def decoders(cls: type[TypedMessage]) -> tuple[_Decoder, ...]:
+    """Key, argument and decoder of each field of a type, besides those all types have.
+
+    Raises:
+        TypeError: the annotation of a field cannot be read from JSON.
+    """
+    found = _readable.get(cls)
+    if found is None:
+        # Not when the class is made: its annotations may name what is defined below it.
+        found = _readable[cls] = tuple(
+            (field.key, field.argument, field.decoder(cls)) for field in _content_fields(cls)
+        )
+    return found
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(attrs.field, message_field, date_field))
@@ -200,6 +255,7 @@ def message_type(number: int) -> Callable[[type[M]], type[M]]:
     """Make a class a message type of the application.
 
     The class derives from `TypedMessage`, and its annotated fields become keys of the body.
+    What arrives is what the annotations say; a body that does not fit them is a plain `Message`.
     A plain class is made a frozen attrs class; write ``@attrs.frozen`` yourself, below this
     decorator, if your type checker is to know its constructor::
 
