@@ -267,7 +267,7 @@ async def test_cancelling_a_send_leaves_nothing_behind(autojump_clock):
     async with scripted(silent) as w, w.client("tom") as tom:
         with trio.move_on_after(3):
             await tom.send(TextMessage("x"))
-        assert tom._keeper._waiting == {}
+        assert tom._channel._pending == {}
 
 
 async def test_heartbeats_leave_at_once_and_then_by_the_interval(autojump_clock):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from outcome import Error, Value
 
-from trio_realtime._engine.commands import MAX_SERIAL, Outbox, Serials
+from trio_realtime._engine.commands import MAX_SERIAL, PendingCommands, Serials
 
 
 def command(name="c", i=None):
@@ -24,15 +24,15 @@ class Results:
 
 def test_a_reply_settles_the_command_with_its_serial_id_once():
     serials, results = Serials(), Results()
-    outbox = Outbox(serials)
-    waiting = outbox.submit(command(), results, retry=True)
-    sent = serials.stamp(waiting, 0.0)
+    commands = PendingCommands(serials)
+    pending = commands.submit(command(), results, retry=True)
+    sent = serials.stamp(pending, 0.0)
     assert sent.i == 1
     answer = command("reply", i=1)
     serials.reply(answer)
     serials.reply(answer)
     assert results.seen == [Value(answer)]
-    assert len(outbox) == len(serials) == 0
+    assert len(commands) == len(serials) == 0
 
 
 def test_an_unknown_serial_id_is_a_late_reply():
@@ -44,38 +44,38 @@ def test_an_unknown_serial_id_is_a_late_reply():
 
 def test_a_withdrawn_command_leaves_no_trace():
     serials, results = Serials(), Results()
-    outbox = Outbox(serials)
-    waiting = outbox.submit(command(), results, retry=True)
-    serials.stamp(waiting, 0.0)
-    outbox.withdraw(waiting)
-    outbox.withdraw(waiting)
+    commands = PendingCommands(serials)
+    pending = commands.submit(command(), results, retry=True)
+    serials.stamp(pending, 0.0)
+    commands.withdraw(pending)
+    commands.withdraw(pending)
     serials.reply(command(i=1))
-    assert (results.seen, len(outbox), len(serials)) == ([], 0, 0)
+    assert (results.seen, len(commands), len(serials)) == ([], 0, 0)
 
 
 def test_a_broken_link_fails_what_may_not_be_retried_and_keeps_the_order_of_the_rest():
     serials = Serials()
-    outbox = Outbox(serials)
-    outbox.online = True
+    commands = PendingCommands(serials)
+    commands.online = True
     results = [Results() for _ in range(4)]
-    commands = [outbox.submit(command(str(n)), results[n], retry=n != 1) for n in range(4)]
-    for waiting in commands:
-        serials.stamp(waiting, 0.0)
+    submitted = [commands.submit(command(str(n)), results[n], retry=n != 1) for n in range(4)]
+    for pending in submitted:
+        serials.stamp(pending, 0.0)
     error = RuntimeError("gone")
-    outbox.suspend(error)
-    assert not outbox.online
+    commands.suspend(error)
+    assert not commands.online
     assert len(serials) == 0
     assert [type(r.seen[0]) if r.seen else None for r in results] == [None, Error, None, None]
-    assert [w.command.name for w in outbox.untransmitted()] == ["0", "2", "3"]
+    assert [w.command.name for w in commands.untransmitted()] == ["0", "2", "3"]
 
 
 def test_a_reply_to_the_transmission_before_the_break_is_ignored():
     serials, results = Serials(), Results()
-    outbox = Outbox(serials)
-    waiting = outbox.submit(command(), results, retry=True)
-    serials.stamp(waiting, 0.0)
-    outbox.suspend(RuntimeError())
-    serials.stamp(waiting, 0.0)
+    commands = PendingCommands(serials)
+    pending = commands.submit(command(), results, retry=True)
+    serials.stamp(pending, 0.0)
+    commands.suspend(RuntimeError())
+    serials.stamp(pending, 0.0)
     serials.reply(command(i=1))
     assert results.seen == []
     answer = command(i=2)
@@ -85,15 +85,15 @@ def test_a_reply_to_the_transmission_before_the_break_is_ignored():
 
 def test_the_end_fails_everything_with_the_same_error_also_what_comes_later():
     serials = Serials()
-    outbox = Outbox(serials)
+    commands = PendingCommands(serials)
     results = [Results(), Results()]
     for result in results:
-        outbox.submit(command(), result, retry=True)
+        commands.submit(command(), result, retry=True)
     error = RuntimeError("conflict")
-    outbox.end(error)
+    commands.end(error)
     assert [r.seen[0].error for r in results] == [error, error]
     with pytest.raises(RuntimeError) as caught:
-        outbox.submit(command(), Results(), retry=True)
+        commands.submit(command(), Results(), retry=True)
     assert caught.value is error
 
 
@@ -103,14 +103,14 @@ def test_serial_ids_wrap_and_are_never_zero():
     assert serials.skip() == 1
 
 
-def test_gone_is_told_once_when_nobody_waits_any_more():
+def test_on_done_is_called_once_when_nobody_waits_any_more():
     serials = Serials()
-    outbox = Outbox(serials)
-    waiting = outbox.submit(command(), Results(), retry=True)
+    commands = PendingCommands(serials)
+    pending = commands.submit(command(), Results(), retry=True)
     calls = []
-    waiting.gone = lambda: calls.append(1)
-    outbox.withdraw(waiting)
-    outbox.withdraw(waiting)
+    pending.on_done = lambda: calls.append(1)
+    commands.withdraw(pending)
+    commands.withdraw(pending)
     assert calls == [1]
 
 
@@ -120,34 +120,34 @@ class AnyTraffic(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.serials = Serials()
-        self.outbox = Outbox(self.serials)
+        self.commands = PendingCommands(self.serials)
         self.count = 0
         self.open = {}
         self.settled = []
 
     def transmit(self):
-        for waiting in self.outbox.untransmitted():
-            self.serials.stamp(waiting, 0.0)
+        for pending in self.commands.untransmitted():
+            self.serials.stamp(pending, 0.0)
 
     @rule(retry=st.booleans())
     def submit(self, retry):
         name = self.count
         self.count += 1
-        waiting = self.outbox.submit(
+        pending = self.commands.submit(
             command(name), lambda _result: self.settled.append(name), retry=retry
         )
-        self.open[name] = waiting
-        if self.outbox.online:
-            self.serials.stamp(waiting, 0.0)
+        self.open[name] = pending
+        if self.commands.online:
+            self.serials.stamp(pending, 0.0)
 
     @rule()
     def come_online(self):
         self.transmit()
-        self.outbox.online = True
+        self.commands.online = True
 
     @rule()
     def lose_link(self):
-        self.outbox.suspend(RuntimeError())
+        self.commands.suspend(RuntimeError())
 
     @rule(serial=st.integers(0, 30))
     def reply(self, serial):
@@ -155,19 +155,19 @@ class AnyTraffic(RuleBasedStateMachine):
 
     @rule(name=st.integers(0, 30))
     def withdraw(self, name):
-        waiting = self.open.pop(name, None)
-        if waiting is not None:
-            self.outbox.withdraw(waiting)
+        pending = self.open.pop(name, None)
+        if pending is not None:
+            self.commands.withdraw(pending)
 
     @invariant()
     def nothing_leaks_and_nothing_is_settled_twice(self):
         assert len(self.settled) == len(set(self.settled))
-        waiting = self.outbox.untransmitted()
-        assert len(self.outbox) == len(waiting) + len(self.serials)
-        names = [one.command.name for one in waiting]
+        pending = self.commands.untransmitted()
+        assert len(self.commands) == len(pending) + len(self.serials)
+        names = [one.command.name for one in pending]
         assert names == sorted(names)
-        if self.outbox.online:
-            assert not waiting
+        if self.commands.online:
+            assert not pending
 
 
 TestAnyTraffic = AnyTraffic.TestCase

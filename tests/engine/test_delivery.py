@@ -48,13 +48,13 @@ def test_nothing_is_accepted_twice_whatever_the_order(messages):
 def test_held_conversations_keep_events_until_released():
     delivery = Delivery()
     delivery.accept("c", 1, "a")
-    assert delivery.hold() == ["c"]
-    delivery.is_held("c").append("event")
-    delivery.hold()
-    assert delivery.is_held("c") == ["event"], "holding again keeps what waits"
-    assert delivery.is_held("other") is None
+    assert delivery.defer() == ["c"]
+    delivery.deferred("c").append("event")
+    delivery.defer()
+    assert delivery.deferred("c") == ["event"], "deferring again keeps what waits"
+    assert delivery.deferred("other") is None
     delivery.release("c")
-    assert delivery.is_held("c") is None
+    assert delivery.deferred("c") is None
 
 
 def test_what_was_pushed_out_of_memory_is_still_known():
@@ -68,7 +68,7 @@ def test_what_was_pushed_out_of_memory_is_still_known():
 def test_own_messages_hide_none_that_are_being_caught_up():
     delivery = Delivery()
     delivery.accept("c", 1, "a")
-    delivery.hold()
+    delivery.defer()
     for n in range(REMEMBERED * 2):
         delivery.sent("c", 100 + n, f"mine{n}")
     assert delivery.tracks["c"].mark == (1, "a")
@@ -82,7 +82,7 @@ def test_own_messages_hide_none_that_are_being_caught_up():
 
 def test_history_that_was_read_need_not_be_remembered():
     delivery = Delivery()
-    delivery.hold(["c"])
+    delivery.defer(["c"])
     delivery.accept("c", 5, "live", stored=False)
     for n in range(10):
         delivery.accept("c", n, f"m{n}")

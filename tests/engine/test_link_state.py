@@ -10,9 +10,9 @@ from trio_realtime._engine.link_state import (
     FINAL,
     TRANSITIONS,
     WISHES,
-    LinkEvent,
     LinkMachine,
     LinkState,
+    LinkTrigger,
 )
 
 
@@ -30,29 +30,29 @@ def test_every_state_can_be_reached_and_left_for_closed():
         reached |= more
     assert reached == set(LinkState)
     for state in set(LinkState) - FINAL:
-        assert TRANSITIONS[state][LinkEvent.CLOSE] is LinkState.CLOSED
+        assert TRANSITIONS[state][LinkTrigger.CLOSE] is LinkState.CLOSED
 
 
 def test_a_wish_without_meaning_changes_nothing():
     machine = LinkMachine(state=LinkState.CONNECTED)
-    assert not machine.handle(LinkEvent.RESUME)
+    assert not machine.handle(LinkTrigger.RESUME)
     assert machine.state is LinkState.CONNECTED
 
 
 def test_an_impossible_fact_is_a_bug():
     with pytest.raises(AssertionError):
-        LinkMachine(state=LinkState.OFFLINE).handle(LinkEvent.LOST)
+        LinkMachine(state=LinkState.OFFLINE).handle(LinkTrigger.LOST)
 
 
 def test_facts_after_the_end_are_ignored():
     machine = LinkMachine(state=LinkState.CLOSED)
-    assert not machine.handle(LinkEvent.LOST)
+    assert not machine.handle(LinkTrigger.LOST)
     assert machine.state is LinkState.CLOSED
 
 
 def test_resume_means_no_delay_and_numbering_from_zero():
     machine = LinkMachine(Backoff(attempt=7), LinkState.OFFLINE)
-    machine.handle(LinkEvent.RESUME)
+    machine.handle(LinkTrigger.RESUME)
     assert machine.backoff.next_delay() == 0
     assert machine.backoff.attempt == 0
 

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from outcome import Error, Value
 
-from trio_realtime._engine.commands import Outbox, Serials
+from trio_realtime._engine.commands import PendingCommands, Serials
 from trio_realtime._engine.session_state import (
     FINAL,
     TRANSITIONS,
-    SessionEvent,
     SessionMachine,
     SessionState,
+    SessionTrigger,
 )
 from trio_realtime.wire import CommandType, GenericCommand
 
@@ -30,12 +30,12 @@ def test_every_state_has_a_row_can_be_reached_and_final_ones_lead_nowhere():
 
 def test_every_state_can_be_left_by_the_user_and_by_an_error():
     for state in set(SessionState) - FINAL:
-        assert TRANSITIONS[state][SessionEvent.CLOSE] is SessionState.CLOSED
-        assert TRANSITIONS[state][SessionEvent.END] is SessionState.ENDED
+        assert TRANSITIONS[state][SessionTrigger.CLOSE] is SessionState.CLOSED
+        assert TRANSITIONS[state][SessionTrigger.END] is SessionState.ENDED
 
 
 @pytest.mark.parametrize("state", sorted(FINAL, key=lambda state: state.name))
-@pytest.mark.parametrize("event", SessionEvent)
+@pytest.mark.parametrize("event", SessionTrigger)
 def test_nothing_happens_after_the_end(state, event):
     machine = SessionMachine(state)
     assert not machine.handle(event)
@@ -44,7 +44,7 @@ def test_nothing_happens_after_the_end(state, event):
 
 def test_an_impossible_fact_is_a_bug():
     with pytest.raises(AssertionError):
-        SessionMachine(SessionState.ONLINE).handle(SessionEvent.RESUME)
+        SessionMachine(SessionState.ONLINE).handle(SessionTrigger.RESUME)
 
 
 class CommandsOfASession(RuleBasedStateMachine):
@@ -54,7 +54,7 @@ class CommandsOfASession(RuleBasedStateMachine):
         super().__init__()
         self.machine = SessionMachine()
         self.serials = Serials()
-        self.outbox = Outbox(self.serials)
+        self.commands = PendingCommands(self.serials)
         self.live = {}
         self.results = {}
         self.link = []
@@ -63,7 +63,7 @@ class CommandsOfASession(RuleBasedStateMachine):
 
     def move(self, event):
         self.machine.handle(event)
-        self.outbox.online = self.machine.state is SessionState.ONLINE
+        self.commands.online = self.machine.state is SessionState.ONLINE
 
     def transmit(self, waiting):
         self.serials.stamp(waiting, 0.0)
@@ -71,7 +71,7 @@ class CommandsOfASession(RuleBasedStateMachine):
 
     @rule(retry=st.booleans())
     def submit(self, retry):
-        if self.machine.state in FINAL or not (retry or self.outbox.online):
+        if self.machine.state in FINAL or not (retry or self.commands.online):
             return
         self.count += 1
         number = self.count
@@ -82,8 +82,8 @@ class CommandsOfASession(RuleBasedStateMachine):
             del self.live[number]
 
         command = GenericCommand(cmd=CommandType.DIRECT)
-        self.live[number] = self.outbox.submit(command, settle, retry=retry)
-        if self.outbox.online:
+        self.live[number] = self.commands.submit(command, settle, retry=retry)
+        if self.commands.online:
             self.transmit(self.live[number])
 
     @precondition(lambda self: self.machine.state is SessionState.ONLINE)
@@ -96,36 +96,36 @@ class CommandsOfASession(RuleBasedStateMachine):
     def give_up(self, data):
         if self.live:
             number = data.draw(st.sampled_from(sorted(self.live)))
-            self.outbox.withdraw(self.live.pop(number))
+            self.commands.withdraw(self.live.pop(number))
 
     @precondition(lambda self: self.machine.state is SessionState.NEW)
     @rule()
     def log_in(self):
-        self.move(SessionEvent.OPEN)
-        for waiting in self.outbox.untransmitted():
+        self.move(SessionTrigger.OPEN)
+        for waiting in self.commands.untransmitted():
             self.transmit(waiting)
-        self.move(SessionEvent.READY)
+        self.move(SessionTrigger.READY)
 
     @precondition(lambda self: self.machine.state is SessionState.SUSPENDED)
     @rule(ready=st.booleans())
     def come_back(self, ready):
-        self.move(SessionEvent.RESUME)
+        self.move(SessionTrigger.RESUME)
         if ready:
-            for waiting in self.outbox.untransmitted():
+            for waiting in self.commands.untransmitted():
                 self.transmit(waiting)
-            self.move(SessionEvent.READY)
+            self.move(SessionTrigger.READY)
 
     @rule()
     def lose(self):
-        self.move(SessionEvent.LOST)
-        self.outbox.suspend(ConnectionError("lost"))
+        self.move(SessionTrigger.LOST)
+        self.commands.suspend(ConnectionError("lost"))
         self.link.clear()
 
     @precondition(lambda self: self.count > 5)
-    @rule(event=st.sampled_from([SessionEvent.CLOSE, SessionEvent.END]))
+    @rule(event=st.sampled_from([SessionTrigger.CLOSE, SessionTrigger.END]))
     def finish(self, event):
         self.move(event)
-        self.outbox.end(ConnectionError("over"))
+        self.commands.end(ConnectionError("over"))
 
     @invariant()
     def nothing_is_settled_twice(self):
@@ -141,11 +141,11 @@ class CommandsOfASession(RuleBasedStateMachine):
     @invariant()
     def online_means_that_nothing_waits_untransmitted(self):
         if self.machine.state is SessionState.ONLINE:
-            assert self.outbox.untransmitted() == []
+            assert self.commands.untransmitted() == []
 
     @invariant()
     def only_the_living_are_remembered(self):
-        assert len(self.outbox) == len(self.live)
+        assert len(self.commands) == len(self.live)
         assert len(self.serials) <= len(self.live)
         if self.machine.state in FINAL:
             assert not self.live

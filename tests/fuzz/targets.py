@@ -15,9 +15,9 @@ import attrs
 from tests.fuzz.live import Live
 from tests.wire.oracle import google
 from trio_realtime import awesome
-from trio_realtime._engine.login import Login
-from trio_realtime._io.connection import Connection, ConnectionConfig
-from trio_realtime._io.session import Session, SessionConfig
+from trio_realtime._engine.login import LoginState
+from trio_realtime._io.connection import ClientConnection, ConnectionConfig
+from trio_realtime._io.session import ClientSession, SessionConfig
 from trio_realtime.awesome._codec import encode_message as encode_message_of_awesome
 from trio_realtime.server.dialects import NAMELESS, Base64Dialect, JsonDialect
 from trio_realtime.server.rules import handler_of
@@ -146,12 +146,12 @@ def client(data: bytes) -> None:
 
 
 def _receive(data: bytes) -> None:
-    connection = Connection(ConnectionConfig(app_id="app", app_key="key", server="http://x"))
-    login = Login("app", "Tom")
-    session = Session(connection, login, SessionConfig())
+    connection = ClientConnection(ConnectionConfig(app_id="app", app_key="key", server="http://x"))
+    login = LoginState("app", "Tom")
+    session = ClientSession(connection, login, SessionConfig())
     login.opened(GenericCommand(peer_id="Tom", server_ts=1), 1)
-    connection.attached[session] = None
-    connection.sessions["Tom"] = session
+    connection.attach(session)
+    connection.address(session, "Tom")
     queue = session.hub.subscribe((), None, 1000)
     connection._receive(data)
     for event in queue.events:

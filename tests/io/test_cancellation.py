@@ -218,8 +218,7 @@ async def test_a_cancelled_operation_leaves_nothing(name, autojump_clock):
         while True:
             steps += 1
             finished = await attempt(lambda: operation(stage), steps)
-            assert len(session._outbox) == 0, steps
-            assert len(session._control) == 0, steps
+            assert len(session.commands.pending) == 0, steps
             if name == "pause_and_resume":
                 tom.resume()
             await trio.sleep(30)

@@ -511,7 +511,7 @@ async def test_other_commands_time_out_after_20_seconds(scripted, autojump_clock
         with pytest.raises(CommandTimeout, match="session/query"):
             await tom.online(["Jerry"])
         assert trio.current_time() - start == 20
-        assert len(tom._session._outbox) == len(tom._session.connection.serials) == 0
+        assert len(tom._session.commands.pending) == len(tom._session.connection.serials) == 0
 
 
 async def test_nothing_survives_the_block(autojump_clock):

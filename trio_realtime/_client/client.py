@@ -11,11 +11,12 @@ import trio
 
 from trio_realtime._engine.dialect import DIALECTS, DialectName, OfflineMessages
 from trio_realtime._engine.link_state import LinkState
-from trio_realtime._engine.login import Login
+from trio_realtime._engine.login import LoginState
 from trio_realtime._engine.plugins import Plugin
 from trio_realtime._engine.signing import ConversationSigner, LoginSigner
-from trio_realtime._io.connection import Connection, ConnectionConfig, run_connection
-from trio_realtime._io.session import COMMAND_TIMEOUT, AckMode, Session, SessionConfig
+from trio_realtime._io.authentication import Credentials
+from trio_realtime._io.connection import ClientConnection, ConnectionConfig, run_connection
+from trio_realtime._io.session import COMMAND_TIMEOUT, AckMode, ClientSession, SessionConfig
 from trio_realtime._io.subscription import DEFAULT_BUFFER, E_co, Subscription
 from trio_realtime._values.conversations import BaseConversation
 from trio_realtime._values.events import Event
@@ -53,7 +54,7 @@ class IMClient(
     command time-out; `send` waits for as long as its caller does.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: ClientSession) -> None:
         self._session = session
 
     def __repr__(self) -> str:
@@ -67,7 +68,7 @@ class IMClient(
     @property
     def state(self) -> LinkState:
         """Where the connection stands. Protocol: docs/protocol/transport.md §7."""
-        return self._session.connection.state
+        return self._session.connection.link.state
 
     @overload
     def events(
@@ -109,15 +110,15 @@ class IMClient(
 
     def pause(self) -> None:
         """Disconnect and stay offline until `resume`; allowed in any state."""
-        self._session.connection.pause()
+        self._session.connection.link.pause()
 
     def resume(self) -> None:
         """Reconnect at once after `pause`; allowed in any state."""
-        self._session.connection.resume()
+        self._session.connection.link.resume()
 
     def retry(self) -> None:
         """Try to reconnect now instead of at the scheduled time; allowed in any state."""
-        self._session.connection.retry()
+        self._session.connection.link.retry()
 
     async def close(self) -> None:
         """Log out now. Loops over events end; leaving the block does this too."""
@@ -127,13 +128,13 @@ class IMClient(
 class RealtimeConnection:
     """One socket that any number of clients share. Made by `open_connection`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
 
     @property
     def state(self) -> LinkState:
         """Where the connection stands. Protocol: docs/protocol/transport.md §7."""
-        return self._connection.state
+        return self._connection.link.state
 
     @asynccontextmanager
     async def open_client(
@@ -153,21 +154,23 @@ class RealtimeConnection:
         command_timeout: float = COMMAND_TIMEOUT,
     ) -> AsyncIterator[IMClient]:
         """Log a client in on this connection; see `trio_realtime.open_client`."""
-        login = Login(self._connection.config.app_id, client_id, _tag(tag))
+        login = LoginState(self._connection.config.app_id, client_id, _tag(tag))
         if device_id is not None:
             login.device_id = device_id
         config = SessionConfig(
             command_timeout=command_timeout,
             catch_up=catch_up,
             ack=ack,
-            user_session_token=user_session_token,
-            sign_login=sign_login,
-            sign_conversation=sign_conversation,
-            sign_block_list=sign_block_list,
+            credentials=Credentials(
+                user_session_token=user_session_token,
+                sign_login=sign_login,
+                sign_conversation=sign_conversation,
+                sign_block_list=sign_block_list,
+            ),
             message_types=message_types,
             plugins=plugins,
         )
-        session = Session(self._connection, login, config)
+        session = ClientSession(self._connection, login, config)
         await session.open()
         try:
             with trio.CancelScope() as session.body_scope:
@@ -176,7 +179,7 @@ class RealtimeConnection:
                 yield client
         finally:
             await session.log_out()
-        if session.error is not None and not session.hub.error_seen:
+        if session.error is not None and not session.error_seen:
             raise session.error
 
 

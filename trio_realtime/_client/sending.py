@@ -15,7 +15,7 @@ from trio_realtime.wire import CommandType, DirectCommand, GenericCommand
 from .operations.base import part
 
 if TYPE_CHECKING:
-    from trio_realtime._io.session import Session
+    from trio_realtime._io.session import ClientSession
 
 __all__ = ["SendStatus", "Sending"]
 
@@ -44,7 +44,7 @@ class Sending(Generic[M]):
     """
 
     def __init__(
-        self, session: Session, conversation_id: str, message: M, options: SendOptions
+        self, session: ClientSession, conversation_id: str, message: M, options: SendOptions
     ) -> None:
         self._session = session
         self._options = options

@@ -1,7 +1,7 @@
 """Commands in flight: serial ids, replies, and what happens to them when the link breaks.
 
-A command waits in its `Outbox` from the moment it is submitted until it is settled. The
-outbox is ordered. While the session is online a submitted command leaves at once; while it
+A command is pending from the moment it is submitted until it is settled. Pending commands
+are kept in order. While the session is online a submitted command leaves at once; while it
 is not, commands that may be retried stay and leave, in the order in which they were
 submitted, when the session resumes. That is why order survives a broken link.
 Protocol: docs/protocol/transport.md §5.
@@ -20,21 +20,22 @@ MAX_SERIAL = 2**31 - 1
 
 
 @attrs.define(eq=False)
-class Waiting:
+class PendingCommand:
     """One command that waits for its reply."""
 
     command: GenericCommand
     retry: bool
     """May be sent again after the session resumes."""
     settle: Callable[[Value[GenericCommand] | Error], None]
-    """Told the result, once."""
-    outbox: Outbox
+    """Called with the result, once."""
+    siblings: PendingCommands
+    """All pending commands of its session."""
     resend_after: float = float("inf")
     """Seconds without a reply after which it is sent again."""
     sent_at: float = 0.0
     """When it was transmitted last."""
-    gone: Callable[[], None] | None = None
-    """Told when nobody waits for the command any more."""
+    on_done: Callable[[], None] | None = None
+    """Called when nobody waits for the command any more."""
     serial: int = 0
     """The serial id under which it was transmitted last; 0: not on the present link."""
 
@@ -44,78 +45,79 @@ class Serials:
 
     def __init__(self) -> None:
         self._last = 0
-        self._waiting: dict[int, Waiting] = {}
+        self._pending: dict[int, PendingCommand] = {}
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._pending)
 
-    def stamp(self, waiting: Waiting, now: float) -> GenericCommand:
+    def stamp(self, pending: PendingCommand, now: float) -> GenericCommand:
         """Give the command a fresh serial id, also when it is sent again.
 
         A reply to an earlier transmission is then a late one, and ignored.
         """
-        self.forget(waiting)
+        self.forget(pending)
         serial = self.skip()
-        waiting.serial = waiting.command.i = serial
-        waiting.sent_at = now
-        self._waiting[serial] = waiting
-        return waiting.command
+        pending.serial = pending.command.i = serial
+        pending.sent_at = now
+        self._pending[serial] = pending
+        return pending.command
 
     def skip(self) -> int:
         """A serial id whose reply nobody waits for (heartbeats)."""
         self._last = self._last + 1 if self._last < MAX_SERIAL else 1
         return self._last
 
-    def forget(self, waiting: Waiting) -> None:
+    def forget(self, pending: PendingCommand) -> None:
         """No reply is expected any more; a late one will be dropped silently."""
-        if waiting.serial:
-            self._waiting.pop(waiting.serial, None)
-            waiting.serial = 0
+        if pending.serial:
+            self._pending.pop(pending.serial, None)
+            pending.serial = 0
 
     @property
     def resend_at(self) -> float:
         """When the first of the unanswered commands is to be sent again; or infinity."""
         return min(
-            (waiting.sent_at + waiting.resend_after for waiting in self._waiting.values()),
+            (pending.sent_at + pending.resend_after for pending in self._pending.values()),
             default=float("inf"),
         )
 
-    def overdue(self, now: float) -> list[Waiting]:
+    def overdue(self, now: float) -> list[PendingCommand]:
         """The commands that are to be sent again."""
-        waiting = self._waiting.values()
-        return [one for one in waiting if one.sent_at + one.resend_after <= now]
+        pending = self._pending.values()
+        return [one for one in pending if one.sent_at + one.resend_after <= now]
 
     def reply(self, command: GenericCommand) -> None:
         """Settle the command this is the reply to; an unknown serial id is a late reply."""
-        waiting = self._waiting.pop(command.i or 0, None)
-        if waiting is not None:
-            waiting.serial = 0
-            waiting.outbox.settled(waiting, Value(command))
+        pending = self._pending.pop(command.i or 0, None)
+        if pending is not None:
+            pending.serial = 0
+            pending.siblings.settled(pending, Value(command))
 
 
-class Outbox:
+class PendingCommands:
     """The unsettled commands of one session, in the order of submission."""
 
     def __init__(self, serials: Serials) -> None:
         self._serials = serials
-        self._unsettled: dict[Waiting, None] = {}
-        self._ended: Exception | None = None
+        self._unsettled: dict[PendingCommand, None] = {}
+        self.error: Exception | None = None
+        """What ended the session; nothing is sent any more."""
         self.online = False
         """Commands leave as soon as they are submitted."""
 
     def __len__(self) -> int:
         return len(self._unsettled)
 
-    def __contains__(self, waiting: Waiting) -> bool:
-        return waiting in self._unsettled
+    def __contains__(self, pending: PendingCommand) -> bool:
+        return pending in self._unsettled
 
-    def __iter__(self) -> Iterator[Waiting]:
+    def __iter__(self) -> Iterator[PendingCommand]:
         return iter(self._unsettled)
 
     def check(self) -> None:
         """Raise what ended the session, if anything has."""
-        if self._ended is not None:
-            raise self._ended
+        if self.error is not None:
+            raise self.error
 
     def submit(
         self,
@@ -124,43 +126,43 @@ class Outbox:
         *,
         retry: bool,
         resend_after: float = float("inf"),
-    ) -> Waiting:
+    ) -> PendingCommand:
         """Enter a command. If `online`, the caller transmits it with `Serials.stamp`."""
         self.check()
-        waiting = Waiting(command, retry, settle, self, resend_after=resend_after)
-        self._unsettled[waiting] = None
-        return waiting
+        pending = PendingCommand(command, retry, settle, self, resend_after=resend_after)
+        self._unsettled[pending] = None
+        return pending
 
-    def withdraw(self, waiting: Waiting) -> None:
+    def withdraw(self, pending: PendingCommand) -> None:
         """The caller stopped waiting: leave no trace."""
-        self._serials.forget(waiting)
-        self._unsettled.pop(waiting, None)
-        if waiting.gone is not None:
-            gone, waiting.gone = waiting.gone, None
-            gone()
+        self._serials.forget(pending)
+        self._unsettled.pop(pending, None)
+        if pending.on_done is not None:
+            on_done, pending.on_done = pending.on_done, None
+            on_done()
 
-    def settled(self, waiting: Waiting, result: Value[GenericCommand] | Error) -> None:
+    def settled(self, pending: PendingCommand, result: Value[GenericCommand] | Error) -> None:
         """The command has its result."""
-        if waiting in self._unsettled:
-            del self._unsettled[waiting]
-            waiting.settle(result)
+        if pending in self._unsettled:
+            del self._unsettled[pending]
+            pending.settle(result)
 
     def suspend(self, error: Exception) -> None:
         """The link broke: what may not be retried fails, the rest is untransmitted again."""
         self.online = False
-        for waiting in list(self._unsettled):
-            self._serials.forget(waiting)
-            if not waiting.retry:
-                self.settled(waiting, Error(error))
+        for pending in list(self._unsettled):
+            self._serials.forget(pending)
+            if not pending.retry:
+                self.settled(pending, Error(error))
 
-    def untransmitted(self) -> list[Waiting]:
+    def untransmitted(self) -> list[PendingCommand]:
         """What is to be transmitted when the session resumes, in this order."""
-        return [waiting for waiting in self._unsettled if not waiting.serial]
+        return [pending for pending in self._unsettled if not pending.serial]
 
     def end(self, error: Exception) -> None:
-        """Nothing will be sent any more: everything waiting, and all that comes, fails."""
+        """Nothing will be sent any more: everything pending, and all that comes, fails."""
         self.online = False
-        self._ended = error
-        for waiting in list(self._unsettled):
-            self._serials.forget(waiting)
-            self.settled(waiting, Error(error))
+        self.error = error
+        for pending in list(self._unsettled):
+            self._serials.forget(pending)
+            self.settled(pending, Error(error))

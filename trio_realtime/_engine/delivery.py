@@ -33,7 +33,7 @@ class Track(Generic[E]):
     """Ids of the latest messages, with their times; None: not kept in any history."""
     known: Place = (-1, "")
     """Up to here everything was delivered, or is this client's own."""
-    held: list[E] | None = None
+    deferred: list[E] | None = None
     """Live events that wait while the conversation is caught up."""
 
     def note(self, timestamp: int, mid: str, *, stored: bool = True) -> bool:
@@ -66,7 +66,7 @@ class Track(Generic[E]):
 
     def release(self) -> None:
         """The conversation is caught up, and what waited has been delivered."""
-        self.held = None
+        self.deferred = None
         self._trim()
 
     def _advance(self, place: Place) -> None:
@@ -78,7 +78,7 @@ class Track(Generic[E]):
 
         Nothing older can be under way any more, unless it is just being caught up.
         """
-        while len(self.seen) > REMEMBERED and self.held is None:
+        while len(self.seen) > REMEMBERED and self.deferred is None:
             oldest = next(iter(self.seen))
             timestamp = self.seen.pop(oldest)
             if timestamp is not None:
@@ -109,19 +109,19 @@ class Delivery(Generic[E]):
             track = self.tracks[cid] = Track(None)
         track.note_own(timestamp, mid)
 
-    def hold(self, cids: Iterable[str] | None = None) -> list[str]:
+    def defer(self, cids: Iterable[str] | None = None) -> list[str]:
         """Begin to catch up these conversations, or all that are known."""
-        held = list(self.tracks) if cids is None else list(cids)
-        for cid in held:
+        deferred = list(self.tracks) if cids is None else list(cids)
+        for cid in deferred:
             track = self.tracks.setdefault(cid, Track(None))
-            if track.held is None:
-                track.held = []
-        return held
+            if track.deferred is None:
+                track.deferred = []
+        return deferred
 
-    def is_held(self, cid: str) -> list[E] | None:
+    def deferred(self, cid: str) -> list[E] | None:
         """The list in which live events of this conversation must wait, if any."""
         track = self.tracks.get(cid)
-        return None if track is None else track.held
+        return None if track is None else track.deferred
 
     def known_upto(self, cid: str, timestamp: int, mid: str) -> None:
         """Every message up to this one was delivered, or is this client's own."""

@@ -2,7 +2,7 @@
 
 Theory of operation. A connection is opened once; if that first attempt fails, nothing was
 begun and the error is the caller's. From then on the machine below says what may happen
-next. Two kinds of events move it: *facts* the shell reports (the socket closed, an attempt
+next. Two kinds of triggers move it: *facts* the shell reports (the socket closed, an attempt
 failed) and *wishes* of the user (pause, resume, retry, close). A wish that makes no sense
 in a state leaves the state alone, so that ``pause``, ``resume`` and ``retry`` are allowed
 at any time.
@@ -39,7 +39,7 @@ class LinkState(Enum):
     """Ended by an error that reconnecting cannot mend. Final."""
 
 
-class LinkEvent(Enum):
+class LinkTrigger(Enum):
     """What moves the connection from one state to another."""
 
     OPENED = auto()
@@ -52,38 +52,38 @@ class LinkEvent(Enum):
     THROW = auto()
 
 
-S, E = LinkState, LinkEvent
+S, T = LinkState, LinkTrigger
 
-TRANSITIONS: dict[LinkState, dict[LinkEvent, LinkState]] = {
-    S.INITIALIZED: {E.OPENED: S.CONNECTED, E.CLOSE: S.CLOSED, E.THROW: S.FAILED},
+TRANSITIONS: dict[LinkState, dict[LinkTrigger, LinkState]] = {
+    S.INITIALIZED: {T.OPENED: S.CONNECTED, T.CLOSE: S.CLOSED, T.THROW: S.FAILED},
     S.CONNECTED: {
-        E.LOST: S.DISCONNECTED,
-        E.PAUSE: S.OFFLINE,
-        E.CLOSE: S.CLOSED,
-        E.THROW: S.FAILED,
+        T.LOST: S.DISCONNECTED,
+        T.PAUSE: S.OFFLINE,
+        T.CLOSE: S.CLOSED,
+        T.THROW: S.FAILED,
     },
     S.DISCONNECTED: {
-        E.ATTEMPT: S.RECONNECTING,
-        E.PAUSE: S.OFFLINE,
-        E.CLOSE: S.CLOSED,
-        E.THROW: S.FAILED,
+        T.ATTEMPT: S.RECONNECTING,
+        T.PAUSE: S.OFFLINE,
+        T.CLOSE: S.CLOSED,
+        T.THROW: S.FAILED,
     },
     S.RECONNECTING: {
-        E.OPENED: S.CONNECTED,
-        E.ATTEMPT_FAILED: S.DISCONNECTED,
-        E.PAUSE: S.OFFLINE,
-        E.CLOSE: S.CLOSED,
-        E.THROW: S.FAILED,
+        T.OPENED: S.CONNECTED,
+        T.ATTEMPT_FAILED: S.DISCONNECTED,
+        T.PAUSE: S.OFFLINE,
+        T.CLOSE: S.CLOSED,
+        T.THROW: S.FAILED,
     },
-    S.OFFLINE: {E.RESUME: S.DISCONNECTED, E.CLOSE: S.CLOSED, E.THROW: S.FAILED},
+    S.OFFLINE: {T.RESUME: S.DISCONNECTED, T.CLOSE: S.CLOSED, T.THROW: S.FAILED},
     S.CLOSED: {},
     S.FAILED: {},
 }
 
 FINAL = frozenset({S.CLOSED, S.FAILED})
 
-WISHES = frozenset({E.PAUSE, E.RESUME, E.CLOSE, E.THROW})
-"""Events that are ignored where the table has no entry; any other such event is a bug."""
+WISHES = frozenset({T.PAUSE, T.RESUME, T.CLOSE, T.THROW})
+"""Triggers that are ignored where the table has no entry; any other such trigger is a bug."""
 
 
 @attrs.define
@@ -93,17 +93,17 @@ class LinkMachine:
     backoff: Backoff = attrs.field(factory=Backoff)
     state: LinkState = LinkState.INITIALIZED
 
-    def handle(self, event: LinkEvent) -> bool:
+    def handle(self, trigger: LinkTrigger) -> bool:
         """Move along the table; says whether the state changed.
 
         Raises:
             AssertionError: the shell reported a fact that is impossible in this state.
         """
-        target = TRANSITIONS[self.state].get(event)
+        target = TRANSITIONS[self.state].get(trigger)
         if target is None:
-            assert event in WISHES or self.state in FINAL, f"{event} while {self.state}"
+            assert trigger in WISHES or self.state in FINAL, f"{trigger} while {self.state}"
             return False
-        if event is LinkEvent.RESUME:
+        if trigger is LinkTrigger.RESUME:
             self.backoff.skip_next()
         self.state = target
         return True

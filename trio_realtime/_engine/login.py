@@ -9,23 +9,31 @@ import uuid
 
 import attrs
 
+from trio_realtime._values.events import (
+    Blocked,
+    Invited,
+    Kicked,
+    Muted,
+    Unblocked,
+    Unmuted,
+)
 from trio_realtime.wire import CommandType, GenericCommand, OpType, SessionCommand
 
 CONFIG_BITMAP = 0b1011_1011
 """Edits and recalls, temporary conversations, acknowledged transients, reliable
 notifications, partial failures, ``peerId`` may be absent: docs/protocol/session.md §4."""
 
-PERSONAL = frozenset(
-    {
-        OpType.JOINED,
-        OpType.LEFT,
-        OpType.BLOCKED,
-        OpType.UNBLOCKED,
-        OpType.SHUTUPED,
-        OpType.UNSHUTUPED,
-    }
-)
-"""News about this client itself, which a server keeps for replay: docs/protocol/session.md §7."""
+PersonalNotice = Invited | Kicked | Blocked | Unblocked | Muted | Unmuted
+
+PERSONAL_NOTICES: dict[OpType, type[PersonalNotice]] = {
+    OpType.JOINED: Invited,
+    OpType.LEFT: Kicked,
+    OpType.BLOCKED: Blocked,
+    OpType.UNBLOCKED: Unblocked,
+    OpType.SHUTUPED: Muted,
+    OpType.UNSHUTUPED: Unmuted,
+}
+"""What is said about this client itself, and the event it becomes; a server keeps it for replay: docs/protocol/session.md §7."""
 
 USER_AGENT = "trio-realtime/0.1.0"
 
@@ -46,7 +54,7 @@ class Signature:
 
 
 @attrs.define
-class Login:
+class LoginState:
     """What a client says when it logs in, and what it must remember to come back.
 
     Times are milliseconds of the clock named: ``server`` times come from the server,
@@ -71,6 +79,12 @@ class Login:
     """``notifTime`` of the last unread push."""
     notification_watermark: int | None = None
     """Server time of the last membership notification known."""
+
+    @property
+    def assigned_id(self) -> str:
+        """The id of a client that is logged in."""
+        assert self.client_id is not None, "not logged in yet"
+        return self.client_id
 
     @property
     def begun(self) -> bool:
@@ -145,7 +159,7 @@ class Login:
 
     def saw(self, push: GenericCommand) -> None:
         """Advance the watermarks by a push: docs/protocol/session.md §6, §7."""
-        if push.server_ts and (push.notification_type == 1 or push.op in PERSONAL):
+        if push.server_ts and (push.notification_type == 1 or push.op in PERSONAL_NOTICES):
             self.notification_watermark = max(self.notification_watermark or 0, push.server_ts)
         if push.unread_message is not None and push.unread_message.notif_time:
             self.unread_watermark = push.unread_message.notif_time

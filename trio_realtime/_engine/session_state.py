@@ -1,7 +1,7 @@
 """The life of one client's session, as a table.
 
 Theory of operation. A session lives on one link after another. While it is `ONLINE`, a
-command leaves as soon as it is submitted; in every other state commands wait in the outbox,
+command leaves as soon as it is submitted; in every other state commands wait,
 and leave in their order when it comes online. The shell reports what happens; what follows
 from it is decided here and nowhere else. The diagram in the documentation is drawn from
 ``TRANSITIONS``. Protocol: docs/protocol/session.md §1, §2.
@@ -35,7 +35,7 @@ class SessionState(Enum):
     """Ended by an error that logging in again cannot mend. Final."""
 
 
-class SessionEvent(Enum):
+class SessionTrigger(Enum):
     """What moves a session from one state to another."""
 
     OPEN = auto()
@@ -54,16 +54,16 @@ class SessionEvent(Enum):
     """An error ended it."""
 
 
-S, E = SessionState, SessionEvent
+S, T = SessionState, SessionTrigger
 
-_ENDS = {E.CLOSE: S.CLOSED, E.END: S.ENDED}
+_ENDS = {T.CLOSE: S.CLOSED, T.END: S.ENDED}
 
-TRANSITIONS: dict[SessionState, dict[SessionEvent, SessionState]] = {
-    S.NEW: {E.OPEN: S.OPENING, **_ENDS},
-    S.OPENING: {E.READY: S.ONLINE, E.LOST: S.SUSPENDED, **_ENDS},
-    S.ONLINE: {E.LOST: S.SUSPENDED, E.LEAVE: S.LEAVING, **_ENDS},
-    S.SUSPENDED: {E.RESUME: S.RESUMING, **_ENDS},
-    S.RESUMING: {E.READY: S.ONLINE, E.LOST: S.SUSPENDED, **_ENDS},
+TRANSITIONS: dict[SessionState, dict[SessionTrigger, SessionState]] = {
+    S.NEW: {T.OPEN: S.OPENING, **_ENDS},
+    S.OPENING: {T.READY: S.ONLINE, T.LOST: S.SUSPENDED, **_ENDS},
+    S.ONLINE: {T.LOST: S.SUSPENDED, T.LEAVE: S.LEAVING, **_ENDS},
+    S.SUSPENDED: {T.RESUME: S.RESUMING, **_ENDS},
+    S.RESUMING: {T.READY: S.ONLINE, T.LOST: S.SUSPENDED, **_ENDS},
     S.LEAVING: _ENDS,
     S.CLOSED: {},
     S.ENDED: {},
@@ -71,8 +71,8 @@ TRANSITIONS: dict[SessionState, dict[SessionEvent, SessionState]] = {
 
 FINAL = frozenset({S.CLOSED, S.ENDED})
 
-TOLERATED = frozenset({E.LOST, E.LEAVE, E.CLOSE, E.END})
-"""Events that are ignored where the table has no entry; any other such event is a bug."""
+TOLERATED = frozenset({T.LOST, T.LEAVE, T.CLOSE, T.END})
+"""Triggers that are ignored where the table has no entry; any other such trigger is a bug."""
 
 
 @attrs.define
@@ -81,15 +81,15 @@ class SessionMachine:
 
     state: SessionState = SessionState.NEW
 
-    def handle(self, event: SessionEvent) -> bool:
+    def handle(self, trigger: SessionTrigger) -> bool:
         """Move along the table; says whether the state changed.
 
         Raises:
             AssertionError: the shell reported what is impossible in this state.
         """
-        target = TRANSITIONS[self.state].get(event)
+        target = TRANSITIONS[self.state].get(trigger)
         if target is None:
-            assert event in TOLERATED or self.state in FINAL, f"{event} while {self.state}"
+            assert trigger in TOLERATED or self.state in FINAL, f"{trigger} while {self.state}"
             return False
         self.state = target
         return True

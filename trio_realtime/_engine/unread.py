@@ -116,7 +116,7 @@ class UnreadCounters:
         place = message.timestamp_ms, message.id
         self._counter(event.conversation_id).receive(place, mentioned=message.mentioned)
 
-    def told(self, event: UnreadUpdated) -> None:
+    def counted_by_server(self, event: UnreadUpdated) -> None:
         """The server says how it is."""
         cid, last = event.conversation_id, event.last_message
         counter = self._counter(cid)

@@ -6,13 +6,19 @@ Protocol: docs/protocol/session.md §1, §3, §11, docs/protocol/signatures.md.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
+import attrs
 import trio
 
-from trio_realtime._engine.login import Signature
-from trio_realtime._engine.signing import sign_command, signing
+from trio_realtime._engine.login import LoginState, Signature
+from trio_realtime._engine.signing import (
+    ConversationSigner,
+    LoginSigner,
+    sign_command,
+    signing,
+)
 from trio_realtime._values.errors import (
     MalformedReply,
     RealtimeError,
@@ -22,8 +28,7 @@ from trio_realtime._values.errors import (
 from trio_realtime._values.times import now_ms
 from trio_realtime.wire import BlacklistCommand, ConvCommand, GenericCommand, OpType
 
-if TYPE_CHECKING:
-    from .session import Session
+from .command_channel import CommandChannel
 
 logger = logging.getLogger("trio_realtime")
 
@@ -33,11 +38,46 @@ RENEW_AGAIN = 60.0
 """Seconds after which a renewal that failed is tried again."""
 
 
-class Authentication:
-    """The credentials of one client."""
+@attrs.frozen(kw_only=True)
+class Credentials:
+    """By what a client may prove who it is, and what it may do."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    user_session_token: str | None = None
+    """Of a storage user, whose login the server signs."""
+    sign_login: LoginSigner | None = None
+    sign_conversation: ConversationSigner | None = None
+    sign_block_list: ConversationSigner | None = None
+
+
+class Authentication:
+    """Logs one client in, and keeps its token.
+
+    Args:
+        login: what is known of the login.
+        credentials: what the application gave.
+        commands: the way to the server.
+        sign_user: has the server sign the login of a storage user, by his session token.
+        on_login: called in the moment the server lets the client in, and pushes may follow;
+            with whether it had been in before.
+        on_due: called when `renew_at` has changed.
+    """
+
+    def __init__(
+        self,
+        login: LoginState,
+        credentials: Credentials,
+        commands: CommandChannel,
+        *,
+        sign_user: Callable[[str], Awaitable[Any]],
+        on_login: Callable[[bool], None],
+        on_due: Callable[[], None],
+    ) -> None:
+        self._login = login
+        self._credentials = credentials
+        self._commands = commands
+        self._sign_user = sign_user
+        self._on_login = on_login
+        self._on_due = on_due
         self.renew_at = float("inf")
         """When the token is to be renewed by itself."""
 
@@ -48,31 +88,29 @@ class Authentication:
             CommandError: the server refused.
             RealtimeError: it could not be reached.
         """
-        login = self._session.login
         try:
             await self._open()
         except SessionTokenExpired:
-            if login.token is None:
+            if self._login.token is None:
                 raise
-            login.forget_token()
+            self._login.forget_token()
             await self._open()
 
     async def _open(self) -> None:
-        session, login = self._session, self._session.login
+        login = self._login
         signature = None
         if not (login.begun and login.can_resume(now_ms())):
             signature = await self._signature()
+        await self._commands.exchange(login.open_command(now_ms(), signature), self._opened)
 
-        def opened(reply: GenericCommand) -> None:
-            if reply.op != OpType.OPENED:
-                raise RemoteProtocolError(f"session/open was answered with {reply.cmd}/{reply.op}")
-            again = login.begun
-            self._granted(reply)
-            if login.client_id is None:
-                raise RemoteProtocolError("the server assigned no client id")
-            session.opened(again=again)
-
-        await session.exchange(login.open_command(now_ms(), signature), opened)
+    def _opened(self, reply: GenericCommand) -> None:
+        if reply.op != OpType.OPENED:
+            raise RemoteProtocolError(f"session/open was answered with {reply.cmd}/{reply.op}")
+        returned = self._login.begun
+        self._granted(reply)
+        if self._login.client_id is None:
+            raise RemoteProtocolError("the server assigned no client id")
+        self._on_login(returned)
 
     async def token(self) -> str | None:
         """A session token that is valid, renewed if need be.
@@ -81,76 +119,76 @@ class Authentication:
             CommandError: the server refused.
             RealtimeError: the server could not be reached.
         """
-        if not self._session.login.can_resume(now_ms()):
+        if not self._login.can_resume(now_ms()):
             await self._renew()
-        return self._session.login.token
+        return self._login.token
 
-    def tick(self, now: float) -> None:
-        """Renew the token in the background if its time has come."""
-        if now >= self.renew_at:
-            self.renew_at = float("inf")
-            self._session.connection.start_soon(self._keep_token)
+    def is_due(self, now: float) -> bool:
+        """Whether the time has come for `keep_token`; says so once."""
+        if now < self.renew_at:
+            return False
+        self.renew_at = float("inf")
+        return True
 
-    async def _keep_token(self) -> None:
+    async def keep_token(self) -> None:
         """Renew the token ahead of its end; without success the old one serves on."""
         try:
             await self._renew()
         except RealtimeError as error:
             logger.warning("the session token could not be renewed: %s", error)
-            if self._session.login.can_resume(now_ms()):
+            if self._login.can_resume(now_ms()):
                 self._renew_in(RENEW_AGAIN)
 
     async def _renew(self) -> None:
-        command = self._session.login.refresh_command(await self._signature())
-        self._granted(await self._session.request(command))
+        command = self._login.refresh_command(await self._signature())
+        self._granted(await self._commands.request(command))
 
     def _granted(self, reply: GenericCommand) -> None:
-        self._session.login.opened(reply, now_ms())
+        self._login.opened(reply, now_ms())
         ttl = reply.session_message.st_ttl if reply.session_message is not None else None
         if ttl:
             self._renew_in(ttl - min(RENEW_AHEAD, ttl / 2))
 
     def _renew_in(self, delay: float) -> None:
         self.renew_at = trio.current_time() + delay
-        self._session.connection.arm_timer(self._session.due_at)
+        self._on_due()
 
     async def _signature(self) -> Signature | None:
-        config, login = self._session.config, self._session.login
-        if config.user_session_token is not None:
-            return await self._user_signature(config.user_session_token)
-        if config.sign_login is None:
+        credentials = self._credentials
+        if credentials.user_session_token is not None:
+            return await self._user_signature(credentials.user_session_token)
+        if credentials.sign_login is None:
             return None
         async with signing():
-            return await config.sign_login(login.client_id)
+            return await credentials.sign_login(self._login.client_id)
 
     async def _user_signature(self, user_session_token: str) -> Signature:
         """Have the server sign the login of a storage user: docs/protocol/session.md §11."""
-        answer = await self._session.rest.sign(user_session_token)
+        answer = await self._sign_user(user_session_token)
         try:
             signature = Signature(answer["signature"], answer["timestamp"], answer["nonce"])
             client_id = answer.get("client_id")
         except (KeyError, TypeError, AttributeError) as error:
             raise MalformedReply("the signature for the user's login is incomplete") from error
-        login = self._session.login
-        if login.client_id is None:
+        if self._login.client_id is None:
             if not isinstance(client_id, str):
                 raise MalformedReply(
                     "the server signs this user's login but does not say the client id: "
                     "pass the user's object id as client_id"
                 )
-            login.client_id = client_id
+            self._login.client_id = client_id
         return signature
 
     async def sign_conversation(
         self, conv: ConvCommand, cid: str | None, targets: Sequence[str], action: str
     ) -> None:
         """Have an operation on a conversation signed, if the application signs them."""
-        signer = self._session.config.sign_conversation
-        await sign_command(signer, conv, cid, self._session.client_id, targets, action)
+        signer = self._credentials.sign_conversation
+        await sign_command(signer, conv, cid, self._login.assigned_id, targets, action)
 
     async def sign_block_list(
         self, command: BlacklistCommand, cid: str, targets: Sequence[str], action: str
     ) -> None:
         """Have a change of a block list signed, if the application signs them."""
-        signer = self._session.config.sign_block_list
-        await sign_command(signer, command, cid, self._session.client_id, targets, action)
+        signer = self._credentials.sign_block_list
+        await sign_command(signer, command, cid, self._login.assigned_id, targets, action)

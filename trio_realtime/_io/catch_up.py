@@ -1,8 +1,8 @@
 """Filling the gap that a broken link leaves.
 
-When the link breaks, every conversation with traffic is *held*: what arrives for it on the
+When the link breaks, every conversation with traffic is *deferred*: what arrives for it on the
 next link waits. After the session has resumed, its history is read from the last message
-delivered up to the present, those messages are delivered, then what was held. Ids make
+delivered up to the present, those messages are delivered, then what was deferred. Ids make
 the overlap harmless. A conversation that first spoke while the client was away is found
 through the unread notification that follows the login.
 """
@@ -11,40 +11,38 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
+from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import trio
 
+from trio_realtime._engine.delivery import Delivery
+from trio_realtime._engine.login import PERSONAL_NOTICES, LoginState
 from trio_realtime._engine.mapping import events_from_notification, message_from_log_item
 from trio_realtime._values.errors import CommandTimeout, ConnectionLost, RealtimeError
 from trio_realtime._values.events import (
-    Blocked,
     ConversationEvent,
     Event,
     Gap,
-    Invited,
-    Kicked,
     MessageRecalled,
     MessageReceived,
     MessageUpdated,
-    Muted,
     NotificationGap,
-    Unblocked,
-    Unmuted,
     UnreadUpdated,
 )
+from trio_realtime._values.registry import MessageRegistry
 from trio_realtime._values.times import optional_datetime
 from trio_realtime.wire import CommandType, GenericCommand, LogItem, LogsCommand, QueryDirection
 
-if TYPE_CHECKING:
-    from .session import Session
+from .command_channel import CommandChannel
+from .reconnect import LinkKeeper
+from .rest import ClientRest
 
 logger = logging.getLogger("trio_realtime")
 
-PERSONAL = (Invited, Kicked, Blocked, Unblocked, Muted, Unmuted)
-"""News about this client itself, which the server keeps for replay."""
+PERSONAL = tuple(PERSONAL_NOTICES.values())
 REMEMBERED = 64
 """Notices of the latest moments, in which the clocks of push and replay may differ."""
 
@@ -59,29 +57,55 @@ AT_ONCE = 4
 
 
 class CatchUp:
-    """Reads what one client missed."""
+    """Reads what one client missed.
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    Args:
+        login: since when, and up to when.
+        delivery: what has been delivered, and what is deferred.
+        registry: how messages are parsed.
+        commands: the way to the server.
+        rest: its REST API.
+        link: the link in whose background this happens.
+        publish: delivers an event; False for a message that was delivered before.
+    """
+
+    def __init__(
+        self,
+        *,
+        login: LoginState,
+        delivery: Delivery[Event],
+        registry: MessageRegistry,
+        commands: CommandChannel,
+        rest: ClientRest,
+        link: LinkKeeper,
+        publish: Callable[[Event], bool],
+    ) -> None:
+        self._login = login
+        self._delivery = delivery
+        self._registry = registry
+        self._commands = commands
+        self._rest = rest
+        self._link = link
+        self._publish = publish
         self._limiter = trio.CapacityLimiter(AT_ONCE)
-        self._told: deque[tuple[type[Event], str, datetime | None]] = deque(maxlen=REMEMBERED)
+        self._noted: deque[tuple[type[Event], str, datetime | None]] = deque(maxlen=REMEMBERED)
         """Personal notices that have arrived: the replay may hold them too."""
         self._unfetched_from: int | None = None
         """Server time after which notifications still have to be fetched."""
-        self._notices: Counter[str] = Counter()
+        self._replayed: Counter[str] = Counter()
         """How many notices were replayed for each conversation."""
 
     def start(self) -> None:
-        """Catch up every held conversation in the background of the present link."""
-        for cid, track in self._session.delivery.tracks.items():
-            if track.held is not None:
-                self._session.connection.start_soon(self._conversation, cid)
-        self._report_notices()
+        """Catch up every deferred conversation in the background of the present link."""
+        for cid, track in self._delivery.tracks.items():
+            if track.deferred is not None:
+                self._link.start_soon(self._conversation, cid)
+        self._report_replayed()
 
-    def _report_notices(self) -> None:
+    def _report_replayed(self) -> None:
         """Tell what was replayed for conversations that have nothing else to catch up."""
-        for cid in list(self._notices):
-            if self._session.delivery.is_held(cid) is None:
+        for cid in list(self._replayed):
+            if self._delivery.deferred(cid) is None:
                 self._report(Gap(cid))
 
     def note(self, event: Event) -> bool:
@@ -89,9 +113,9 @@ class CatchUp:
         if not isinstance(event, PERSONAL):
             return True
         notice = (type(event), event.conversation_id, event.at)
-        if notice in self._told:
+        if notice in self._noted:
             return False
-        self._told.append(notice)
+        self._noted.append(notice)
         return True
 
     async def notifications(self) -> None:
@@ -103,7 +127,7 @@ class CatchUp:
         try:
             await self._fetch_notifications()
         except FAILED as error:
-            self._session.connection.start_soon(self._ask_again, error)
+            self._link.start_soon(self._ask_again, error)
 
     async def _ask_again(self, error: Exception) -> None:
         for delay in AGAIN_AFTER:
@@ -113,21 +137,20 @@ class CatchUp:
             except FAILED as latest:
                 error = latest
             else:
-                self._report_notices()
+                self._report_replayed()
                 return
         logger.warning("missed notifications could not be fetched: %s", error)
         since = optional_datetime(self._unfetched_from)
-        self._session.publish(NotificationGap(since, error))
+        self._publish(NotificationGap(since, error))
 
     async def _fetch_notifications(self) -> None:
-        session = self._session
-        watermark = self._unfetched_from or session.login.notification_watermark
-        while watermark is not None and session.connection.has_api:
+        watermark = self._unfetched_from or self._login.notification_watermark
+        while watermark is not None and self._rest.available:
             # Live notifications move the watermark of the login in the meantime.
             self._unfetched_from = watermark
-            answer = await session.rest.get(
+            answer = await self._rest.get(
                 "/1.1/rtm/notifications",
-                {"client_id": session.client_id, "start_ts": str(watermark)},
+                {"client_id": self._login.assigned_id, "start_ts": str(watermark)},
             )
             # Without a type the answer comes in two parts; asked for one, it is bare.
             answer = answer.get("permanent", answer)
@@ -138,19 +161,18 @@ class CatchUp:
 
     def _replay(self, answer: Any, watermark: int) -> int:
         """Deliver one page; returns up to when it reaches."""
-        session = self._session
         for item in answer["notifications"]:
             at = item.get("serverTs")
             if not isinstance(at, int) or at <= watermark:
                 continue
-            for event in events_from_notification(item, session.registry, session.client_id):
+            for event in events_from_notification(item, self._registry, self._login.assigned_id):
                 if self.note(event):
-                    session.publish(event)
+                    self._publish(event)
                     if isinstance(event, ConversationEvent):
-                        self._notices[event.conversation_id] += 1
+                        self._replayed[event.conversation_id] += 1
             watermark = at
-        login = session.login
-        login.notification_watermark = max(login.notification_watermark or 0, watermark)
+        known = self._login.notification_watermark or 0
+        self._login.notification_watermark = max(known, watermark)
         return watermark
 
     def unread(self, event: UnreadUpdated) -> None:
@@ -160,27 +182,25 @@ class CatchUp:
 
     def unseen(self, cid: str) -> None:
         """A conversation spoke while the client was away; catch it up if it is new."""
-        delivery = self._session.delivery
-        if cid not in delivery.tracks:
-            delivery.hold([cid])
-            self._session.connection.start_soon(self._conversation, cid)
+        if cid not in self._delivery.tracks:
+            self._delivery.defer([cid])
+            self._link.start_soon(self._conversation, cid)
 
     async def _conversation(self, cid: str) -> None:
         async with self._limiter:
             try:
                 gap = await self._fill(cid)
             except ConnectionLost:
-                # Stays held; the next resumption begins where this one stopped.
+                # Stays deferred; the next resumption begins where this one stopped.
                 return
             except RealtimeError as error:
-                connection = self._session.connection
-                if isinstance(error, CommandTimeout) and connection.silent_for(error.seconds):
+                if isinstance(error, CommandTimeout) and self._link.silent_for(error.seconds):
                     # Not the server refuses, the link is dead: on the next one it may succeed.
-                    connection.drop(str(error))
+                    self._link.drop(str(error))
                     return
                 logger.info("cannot catch up conversation %s: %s", cid, error)
-                mark = self._session.delivery.tracks[cid].mark
-                since = mark[0] if mark else self._session.login.opened_at
+                mark = self._delivery.tracks[cid].mark
+                since = mark[0] if mark else self._login.opened_at
                 gap = Gap(
                     cid,
                     missing_from=optional_datetime(since),
@@ -188,12 +208,11 @@ class CatchUp:
                     error=error,
                 )
         edited = 0
-        delivery = self._session.delivery
-        for event in delivery.is_held(cid) or ():
+        for event in self._delivery.deferred(cid) or ():
             if isinstance(event, MessageUpdated | MessageRecalled):
-                edited += (event.message.updated_at_ms or 0) <= self._session.login.returned_at
-            self._session.publish(event)
-        delivery.release(cid)
+                edited += (event.message.updated_at_ms or 0) <= self._login.returned_at
+            self._publish(event)
+        self._delivery.release(cid)
         self._report(attrs.evolve(gap, edited=edited))
 
     def _live_since(self, cid: str) -> datetime | None:
@@ -201,8 +220,8 @@ class CatchUp:
 
         A busy conversation is ahead of the clock; then it is the first message heard since.
         """
-        returned = optional_datetime(self._session.login.returned_at)
-        for event in self._session.delivery.is_held(cid) or ():
+        returned = optional_datetime(self._login.returned_at)
+        for event in self._delivery.deferred(cid) or ():
             # What was heard before the latest login proves nothing.
             if isinstance(event, MessageReceived) and (returned is None or event.at >= returned):
                 return event.at
@@ -210,15 +229,14 @@ class CatchUp:
 
     def _report(self, gap: Gap) -> None:
         """Tell what became of a conversation, if there is anything to tell."""
-        gap = attrs.evolve(gap, notices=self._notices.pop(gap.conversation_id, 0))
+        gap = attrs.evolve(gap, notices=self._replayed.pop(gap.conversation_id, 0))
         if gap != Gap(gap.conversation_id):
-            self._session.publish(gap)
+            self._publish(gap)
 
     async def _fill(self, cid: str) -> Gap:
         """Deliver the history since the last message known."""
-        session = self._session
-        mark = session.delivery.tracks[cid].mark
-        start: tuple[int, str | None] = mark or (session.login.opened_at or 0, None)
+        mark = self._delivery.tracks[cid].mark
+        start: tuple[int, str | None] = mark or (self._login.opened_at or 0, None)
         gap = Gap(cid)
         first = True
         while True:
@@ -246,18 +264,18 @@ class CatchUp:
                         missing_until=until or self._live_since(cid),
                     )
             first = False
-            if any(item.from_ == session.client_id for item in items):
+            if any(item.from_ == self._login.assigned_id for item in items):
                 # History may show what this client is sending before the answer does.
-                await session.sends_settled(cid)
+                await self._commands.sends_settled(cid)
             filled = gap.filled
             for item in items:
-                message = message_from_log_item(item, cid, session.registry, session.client_id)
-                filled += session.publish(MessageReceived(cid, message))
+                message = message_from_log_item(item, cid, self._registry, self._login.assigned_id)
+                filled += self._publish(MessageReceived(cid, message))
             gap = attrs.evolve(gap, filled=filled)
             if items:
                 last = items[-1]
                 start = (last.timestamp or start[0], last.msg_id)
-                session.delivery.known_upto(cid, start[0], last.msg_id or "")
+                self._delivery.known_upto(cid, start[0], last.msg_id or "")
             if not full:
                 return gap
 
@@ -270,5 +288,5 @@ class CatchUp:
 
     async def _history(self, logs: LogsCommand) -> list[LogItem]:
         command = GenericCommand(cmd=CommandType.LOGS, logs_message=logs)
-        reply = await self._session.request(command, retry=False)
+        reply = await self._commands.request(command, retry=False)
         return list(reply.logs_message.logs) if reply.logs_message is not None else []

@@ -1,26 +1,26 @@
 """One socket and the clients on it.
 
-`Connection.run` is the only background task: it dials, serves one link after another, and
-waits between them as the table in ``session/_machine.py`` says. While a link is up it has
-two children of its own, the heartbeat and one resumption for each client; when the link
-ends, so do they. The reader is `run` itself, and it never waits for anybody.
+The `LinkKeeper` dials, serves one link after another, and waits between them. While a link is
+up it has tasks of its own, the heartbeat and one resumption for each client; when the link
+ends, so do they. What arrives is handed to the clients by the task that reads the socket,
+which never waits for anybody.
 """
 
 from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import attrs
 import trio
 
-from trio_realtime._engine.commands import Serials, Waiting
+from trio_realtime._engine.commands import PendingCommand, Serials
 from trio_realtime._engine.dialect import DIALECTS, Dialect, OfflineMessages
 from trio_realtime._engine.login import IM_SERVICE
-from trio_realtime._values.errors import CommandError, ConnectFailed, ConnectionLost, RealtimeError
+from trio_realtime._values.errors import CommandError, ConnectFailed, RealtimeError
 from trio_realtime._values.events import Event
 from trio_realtime.transport import (
     ConnectError,
@@ -36,10 +36,8 @@ from trio_realtime.wire import CommandType, GenericCommand, WireError
 from .exception_groups import single_error
 from .http import Http
 from .reconnect import LinkKeeper
+from .rest import AppRest
 from .routing import Endpoints
-
-if TYPE_CHECKING:
-    from .session import Session
 
 logger = logging.getLogger("trio_realtime")
 
@@ -68,40 +66,115 @@ class ConnectionConfig:
     connect_timeout: float = 20.0
 
 
-class Connection(LinkKeeper):
+class AttachedClient(Protocol):
+    """A client on a connection, as the connection sees it. Only `resume` may wait."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has been logged in, and is to be resumed on a new link."""
+
+    @property
+    def due_at(self) -> float:
+        """When it wants to send something by itself; infinity if there is nothing."""
+
+    def due_commands(self, now: float) -> Iterable[GenericCommand]:
+        """What it wants to send by itself now."""
+
+    async def resume(self) -> None:
+        """There is a new link: log in again. Runs in the background of that link."""
+
+    def receive(self, command: GenericCommand) -> None:
+        """A push for it has arrived."""
+
+    def publish(self, event: Event) -> object:
+        """Something has happened to the connection."""
+
+    def link_lost(self, error: Exception) -> None:
+        """The link broke; may be said twice of one link."""
+
+    def end(self, error: RealtimeError) -> None:
+        """No link can follow, for this reason."""
+
+    def connection_closed(self) -> None:
+        """The user has closed the connection."""
+
+
+class ClientConnection:
     """The link to the server of one app, kept alive; shared by any number of clients."""
 
     def __init__(self, config: ConnectionConfig) -> None:
-        super().__init__()
         self.config = config
         self.http = Http(open_stream=config.open_stream, ssl_context=config.ssl_context)
-        self.endpoints = Endpoints(
+        self._endpoints = Endpoints(
             self.http,
             app_id=config.app_id,
             server=config.server,
             rtm_servers=config.rtm_servers,
         )
+        self.rest = AppRest(
+            self.http,
+            self._endpoints,
+            app_id=config.app_id,
+            app_key=config.app_key,
+            available=config.server is not None or not config.rtm_servers,
+        )
+        self.link = LinkKeeper(
+            dial=self._dial,
+            on_up=self._link_up,
+            on_down=self._link_down,
+            final_error=final_error,
+            on_final=self._failed,
+            publish=self._publish,
+        )
         self.serials = Serials()
-        self.attached: dict[Session, None] = {}
-        """Every client that is logged in or logging in, in order."""
-        self.sessions: dict[str, Session] = {}
-        """Those to which pushes can be addressed."""
+        self._attached: dict[AttachedClient, str | None] = {}
+        """Every client that is logged in or logging in, in order, with its id once it is known."""
+        self._addressees: dict[str, AttachedClient] = {}
+        """To whom pushes can be addressed, by client id."""
         self._encode = config.dialect.encode
         self._decode = config.dialect.decode
         self._timer = trio.CancelScope()
         self._due = float("inf")
 
-    @property
-    def has_api(self) -> bool:
-        """Whether a REST API belongs to the server; explicit WebSocket URLs tell of none."""
-        return self.config.server is not None or not self.config.rtm_servers
+    # The clients.
+
+    def attach(self, client: AttachedClient) -> None:
+        """A client begins to use this connection."""
+        self._attached[client] = None
+
+    def address(self, client: AttachedClient, client_id: str) -> None:
+        """An attached client has logged in: pushes for this id are its own."""
+        self._attached[client] = client_id
+        self._addressees[client_id] = client
+
+    def detach(self, client: AttachedClient) -> None:
+        """A client has nothing more to do with this connection."""
+        client_id = self._attached.pop(client, None)
+        if client_id is not None and self._addressees.get(client_id) is client:
+            del self._addressees[client_id]
+
+    # The link.
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the link until cancelled, or until an error that is final.
+
+        Raises:
+            ConnectFailed: the very first attempt failed.
+        """
+        try:
+            await self.link.run(task_status=task_status)
+        finally:
+            for client in list(self._attached):
+                client.connection_closed()
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+                await self.http.aclose()
 
     @asynccontextmanager
     async def _dial(self) -> AsyncIterator[Transport]:
         """Open the first endpoint that accepts."""
         config = self.config
         failure: ConnectFailed | None = None
-        for url in await self.endpoints.urls():
+        for url in await self._endpoints.urls():
             try:
                 async with connect(
                     url,
@@ -112,72 +185,46 @@ class Connection(LinkKeeper):
                     open_stream=config.open_stream,
                     deliver=self._received,
                 ) as transport:
-                    self.endpoints.connected(url)
+                    self._endpoints.connected(url)
                     yield transport
                     return
             except ConnectError as error:
                 failure = ConnectFailed(str(error), status=error.status)
                 failure.__cause__ = error
         assert failure is not None, "endpoints.urls() is never empty"
-        self.endpoints.forget()
+        self._endpoints.forget()
         raise failure
 
-    async def _serve(self, transport: Transport) -> None:
-        """Read one link until it ends."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._heartbeat, transport)
-            for session in self.attached:
-                if session.login.begun:
-                    nursery.start_soon(session.resume)
-            self._nursery = nursery
-            try:
-                # Messages go to `_received` as they arrive; this waits for the end.
-                await transport.receive()
-            except TransportClosed as closed:
-                self._closed_by_peer(closed)
-            nursery.cancel_scope.cancel()
+    def _link_up(self, transport: Transport) -> None:
+        self.link.start_soon(self._heartbeat, transport)
+        for client in self._attached:
+            if client.begun:
+                self.link.start_soon(client.resume)
 
-    def _closed_by_peer(self, closed: TransportClosed) -> None:
-        if closed.code in FATAL_CLOSE_CODES:
-            self._fail(CommandError.from_wire(closed.code, closed.reason))
-        else:
-            self._lost = ConnectionLost(closed.code, closed.reason)
-
-    def _suspend(self, error: Exception) -> None:
-        for session in list(self.attached):
-            session.link_lost(error)
+    def _link_down(self, error: Exception) -> None:
+        for client in list(self._attached):
+            client.link_lost(error)
 
     def _failed(self, error: RealtimeError) -> None:
-        for session in list(self.attached):
-            session.end(error)
+        for client in list(self._attached):
+            client.end(error)
 
-    async def _closed(self) -> None:
-        for session in list(self.attached):
-            session.connection_closed()
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-            await self.http.aclose()
+    def _publish(self, event: Event) -> None:
+        for client in list(self._attached):
+            client.publish(event)
 
     # While a link is up.
 
     async def transmit(self, command: GenericCommand) -> None:
         """Queue a command on the present link; without one it is lost with the last."""
-        if self._transport is not None:
-            try:
-                await self._transport.send(self._encode(command))
-            except TransportClosed:
-                # The reader is about to find out and tell everybody.
-                return
+        await self.link.send(self._encode(command))
 
-    async def transmit_waiting(self, waiting: Waiting) -> None:
+    async def transmit_pending(self, pending: PendingCommand) -> None:
         """Transmit a command that waits for its reply, under a new serial id."""
         now = trio.current_time()
-        command = self.serials.stamp(waiting, now)
-        self.arm_timer(now + waiting.resend_after)
-        await self.transmit(command)
-
-    def start_soon(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
-        """Run something in the background of the present link; it ends with the link."""
-        self._nursery.start_soon(function, *args)
+        command = self.serials.stamp(pending, now)
+        self.arm_timer(now + pending.resend_after)
+        await self.link.send(self._encode(command))
 
     def _received(self, payloads: list[Payload]) -> None:
         for payload in payloads:
@@ -199,8 +246,8 @@ class Connection(LinkKeeper):
         if command.service is not None and command.service != IM_SERVICE:
             return
         if command.cmd == CommandType.GOAWAY:
-            self.endpoints.forget()
-            self.drop("the server asked to reconnect elsewhere")
+            self._endpoints.forget()
+            self.link.drop("the server asked to reconnect elsewhere")
             return
         if command.cmd == CommandType.ERROR:
             if command.error_message is not None:
@@ -210,21 +257,21 @@ class Connection(LinkKeeper):
                     command.error_message.reason,
                 )
             return
-        session = self._addressee(command.peer_id)
-        if session is not None:
-            session.receive(command)
+        client = self._addressee(command.peer_id)
+        if client is not None:
+            client.receive(command)
 
-    def _addressee(self, peer_id: str | None) -> Session | None:
+    def _addressee(self, client_id: str | None) -> AttachedClient | None:
         """Whose push this is: docs/protocol/session.md §8."""
-        if peer_id:
-            return self.sessions.get(peer_id)
-        return next(iter(self.sessions.values()), None)
+        if client_id:
+            return self._addressees.get(client_id)
+        return next(iter(self._addressees.values()), None)
 
     async def _heartbeat(self, transport: Transport) -> None:
         """Everything that happens because time passes; one timer for all of it."""
         next_echo = trio.current_time() + ECHO_INTERVAL
         while True:
-            commands_due = min((session.due_at for session in self.attached), default=float("inf"))
+            commands_due = min((client.due_at for client in self._attached), default=float("inf"))
             self._due = min(
                 next_echo,
                 transport.last_received + SILENCE_LIMIT,
@@ -235,30 +282,33 @@ class Connection(LinkKeeper):
                 await trio.sleep_forever()
             now = trio.current_time()
             if now >= transport.last_received + SILENCE_LIMIT:
-                self.drop(f"nothing heard for {SILENCE_LIMIT:g} seconds")
+                self.link.drop(f"nothing heard for {SILENCE_LIMIT:g} seconds")
             if now >= next_echo:
                 next_echo = now + ECHO_INTERVAL
                 await self.transmit(GenericCommand(cmd=CommandType.ECHO, i=self.serials.skip()))
-            for session in list(self.attached):
-                for command in session.due_commands(now):
+            for client in list(self._attached):
+                for command in client.due_commands(now):
                     await self.transmit(command)
-            for waiting in self.serials.overdue(now):
-                await self.transmit_waiting(waiting)
+            for pending in self.serials.overdue(now):
+                await self.transmit_pending(pending)
 
     def arm_timer(self, due: float) -> None:
         """Something is due at this time, perhaps sooner than the timer knows."""
         if due < self._due:
             self._due = self._timer.deadline = due
 
-    def _publish(self, event: Event) -> None:
-        for session in list(self.attached):
-            session.hub.publish(event)
+
+def final_error(closed: TransportClosed) -> CommandError | None:
+    """The error that a close code means after which reconnecting cannot help."""
+    if closed.code in FATAL_CLOSE_CODES:
+        return CommandError.from_wire(closed.code, closed.reason)
+    return None
 
 
 @asynccontextmanager
-async def run_connection(config: ConnectionConfig) -> AsyncIterator[Connection]:
+async def run_connection(config: ConnectionConfig) -> AsyncIterator[ClientConnection]:
     """A connection with its background task, for the time of the block."""
-    connection = Connection(config)
+    connection = ClientConnection(config)
     with single_error():
         async with trio.open_nursery() as nursery:
             await nursery.start(connection.run)

@@ -1,17 +1,18 @@
 """Keeping a link: one socket after another, as the table of the connection says.
 
-What is spoken on the link is the business of subclasses. Protocol: docs/protocol/transport.md §7.
+What is spoken on the link is the business of whoever made the keeper, and is given to it as
+a few functions. Protocol: docs/protocol/transport.md §7.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 import trio
 
 from trio_realtime._engine.backoff import Backoff
-from trio_realtime._engine.link_state import LinkEvent, LinkMachine, LinkState
+from trio_realtime._engine.link_state import LinkMachine, LinkState, LinkTrigger
 from trio_realtime._values.errors import ClientClosed, ConnectFailed, ConnectionLost, RealtimeError
 from trio_realtime._values.events import (
     Disconnected,
@@ -21,19 +22,54 @@ from trio_realtime._values.events import (
     Reconnecting,
     ReconnectScheduled,
 )
-from trio_realtime.transport import Transport
+from trio_realtime.transport import Payload, Transport, TransportClosed
 
 
-class LinkKeeper(ABC):
-    """Dials, serves one link after another, and waits between them."""
+def never_final(_closed: TransportClosed) -> None:
+    """No close code is final: whatever ends a link, another one follows."""
 
-    def __init__(self, backoff: Backoff | None = None) -> None:
+
+class LinkKeeper:
+    """Dials, serves one link after another, and waits between them.
+
+    Args:
+        dial: opens a link; its entrance raises `ConnectFailed`.
+        on_up: a link is up: starts what runs on it, with `start_soon`.
+        on_down: the link is down; may be called twice for one link.
+        on_final: an error has ended the connection for good.
+        final_error: the error that a close of the peer means, if no link can follow it.
+        publish: tells whoever listens what happens to the connection.
+        backoff: when to try again.
+    """
+
+    def __init__(
+        self,
+        *,
+        dial: Callable[[], AbstractAsyncContextManager[Transport]],
+        on_up: Callable[[Transport], None],
+        on_down: Callable[[Exception], None],
+        publish: Callable[[Event], None],
+        final_error: Callable[[TransportClosed], RealtimeError | None] = never_final,
+        on_final: Callable[[RealtimeError], None] = lambda _error: None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._dial = dial
+        self._on_up = on_up
+        self._on_down = on_down
+        self._on_final = on_final
+        self._final_error = final_error
+        self._publish = publish
         self._machine = LinkMachine(backoff or Backoff())
         self._transport: Transport | None = None
-        self._link_scope: trio.CancelScope | None = None
-        self._wish = trio.Event()
-        self._up = trio.Event()
+        self._tasks: trio.Nursery | None = None
+        """What runs on the present link."""
+        self._scope: trio.CancelScope | None = None
+        """The present link, or the attempt to open one."""
         self._lost: Exception | None = None
+        """Why the present link ended."""
+        self._wakeup = trio.Event()
+        """Set when the wait for the next attempt is to be reconsidered."""
+        self._up = trio.Event()
         self.error: Exception | None = None
         """What ended the connection for good."""
 
@@ -42,46 +78,25 @@ class LinkKeeper(ABC):
         """Where the connection stands."""
         return self._machine.state
 
-    # What a subclass does.
-
-    @abstractmethod
-    def _dial(self) -> AbstractAsyncContextManager[Transport]:
-        """Open a link; its entrance raises `ConnectFailed`."""
-
-    @abstractmethod
-    async def _serve(self, transport: Transport) -> None:
-        """Speak on one link until it ends; say why in `_lost`, or call `_fail`."""
-
-    @abstractmethod
-    def _publish(self, event: Event) -> None:
-        """Tell whoever listens."""
-
-    @abstractmethod
-    def _suspend(self, error: Exception) -> None:
-        """The link broke; may be called twice for one link."""
-
-    @abstractmethod
-    def _failed(self, error: RealtimeError) -> None:
-        """An error has ended the connection for good."""
-
-    @abstractmethod
-    async def _closed(self) -> None:
-        """The connection is over, for whatever reason; not for long."""
+    @property
+    def connected(self) -> bool:
+        """Whether there is a link at this moment."""
+        return self._transport is not None
 
     # Wishes of the user: allowed in any state.
 
     def pause(self) -> None:
         """Disconnect and stay so until `resume`, for instance while a device sleeps."""
         was_connected = self._machine.state is LinkState.CONNECTED
-        if self._machine.handle(LinkEvent.PAUSE):
+        if self._machine.handle(LinkTrigger.PAUSE):
             if was_connected:
-                self._link_down(ConnectionLost(1000, "paused"))
+                self._went_down(ConnectionLost(1000, "paused"))
             self._publish(Offline())
             self._interrupt()
 
     def resume(self) -> None:
         """Connect again after `pause`, at once."""
-        if self._machine.handle(LinkEvent.RESUME):
+        if self._machine.handle(LinkTrigger.RESUME):
             self._publish(Online())
             self._interrupt()
 
@@ -91,15 +106,36 @@ class LinkKeeper(ABC):
             self._machine.backoff.skip_next()
             self._interrupt()
 
+    def _interrupt(self) -> None:
+        if self._scope is not None:
+            self._scope.cancel()
+        self._wakeup.set()
+
+    # The present link.
+
+    async def send(self, payload: Payload) -> None:
+        """Queue a payload on the present link; without one it is lost with the last."""
+        if self._transport is not None:
+            try:
+                await self._transport.send(payload)
+            except TransportClosed:
+                # The reader is about to find out and tell everybody.
+                return
+
+    def start_soon(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Run something in the background of the present link; it ends with the link."""
+        assert self._tasks is not None, "no link"
+        self._tasks.start_soon(function, *args)
+
     def healthy(self) -> None:
         """The link is good for something: the schedule starts over."""
         self._machine.backoff.reset()
 
     def drop(self, reason: str) -> None:
         """Give up the present link; the ordinary reconnection follows."""
-        if self._machine.state is LinkState.CONNECTED and self._link_scope is not None:
+        if self._machine.state is LinkState.CONNECTED and self._scope is not None:
             self._lost = ConnectionLost(1006, reason)
-            self._link_scope.cancel()
+            self._scope.cancel()
 
     def silent_for(self, seconds: float) -> bool:
         """Whether nothing at all has been heard on the present link for this long."""
@@ -111,11 +147,6 @@ class LinkKeeper(ABC):
         await self._up.wait()
         if self.error is not None:
             raise self.error
-
-    def _interrupt(self) -> None:
-        if self._link_scope is not None:
-            self._link_scope.cancel()
-        self._wish.set()
 
     # The background task.
 
@@ -129,11 +160,11 @@ class LinkKeeper(ABC):
         try:
             while True:
                 try:
-                    with trio.CancelScope() as self._link_scope:
+                    with trio.CancelScope() as self._scope:
                         async with self._dial() as transport:
                             # The user may have paused in the moment it was opened.
                             await trio.lowlevel.checkpoint_if_cancelled()
-                            self._link_up(transport)
+                            self._came_up(transport)
                             if not started:
                                 started = True
                                 task_status.started()
@@ -142,63 +173,76 @@ class LinkKeeper(ABC):
                     if not started:
                         raise
                     if self._machine.state is LinkState.RECONNECTING:
-                        self._machine.handle(LinkEvent.ATTEMPT_FAILED)
+                        self._machine.handle(LinkTrigger.ATTEMPT_FAILED)
                 finally:
-                    self._link_scope = None
+                    self._scope = None
                     self._transport = None
-                self._link_ended()
+                self._ended()
                 if self._machine.state is LinkState.FAILED:
                     return
                 await self._next_attempt()
         finally:
-            if self._machine.handle(LinkEvent.CLOSE):
+            if self._machine.handle(LinkTrigger.CLOSE):
                 self.error = ClientClosed("the connection has been closed")
                 self._up.set()
-            await self._closed()
 
-    def _link_up(self, transport: Transport) -> None:
+    def _came_up(self, transport: Transport) -> None:
         self._transport = transport
         self._lost = None
-        self._machine.handle(LinkEvent.OPENED)
+        self._machine.handle(LinkTrigger.OPENED)
         self._up.set()
 
-    def _link_ended(self) -> None:
+    async def _serve(self, transport: Transport) -> None:
+        """Let the tasks of the link run until it ends."""
+        async with trio.open_nursery() as self._tasks:
+            self._on_up(transport)
+            try:
+                # Messages go where `dial` said, as they arrive; this waits for the end.
+                await transport.receive()
+            except TransportClosed as closed:
+                self._closed_by_peer(closed)
+            self._tasks.cancel_scope.cancel()
+
+    def _closed_by_peer(self, closed: TransportClosed) -> None:
+        error = self._final_error(closed)
+        if error is None:
+            self._lost = ConnectionLost(closed.code, closed.reason)
+            return
+        self.error = error
+        self._up.set()
+        self._machine.handle(LinkTrigger.THROW)
+        self._on_final(error)
+
+    def _ended(self) -> None:
         """The tasks of the link are gone."""
         error = self._lost or ConnectionLost(1006, "")
         if self._machine.state is LinkState.CONNECTED:
-            self._machine.handle(LinkEvent.LOST)
-            self._link_down(error)
+            self._machine.handle(LinkTrigger.LOST)
+            self._went_down(error)
         else:
             # Told already, but a task may have gone on before it noticed.
-            self._suspend(error)
+            self._on_down(error)
 
-    def _link_down(self, error: Exception) -> None:
+    def _went_down(self, error: Exception) -> None:
         self._up = trio.Event()
-        self._suspend(error)
+        self._on_down(error)
         self._publish(Disconnected(error=error))
-
-    def _fail(self, error: RealtimeError) -> None:
-        """Nothing will mend this."""
-        self.error = error
-        self._up.set()
-        self._machine.handle(LinkEvent.THROW)
-        self._failed(error)
 
     async def _next_attempt(self) -> None:
         """Wait until it is time, or the user says so."""
         machine = self._machine
         while True:
-            self._wish = trio.Event()
+            self._wakeup = trio.Event()
             if machine.state is LinkState.OFFLINE:
-                await self._wish.wait()
+                await self._wakeup.wait()
                 continue
             delay = machine.backoff.next_delay()
             self._publish(ReconnectScheduled(attempt=machine.backoff.attempt, delay=delay))
             with trio.move_on_after(delay):
-                await self._wish.wait()
-            if not self._wish.is_set() and machine.state is LinkState.DISCONNECTED:
+                await self._wakeup.wait()
+            if not self._wakeup.is_set() and machine.state is LinkState.DISCONNECTED:
                 break
         attempt = machine.backoff.attempt
         machine.backoff.attempted()
-        machine.handle(LinkEvent.ATTEMPT)
+        machine.handle(LinkTrigger.ATTEMPT)
         self._publish(Reconnecting(attempt=attempt))

@@ -17,7 +17,7 @@ import trio
 from trio_realtime._engine.backoff import Backoff
 from trio_realtime._engine.link_state import LinkState
 from trio_realtime._io.exception_groups import single_error
-from trio_realtime._io.future import Reply
+from trio_realtime._io.future import Future
 from trio_realtime._io.reconnect import LinkKeeper
 from trio_realtime._io.subscription import DEFAULT_BUFFER, Hub, Subscription
 from trio_realtime._values.errors import (
@@ -33,7 +33,6 @@ from trio_realtime.transport import (
     Payload,
     StreamOpener,
     Transport,
-    TransportClosed,
     connect,
 )
 
@@ -73,28 +72,34 @@ class _Config:
 
 
 @attrs.define(eq=False)
-class _Waiting:
+class _PendingMessage:
     """A message whose answer is waited for."""
 
     payload: bytes
     retry: bool
-    reply: Reply[BaseMessage]
+    answer: Future[BaseMessage]
     patience: trio.CancelScope
     """Ends the wait; the time without a link does not count."""
     transmitted: bool = False
     """On the present link."""
 
 
-class _Keeper(LinkKeeper):
+class _MessageChannel:
     """The link of one client, and what waits for an answer on it."""
 
     def __init__(self, config: _Config) -> None:
-        super().__init__(Backoff(longest=LONGEST_DELAY))
+        self.link = LinkKeeper(
+            dial=self._dial,
+            on_up=self._link_up,
+            on_down=self._link_down,
+            publish=self._publish,
+            backoff=Backoff(longest=LONGEST_DELAY),
+        )
         self.config = config
         self.hub = Hub(lambda _event: None)
         self._prefix = secrets.token_hex(8)
         self._count = 0
-        self._waiting: dict[str, _Waiting] = {}
+        self._pending: dict[str, _PendingMessage] = {}
         """What was sent and not answered yet, by message id, in the order of sending."""
         self._online = False
         """What is sent leaves at once: nothing waits in front of it."""
@@ -120,50 +125,51 @@ class _Keeper(LinkKeeper):
         except ConnectError as error:
             raise ConnectFailed(str(error), status=error.status) from error
 
-    async def _serve(self, transport: Transport) -> None:
-        self.healthy()
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the link until cancelled. Raises `ConnectFailed` if the first attempt fails."""
+        try:
+            await self.link.run(task_status=task_status)
+        finally:
+            self._end(ClientClosed("the client has been closed"))
+
+    def _link_up(self, transport: Transport) -> None:
+        self.link.healthy()
         self._publish(Connected())
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._ping, transport)
-            nursery.start_soon(self._send_waiting)
-            try:
-                await transport.receive()
-            except TransportClosed as closed:
-                self._lost = ConnectionLost(closed.code, closed.reason)
-            nursery.cancel_scope.cancel()
+        self.link.start_soon(self._ping, transport)
+        self.link.start_soon(self._send_deferred)
+
+    def _link_down(self, error: Exception) -> None:
+        self._online = False
+        for pending in self._pending.values():
+            pending.transmitted = False
+            pending.patience.deadline = float("inf")
+            if not pending.retry:
+                pending.answer.set(outcome.Error(error))
 
     async def _ping(self, transport: Transport) -> None:
         """The first one at once: it tells the server who this is."""
         self._pings_are_answered = False
         interval = self.config.ping_interval
         while True:
-            await self._transmit(encode_ping(self._new_id("ping"), self.config.user_id))
+            await self.link.send(encode_ping(self._new_id("ping"), self.config.user_id))
             await trio.sleep(interval)
             silence = trio.current_time() - transport.last_received
             if self._pings_are_answered and silence >= DEAD_AFTER * interval:
-                self.drop(f"nothing heard for {silence:g} seconds")
+                self.link.drop(f"nothing heard for {silence:g} seconds")
 
-    async def _send_waiting(self) -> None:
+    async def _send_deferred(self) -> None:
         """Send what waits, in order; what is sent meanwhile queues up behind."""
-        while untransmitted := [item for item in self._waiting.items() if not item[1].transmitted]:
-            for message_id, waiting in untransmitted:
+        while untransmitted := [item for item in self._pending.items() if not item[1].transmitted]:
+            for message_id, pending in untransmitted:
                 # It may have been given up while others were on their way.
-                if self._waiting.get(message_id) is waiting:
-                    await self._transmit_waiting(waiting)
+                if self._pending.get(message_id) is pending:
+                    await self._transmit(pending)
         self._online = True
 
-    async def _transmit_waiting(self, waiting: _Waiting) -> None:
-        waiting.transmitted = True
-        waiting.patience.deadline = trio.current_time() + self.config.answer_timeout
-        await self._transmit(waiting.payload)
-
-    async def _transmit(self, payload: bytes) -> None:
-        if self._transport is not None:
-            try:
-                await self._transport.send(payload)
-            except TransportClosed:
-                # The reader is about to find out.
-                return
+    async def _transmit(self, pending: _PendingMessage) -> None:
+        pending.transmitted = True
+        pending.patience.deadline = trio.current_time() + self.config.answer_timeout
+        await self.link.send(pending.payload)
 
     def _received(self, payloads: list[Payload]) -> None:
         for payload in payloads:
@@ -184,10 +190,10 @@ class _Keeper(LinkKeeper):
         elif isinstance(message, CustomMessage) and message.type == PING:
             # Also those of others, which a server may pass on.
             self._pings_are_answered |= (message.message_id or "").startswith(self._prefix)
-        elif message.message_id in self._waiting:
-            waiting = self._waiting.pop(message.message_id)
+        elif message.message_id in self._pending:
+            pending = self._pending.pop(message.message_id)
             self._answered.append(message.message_id)
-            waiting.reply.set(outcome.Value(message))
+            pending.answer.set(outcome.Value(message))
         elif message.message_id is None or message.message_id not in self._answered:
             self._publish(MessageReceived(message))
 
@@ -198,60 +204,46 @@ class _Keeper(LinkKeeper):
         return f"{self._prefix}-{kind}{self._count}"
 
     async def send(self, message: M, *, retry: bool) -> M:
-        if self.error is not None:
-            raise self.error
-        if not retry and self._transport is None:
+        if self.link.error is not None:
+            raise self.link.error
+        if not retry and not self.link.connected:
             raise ConnectionLost(1006, "not connected")
         message_id = message.message_id or self._new_id()
-        if message_id in self._waiting:
+        if message_id in self._pending:
             raise ValueError(f"a message with the id {message_id!r} is being sent already")
         sent = attrs.evolve(
             message, message_id=message_id, sender=message.sender or self.config.user_id
         )
         payload = encode_message(sent)
         with trio.CancelScope() as patience:
-            waiting = _Waiting(payload, retry, Reply(), patience)
-            self._waiting[message_id] = waiting
+            pending = _PendingMessage(payload, retry, Future(), patience)
+            self._pending[message_id] = pending
             try:
                 if self._online:
-                    await self._transmit_waiting(waiting)
+                    await self._transmit(pending)
                 # The class is the server's to choose; by default it is that of what was sent.
-                return cast("M", await waiting.reply.get())
+                return cast("M", await pending.answer.get())
             finally:
-                self._waiting.pop(message_id, None)
+                self._pending.pop(message_id, None)
         raise CommandTimeout(type(message).__name__, None, self.config.answer_timeout)
-
-    # What the keeper tells.
 
     def _publish(self, event: Event) -> None:
         self.hub.publish(event)
 
-    def _suspend(self, error: Exception) -> None:
-        self._online = False
-        for waiting in self._waiting.values():
-            waiting.transmitted = False
-            waiting.patience.deadline = float("inf")
-            if not waiting.retry:
-                waiting.reply.set(outcome.Error(error))
-
-    def _failed(self, error: RealtimeError) -> None:
-        self.end(error)
-
-    async def _closed(self) -> None:
-        self.end(ClientClosed("the client has been closed"))
-
-    def end(self, error: RealtimeError) -> None:
+    def _end(self, error: RealtimeError) -> None:
         """Loops end; whatever waits fails."""
-        for waiting in self._waiting.values():
-            waiting.reply.set(outcome.Error(error))
+        for pending in self._pending.values():
+            pending.answer.set(outcome.Error(error))
         self.hub.end(None)
 
 
 class Client:
     """A connected client of awesome-im. Made by `open_client`."""
 
-    def __init__(self, keeper: _Keeper, scope: trio.CancelScope, ended: trio.Event) -> None:
-        self._keeper = keeper
+    def __init__(
+        self, channel: _MessageChannel, scope: trio.CancelScope, ended: trio.Event
+    ) -> None:
+        self._channel = channel
         self._scope = scope
         self._ended = ended
 
@@ -261,12 +253,12 @@ class Client:
     @property
     def user_id(self) -> str:
         """The id this client sends under."""
-        return self._keeper.config.user_id
+        return self._channel.config.user_id
 
     @property
     def state(self) -> LinkState:
         """Where the connection stands. Protocol: docs/protocol/awesome-im.md §6."""
-        return self._keeper.state
+        return self._channel.link.state
 
     @overload
     def events(self, *, max_buffer: int = DEFAULT_BUFFER) -> Subscription[Event]: ...
@@ -289,7 +281,7 @@ class Client:
 
         Protocol: docs/protocol/awesome-im.md §2.
         """
-        hub = self._keeper.hub
+        hub = self._channel.hub
         return Subscription(hub, hub.subscribe(types, None, max_buffer))
 
     async def send(self, message: M, *, retry: bool = True) -> M:
@@ -312,7 +304,7 @@ class Client:
 
         Protocol: docs/protocol/awesome-im.md §5.
         """
-        return await self._keeper.send(message, retry=retry)
+        return await self._channel.send(message, retry=retry)
 
     async def disconnect(self) -> None:
         """Close the connection for good: there is no reconnection, and loops end.
@@ -357,7 +349,7 @@ async def open_client(
     """
     if not ping_interval > 0:
         raise ValueError(f"ping_interval is a number of seconds above 0, not {ping_interval!r}")
-    keeper = _Keeper(
+    channel = _MessageChannel(
         _Config(
             url=url,
             user_id=user_id,
@@ -374,7 +366,7 @@ async def open_client(
         try:
             with trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
-                    await nursery.start(keeper.run)
+                    await nursery.start(channel.run)
                     task_status.started(scope)
         finally:
             ended.set()
@@ -383,6 +375,6 @@ async def open_client(
         async with trio.open_nursery() as nursery:
             scope = await nursery.start(run)
             try:
-                yield Client(keeper, scope, ended)
+                yield Client(channel, scope, ended)
             finally:
                 nursery.cancel_scope.cancel()

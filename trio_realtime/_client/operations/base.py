@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
-from trio_realtime._io.session import Session
+from trio_realtime._io.session import ClientSession
 from trio_realtime._values.conversations import BaseConversation
 from trio_realtime._values.errors import MalformedReply
 from trio_realtime.wire import GenericCommand
@@ -16,7 +16,7 @@ T = TypeVar("T")
 class Operations:
     """Base of the operations of `IMClient`."""
 
-    _session: Session
+    _session: ClientSession
 
 
 def id_of(conversation: BaseConversation | str) -> str:

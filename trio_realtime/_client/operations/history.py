@@ -9,7 +9,7 @@ from datetime import datetime
 import attrs
 
 from trio_realtime._engine.mapping import message_from_log_item
-from trio_realtime._io.session import Session
+from trio_realtime._io.session import ClientSession
 from trio_realtime._values.conversations import BaseConversation
 from trio_realtime._values.messages import BaseMessage
 from trio_realtime._values.times import ms_from_datetime
@@ -37,7 +37,7 @@ class _Range:
     newer: bool
     lctype: int | None
 
-    async def page(self, session: Session, limit: int) -> list[BaseMessage]:
+    async def page(self, session: ClientSession, limit: int) -> list[BaseMessage]:
         """A page from the start of the range, oldest first."""
         logs = LogsCommand(
             cid=self.cid,
@@ -67,7 +67,7 @@ class _Range:
 class _Messages(AsyncIterator[BaseMessage]):
     """The place of one loop. Not a generator: a loop may be left at any time."""
 
-    _session: Session
+    _session: ClientSession
     _range: _Range
     _page_size: int
     _waiting: deque[BaseMessage] = attrs.field(factory=deque, init=False)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import outcome
 
-from trio_realtime._io.future import Reply
+from trio_realtime._io.future import Future
 from trio_realtime.server.gateway.gateway import Gateway
 from trio_realtime.server.http import HttpError, Request, Response, Router, json_response
 from trio_realtime.server.rules import service as rules
@@ -59,7 +59,7 @@ class Services:
     ) -> ServiceMessage:
         """Say something to all subscribers. Raises `Refusal`."""
         bus = self._gateway.buses[app_id]
-        reply: Reply[ServiceMessage] = Reply()
+        reply: Future[ServiceMessage] = Future()
 
         def rule(tx: Tx) -> tuple[int, MessageRow, list[Push]]:
             return (tx.now, *rules.broadcast(tx, cid, sender, body, push_data))

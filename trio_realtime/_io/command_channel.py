@@ -1,0 +1,195 @@
+"""The commands of one client: sent, and sent again, until they are answered.
+
+Protocol: docs/protocol/transport.md §5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+
+import trio
+
+from trio_realtime._engine.command_size import check_size
+from trio_realtime._engine.commands import PendingCommand, PendingCommands, Serials
+from trio_realtime._engine.login import LoginState
+from trio_realtime._values.errors import (
+    CommandError,
+    CommandTimeout,
+    ConnectionLost,
+    RealtimeError,
+    RemoteProtocolError,
+)
+from trio_realtime.wire import CommandType, GenericCommand, OpType
+
+from .future import Future
+
+
+class CommandChannel:
+    """Sends commands of one client and waits for their replies.
+
+    Args:
+        login: whose commands these are.
+        serials: the serial ids of the connection.
+        transmit: puts a command on the present link, under a new serial id.
+        timeout: seconds to wait for a reply.
+    """
+
+    def __init__(
+        self,
+        login: LoginState,
+        *,
+        serials: Serials,
+        transmit: Callable[[PendingCommand], Awaitable[None]],
+        timeout: float,
+    ) -> None:
+        self._login = login
+        self._transmit = transmit
+        self._timeout = timeout
+        self.pending = PendingCommands(serials)
+        self.error_seen = False
+        """Whether somebody who waited for a reply was told why the client ended."""
+
+    @property
+    def online(self) -> bool:
+        """Whether commands leave as soon as they are submitted."""
+        return self.pending.online
+
+    @online.setter
+    def online(self, value: bool) -> None:
+        self.pending.online = value
+
+    async def request(
+        self,
+        command: GenericCommand,
+        *,
+        retry: bool = True,
+        timeout: float | None = None,  # noqa: ASYNC109 - configured by the user for all commands
+    ) -> GenericCommand:
+        """Send a command and wait for its reply, across broken links unless ``retry`` is off.
+
+        Raises:
+            CommandError: the server refused.
+            MessageTooLarge: it does not fit into one command.
+            CommandTimeout: no reply in time.
+            ConnectionLost: no link, or it broke and ``retry`` is off.
+            RealtimeError: the client has ended.
+        """
+        if command.peer_id is None:
+            command.peer_id = self._login.client_id
+        check_size(command)
+        timeout = self._timeout if timeout is None else timeout
+        with trio.move_on_after(timeout):
+            return await self._settle(command, retry=retry)
+        if self.online:
+            raise CommandTimeout(command.cmd, command.op, timeout)
+        raise ConnectionLost(1006, f"not connected for {timeout:g} seconds")
+
+    async def insist(self, command: GenericCommand) -> GenericCommand:
+        """Send a command until it is answered; only for what the server knows when repeated.
+
+        Raises:
+            CommandError: the server refused.
+            RealtimeError: the client has ended.
+        """
+        return await self._settle(command, retry=True, resend_after=self._timeout)
+
+    async def exchange(
+        self, command: GenericCommand, on_reply: Callable[[GenericCommand], None] | None = None
+    ) -> GenericCommand:
+        """A command of the session itself, which cannot wait for the session to be online.
+
+        Args:
+            command: what to send.
+            on_reply: sees a good reply before anything that follows it on the wire.
+
+        Raises:
+            CommandError: the server refused.
+            CommandTimeout: no reply in time.
+            ConnectionLost: the link broke.
+        """
+        with trio.move_on_after(self._timeout):
+            return await self._settle(command, retry=False, at_once=True, on_reply=on_reply)
+        raise CommandTimeout(command.cmd, command.op, self._timeout)
+
+    async def _settle(
+        self,
+        command: GenericCommand,
+        *,
+        retry: bool,
+        at_once: bool = False,
+        resend_after: float = float("inf"),
+        on_reply: Callable[[GenericCommand], None] | None = None,
+    ) -> GenericCommand:
+        """Have a command transmitted and answered; the way of every command."""
+        commands = self.pending
+        if commands.error is not None:
+            self.error_seen = True
+        elif not (retry or at_once or commands.online):
+            raise ConnectionLost(1006, "not connected")
+        future: Future[GenericCommand] = Future(
+            None if on_reply is None else lambda reply: on_reply(checked(reply))
+        )
+        pending = commands.submit(command, future.set, retry=retry, resend_after=resend_after)
+        try:
+            if at_once or commands.online:
+                await self._transmit(pending)
+            return checked(await future.get())
+        finally:
+            commands.withdraw(pending)
+
+    async def transmit_deferred(self) -> None:
+        """Send what waited, in order; new commands queue up behind until that is done."""
+        while deferred := self.pending.untransmitted():
+            for one in deferred:
+                # It may have been withdrawn while others were on their way.
+                if one in self.pending:
+                    await self._transmit(one)
+
+    async def sends_settled(self, cid: str) -> None:
+        """Wait until the ids of the messages under way to a conversation are known."""
+        await _all_done(
+            one
+            for one in self.pending
+            if (direct := one.command.direct_message) is not None and direct.cid == cid
+        )
+        # What was answered just now is noted by a task that is about to run.
+        await trio.lowlevel.checkpoint()
+
+    def check(self) -> None:
+        """Raise what ended the client, if anything has."""
+        self.pending.check()
+
+    def suspend(self, error: Exception) -> None:
+        """The link broke: what may not be sent again fails with this error."""
+        self.pending.suspend(error)
+
+    def end(self, error: RealtimeError) -> None:
+        """Everything that waits, and all that comes, fails with this error."""
+        if self.pending:
+            self.error_seen = True
+        self.pending.end(error)
+
+
+async def _all_done(commands: Iterable[PendingCommand]) -> None:
+    """Wait until nobody waits for any of these commands any more."""
+    done = []
+    for one in commands:
+        done.append(event := trio.Event())
+        one.on_done = event.set
+    for event in done:
+        await event.wait()
+
+
+def checked(reply: GenericCommand) -> GenericCommand:
+    """The reply, unless it says no."""
+    error = reply.error_message
+    if reply.cmd == CommandType.ERROR and error is not None:
+        raise CommandError.from_wire(
+            error.code or 0, error.reason or "", error.detail, error.app_code, error.app_msg
+        )
+    session = reply.session_message
+    if session is not None and reply.op == OpType.CLOSED and session.code:
+        raise CommandError.from_wire(session.code, session.reason or "", session.detail)
+    if reply.cmd == CommandType.ERROR:
+        raise RemoteProtocolError("the server answered with an error that says nothing")
+    return reply
