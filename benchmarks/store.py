@@ -17,6 +17,7 @@ from pathlib import Path
 
 import trio
 
+from trio_realtime.server.store.conditions import parse_condition
 from trio_realtime.server.store.interface import Kind, NewMessage, Query, Tx
 from trio_realtime.server.store.sqlite.store import SqliteStore, open_store
 
@@ -106,7 +107,7 @@ async def lists(store: SqliteStore, count: int) -> None:
     rng = random.Random(2)
 
     async def own() -> None:
-        query = Query({"m": f"u{rng.randrange(1000)}"}, limit=50)
+        query = Query(parse_condition({"m": f"u{rng.randrange(1000)}"}), limit=50)
         await store.read("app", lambda tx: tx.find(query))
 
     await timed("a client's own list, 50 conversations", own)

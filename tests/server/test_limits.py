@@ -199,6 +199,9 @@ async def test_cost_of_a_regular_expression(clock):
     dear = where({"name": {"$regex": "(a|b)*c.*d"}})
     async with world(limits=Limits(regex_steps=100)) as server, peer_of(server) as peer:
         await peer.login("Tom")
+        attr = JsonObjectMessage(data=json.dumps({"name": "x" * 50}))
+        conv = ConvCommand(m=["Tom"], attr=attr)
+        await peer.call(GenericCommand(cmd=CommandType.CONV, op=OpType.START, conv_message=conv))
         assert error_of(await peer.call(dear))[0] == 4310
         assert reached(server) == {"regex_steps": 1}
 

@@ -50,8 +50,9 @@ class Limits:
     query_seconds: float = 2.0
     """For one conversation query; then 4310."""
     regex_steps: int = 20_000_000
-    """What one regular expression may cost on one text, by estimate; beyond it 4310. Some ten
-    million steps are a second."""
+    """What one regular expression may cost on one text: instructions of the compiled pattern
+    times bytes of the text; beyond it 4310. A million steps take some milliseconds at most,
+    in which others are served."""
 
     connections: int | None = None
     """Connections altogether; beyond it HTTP 503. None: no limit."""

@@ -8,6 +8,7 @@ from enum import IntFlag
 from typing import Any
 
 from trio_realtime._values.errors import ErrorCode
+from trio_realtime.server.store.conditions import EVERYTHING, parse_condition, parse_sort
 from trio_realtime.server.store.interface import (
     ConversationRow,
     Kind,
@@ -30,7 +31,6 @@ from .start import RESERVED, seconds_left
 from .types import Caller, Outcome
 
 MAX_LIMIT = 1000
-MAX_SORT_KEYS = 8
 MAX_RESULT = 8 * 1024 * 1024
 """Characters of one answer; many large conversations are better asked for in pages."""
 
@@ -145,8 +145,8 @@ def _message_json(message: MessageRow) -> dict[str, Any]:
 def _query(message: ConvCommand, caller: Caller) -> Query:
     ids = list(dict.fromkeys(message.temp_conv_ids)) or None
     return Query(
-        where={} if ids is not None else _where(message, caller),
-        sort=_sort(message.sort),
+        where=EVERYTHING if ids is not None else parse_condition(_where(message, caller)),
+        sort=parse_sort(_sort(message.sort)),
         limit=_number(message.limit, 10 if ids is None else len(ids), "limit", MAX_LIMIT),
         skip=_number(message.skip, 0, "skip", 2**31 - 1),
         ids=ids,
@@ -160,8 +160,6 @@ def _where(message: ConvCommand, caller: Caller) -> dict[str, Any]:
 
 def _sort(text: str | None) -> Sequence[tuple[str, bool]]:
     keys = [key for part in (text or "").split(",") if (key := part.strip()).strip("-")]
-    if len(keys) > MAX_SORT_KEYS:
-        raise BadJson(f"more than {MAX_SORT_KEYS} keys to sort by")
     return [(key.removeprefix("-"), key.startswith("-")) for key in keys or ["-lm"]]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from trio_realtime._values.errors import ErrorCode
 from trio_realtime._values.protocol import CONVERSATION_KEYS, SERVICE_KEYS, TEMPORARY_KEYS
+from trio_realtime.server.store.conditions import parse_condition, parse_sort
 from trio_realtime.server.store.interface import ConversationRow, Kind, Query, Tx
 from trio_realtime.wire import CommandType, ConvCommand, GenericCommand, OpType
 
@@ -145,7 +146,8 @@ def _same_members(tx: Tx, mark: str, kind: Kind, members: Sequence[str]) -> Conv
         "conv_type": int(kind),
         "m": {"$all": list(members), "$size": len(members)},
     }
-    rows = tx.find(Query(where=where, sort=(("createdAt", False),), limit=1))
+    query = Query(parse_condition(where), parse_sort([("createdAt", False)]), limit=1)
+    rows = tx.find(query)
     return rows[0] if rows else None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from .interface import QueryError
+from .errors import QueryError
 
 _INTEGERS = range(-(2**63), 2**63)
 

@@ -17,6 +17,10 @@ from typing import Any, Literal, Protocol, TypeVar
 import attrs
 import outcome
 
+from .conditions import EVERYTHING, NEWEST_FIRST, Condition, SortKey
+from .errors import QueryError as QueryError  # noqa: PLC0414 - part of the interface
+from .errors import StoreError as StoreError  # noqa: PLC0414 - part of the interface
+
 T = TypeVar("T")
 
 Bound = tuple[int, str | None]
@@ -157,30 +161,13 @@ class NotificationRow:
 class Query:
     """A conversation query after validation: docs/protocol/conversations.md §3."""
 
-    where: Mapping[str, Any]
-    sort: Sequence[tuple[str, bool]] = (("lm", True),)
-    """Keys with True for descending."""
+    where: Condition = EVERYTHING
+    sort: Sequence[SortKey] = NEWEST_FIRST
     limit: int = 10
+    """At most 1000 are found, whatever it says."""
     skip: int = 0
     ids: Sequence[str] | None = None
     """Temporary conversation ids; then ``where`` does not apply."""
-
-
-class QueryError(Exception):
-    """A query that is illegal or too expensive: 4310 on the wire.
-
-    ``limit`` names which of the `Limits` was reached, if one was.
-    """
-
-    def __init__(self, message: str, limit: str | None = None) -> None:
-        super().__init__(message)
-        self.limit = limit
-
-
-class StoreError(Exception):
-    """The store could not do its work: it cannot be opened, is closed, could not commit (disk
-    full), or was asked to change what does not exist.
-    """
 
 
 class Tx(Protocol):

@@ -1,157 +1,119 @@
-"""Regular expressions from strangers: translated, and refused if they could run for long.
+"""Regular expressions from strangers: searched in linear time, with other threads running.
 
-A pattern is written for PCRE and run by `re`, which backtracks and cannot be interrupted.
-So its cost is estimated first. Every part that can match in several ways multiplies the
-ways to try: an optional part by two, an alternative by the number of branches, an unbounded
-repeat by the length of the subject. Where such parts are nested the number explodes, and
-the pattern is refused; otherwise the estimate gives the longest subject it may be tried on.
+A pattern is written for PCRE and run by RE2, whose time grows with the length of the pattern
+times the length of the text, and no further. What would need more is refused: backreferences,
+looking ahead or behind, possessive and atomic groups. Both factors are bounded here.
+
+`re` of the standard library is no choice: it backtracks, cannot be interrupted, and keeps
+all other threads waiting meanwhile.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
-from re import _constants as op  # type: ignore[attr-defined]
-from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
-from .interface import QueryError
+import re2
+
+from .errors import QueryError
 
 LIMIT = "regex_steps"
-_PATTERN_AT_MOST = 1000
 REGEX_STEPS = 20_000_000
-"""What a search may cost if nothing else is said."""
-_SUBJECT_AT_LEAST = 100
-"""A pattern that cannot be tried on this many characters is of no use."""
+"""What one search may cost if nothing else is said: instructions of the compiled pattern times
+bytes of the text. A step takes some nanoseconds at most, most often far less."""
 
-_OPTIONS = {"i": re.IGNORECASE, "m": re.MULTILINE, "x": re.VERBOSE, "s": re.DOTALL}
+_PATTERN_AT_MOST = 1000
+_COMPILED_AT_MOST = 128 * 1024
+"""Bytes of a compiled pattern and its caches: some 5,000 instructions, compiled in
+a few milliseconds."""
 
-_POSIX_CLASSES = {
-    "alpha": "a-zA-Z",
-    "digit": "0-9",
-    "alnum": "a-zA-Z0-9",
-    "upper": "A-Z",
-    "lower": "a-z",
-    "space": r"\s",
-    "word": r"\w",
-    "punct": r"!-/:-@\[-`{-~",
-    "xdigit": "0-9A-Fa-f",
-}
+_FLAGS = "ims"
+_FREE_SPACING = "x"
+_OPTIONS = frozenset(_FLAGS + _FREE_SPACING)
 
-_SIMPLE = {op.LITERAL, op.NOT_LITERAL, op.ANY, op.IN, op.AT}
+# What PCRE writes otherwise than RE2.
+_ESCAPES = {r"\E": "", r"\h": r"[ \t]", r"\Z": r"\n?\z"}
+_ESCAPES_IN_CLASS = {r"\E": "", r"\h": r" \t"}
+_END = r"(?:$|\n\z)"
+"""``$``: PCRE also means the place before a newline at the very end."""
+
+_CLASS_BEGINS = re.compile(r"\[\^?\]?")
+_POSIX_CLASS = re.compile(r"\[:\^?\w+:\]")
+_SPACE = re.compile(r"\s+|#[^\n]*")
 
 
-@lru_cache(maxsize=256)
-def compile_regex(
-    pattern: str, options: str = "", steps: int = REGEX_STEPS
-) -> Callable[[str], bool]:
-    """A function that searches a text for a pattern in so many steps. Raises `QueryError`.
+def check_pattern(pattern: str, options: str = "") -> None:
+    """Raise `QueryError` unless a pattern is legal, and not too large."""
+    _compiled(pattern, options)
 
-    The function itself raises `QueryError` for a text that is too long for its pattern.
-    """
+
+def matches(pattern: str, options: str, text: str, steps: int = REGEX_STEPS) -> bool:
+    """Whether a pattern is found in a text. Raises `QueryError`, also for too long a text."""
+    compiled = _compiled(pattern, options)
+    subject = text.encode("utf-8", "replace")
+    if len(subject) * compiled.programsize > steps:
+        raise QueryError("the regular expression is too expensive for the data", LIMIT)
+    return compiled.search(subject) is not None
+
+
+@lru_cache(maxsize=128)
+def _compiled(pattern: str, options: str) -> Any:
     if len(pattern) > _PATTERN_AT_MOST:
         raise QueryError("the regular expression is too long")
-    if not set(options) <= set(_OPTIONS):
+    if not set(options) <= _OPTIONS:
         raise QueryError(f"unknown regular expression options {options!r}")
-    flags = sum(_OPTIONS[option] for option in set(options))
+    flags = "".join(flag for flag in _FLAGS if flag in options)
+    text = "".join(_translated(pattern, free_spacing=_FREE_SPACING in options))
+    settings = re2.Options()
+    settings.max_mem = _COMPILED_AT_MOST
+    settings.log_errors = False
+    settings.never_capture = True
     try:
-        translated = "".join(_translate(pattern))
-        longest = _longest_subject(parser.parse(translated, flags), len(translated), steps)
-        search = re.compile(translated, flags).search
-    except (re.error, OverflowError, RecursionError, ValueError) as exc:
-        raise QueryError(f"illegal regular expression: {exc}") from exc
-
-    def matches(subject: str) -> bool:
-        if len(subject) > longest:
-            raise QueryError("the regular expression is too expensive for the data", LIMIT)
-        return search(subject) is not None
-
-    return matches
+        return re2.compile(f"(?{flags}:{text})" if flags else text, settings)
+    except UnicodeEncodeError as exc:
+        raise QueryError("illegal regular expression: not a text") from exc
+    except re2.error as exc:
+        message = exc.args[0]
+        reason = message.decode() if isinstance(message, bytes) else str(message)
+        if "too large" in reason:
+            raise QueryError("the regular expression is too expensive", LIMIT) from exc
+        raise QueryError(f"illegal regular expression: {reason}") from exc
 
 
-def _translate(pattern: str) -> Iterator[str]:
-    r"""Spell PCRE the way `re` does: \Q…\E, \h, \z, POSIX classes, brackets in classes."""
+def _translated(pattern: str, *, free_spacing: bool) -> Iterator[str]:
+    r"""Spell PCRE the way RE2 does: \Q…\E in classes too, \h, \Z, $, free spacing."""
     position, in_class = 0, False
     while position < len(pattern):
         char, pair = pattern[position], pattern[position : position + 2]
         if pair == r"\Q":
             end = pattern.find(r"\E", position)
             end = len(pattern) if end < 0 else end
-            yield re.escape(pattern[position + 2 : end])
+            yield from map(_literal, pattern[position + 2 : end])
             position = end + 2
         elif char == "\\":
-            space = r" \t" if in_class else r"[ \t]"
-            yield {r"\E": "", r"\h": space, r"\z": r"\Z", r"\Z": r"(?=\n?\Z)"}.get(pair, pair)
+            known = _ESCAPES_IN_CLASS if in_class else _ESCAPES
+            yield known.get(pair, pair if pair.isascii() else pair[1:])
             position += 2
-        elif not in_class:
-            in_class = char == "["
-            opening = re.match(r"\[\^?\]?", pattern[position:]) if in_class else None
-            text = opening.group() if opening else char
-            # In PCRE a bracket that comes first in a class is an ordinary character.
-            yield text.replace("]", r"\]")
-            position += len(text)
-        elif posix := re.match(r"\[:(\w+):\]", pattern[position:]):
-            if posix[1] not in _POSIX_CLASSES:
-                raise ValueError(f"unknown class {posix[1]}")
-            yield _POSIX_CLASSES[posix[1]]
-            position += posix.end()
-        else:
+        elif in_class and (posix := _POSIX_CLASS.match(pattern, position)):
+            yield posix.group()
+            position = posix.end()
+        elif not in_class and (begin := _CLASS_BEGINS.match(pattern, position)):
+            # A bracket that comes first in a class is an ordinary character.
+            in_class = True
+            yield begin.group()
+            position = begin.end()
+        elif not in_class and free_spacing and (space := _SPACE.match(pattern, position)):
+            position = space.end()
+        elif in_class:
             in_class = char != "]"
-            # Python reserves doubled signs for set operations of the future.
-            doubled = pair in {"--", "&&", "||", "~~"}
-            yield "\\" + char if char == "[" or doubled else char
+            yield char
+            position += 1
+        else:
+            yield _END if char == "$" else char
             position += 1
 
 
-def _longest_subject(tree: Any, size: int, steps_at_most: int) -> int:
-    """How long a subject may be so that searching takes a bounded number of steps."""
-    steps, degree = _cost(tree)
-    if not _anchored(tree):
-        degree += 1
-    # Each way is abandoned after as many steps as the pattern has, at most; commonly few.
-    allowed = steps_at_most / (steps * max(1, size // 16))
-    longest = _PATTERN_AT_MOST**2 if not degree else int(min(allowed, 1e18) ** (1 / degree))
-    if allowed < 1 or longest < _SUBJECT_AT_LEAST:
-        raise QueryError("the regular expression is too expensive", LIMIT)
-    return longest
-
-
-def _anchored(tree: Any) -> bool:
-    if not tree or tree.state.flags & re.MULTILINE:
-        return False
-    code, argument = tree[0]
-    return code is op.AT and argument in {op.AT_BEGINNING, op.AT_BEGINNING_STRING}
-
-
-def _cost(tree: Any) -> tuple[int, int]:
-    """The ways to match, as a factor and a power of the subject's length."""
-    factor, degree = 1, 0
-    for code, argument in tree:
-        more, deeper = _cost_of(code, argument)
-        factor, degree = factor * more, degree + deeper
-    return factor, degree
-
-
-def _cost_of(code: Any, argument: Any) -> tuple[int, int]:
-    if code in _SIMPLE:
-        return 1, 0
-    if code is op.SUBPATTERN:
-        return _cost(argument[3])
-    if code is op.BRANCH:
-        costs = [_cost(branch) for branch in argument[1]]
-        return sum(cost for cost, _ in costs), max(degree for _, degree in costs)
-    if code in {op.ASSERT, op.ASSERT_NOT}:
-        return _cost(argument[1])
-    if code in {op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT}:
-        least, most, body = argument
-        inner = _cost(body)
-        if most == 1:
-            return inner[0] + 1, inner[1]
-        if inner != (1, 0):
-            raise QueryError("the regular expression repeats what already varies")
-        if most is op.MAXREPEAT:
-            # A long minimum is walked through on every way.
-            return 1 + least, 1
-        return max(1, int(most)), 0
-    raise QueryError("the regular expression uses a feature that is not supported")
+def _literal(char: str) -> str:
+    return char if char.isalnum() or not char.isascii() else f"\\x{ord(char):02x}"

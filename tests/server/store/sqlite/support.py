@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import attrs
 
-from trio_realtime.server.store.interface import ConversationRow, Kind, MessageRow, NewMessage, Tx
+from trio_realtime.server.store.conditions import parse_condition, parse_sort
+from trio_realtime.server.store.interface import (
+    ConversationRow,
+    Kind,
+    MessageRow,
+    NewMessage,
+    Query,
+    Tx,
+)
 from trio_realtime.server.store.sqlite.database import Database
 from trio_realtime.server.store.sqlite.runner import Job, Runner
 from trio_realtime.server.store.sqlite.schema import connect
@@ -17,6 +25,15 @@ T = TypeVar("T")
 
 def ignore(_: Any) -> None:
     """A callback for results nobody wants."""
+
+
+def query(
+    where: Mapping[str, Any] | None = None,
+    sort: Iterable[tuple[str, bool]] = (("lm", True),),
+    **more: Any,
+) -> Query:
+    """A query from JSON, as a client sends it."""
+    return Query(parse_condition(where or {}), parse_sort(sort), **more)
 
 
 @attrs.define

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.server.store.sqlite.support import World
-from trio_realtime.server.store.interface import Kind, Query, QueryError
+from tests.server.store.sqlite.support import World, query
+from trio_realtime.server.store.interface import Kind, QueryError
 from trio_realtime.server.store.sqlite import find as _sqlite_find
 from trio_realtime.server.store.sqlite.find import find_sql
 
@@ -177,7 +177,7 @@ FIRST = next(iter(DOCUMENTS))
 
 
 def found(where):
-    rows = WORLD.see(lambda tx: tx.find(Query(where, limit=1000)))
+    rows = WORLD.see(lambda tx: tx.find(query(where, limit=1000)))
     return {row.id for row in rows}
 
 
@@ -322,52 +322,6 @@ def test_any_condition_agrees_with_the_oracle(where):
 
 # What strangers may try.
 
-DEEP: dict = {"a": 1}
-for _ in range(9):
-    DEEP = {"$and": [DEEP]}
-
-
-@pytest.mark.parametrize(
-    "where",
-    [
-        {"$where": "sleep(1000)"},
-        {"name": {"$near": 1}},
-        {"name": {"$not": {"$eq": 1}}},
-        {"name": {"$gt": 1, "x": 2}},
-        {"name": {"$options": "i"}},
-        {"name": {"$regex": 1}},
-        {"name": {"$regex": "a", "$options": 1}},
-        {"name": {"$regex": "a", "$options": "q"}},
-        {"name": {"$regex": "("}},
-        {"name": {"$regex": "(a+)+$"}},
-        {"v": {"$in": "a"}},
-        {"v": {"$nin": {}}},
-        {"v": {"$all": None}},
-        {"v": {"$size": "1"}},
-        {"v": {"$size": True}},
-        {"v": {"$size": -1}},
-        {"v": {"__type": "Date", "iso": "yesterday"}},
-        {"v": {"$gt": {"__type": "Date"}}},
-        {"$and": []},
-        {"$or": {}},
-        {"$or": [1]},
-        {"": 1},
-        {"a..b": 1},
-        {".".join("a" * 17): 1},
-        {"v": "\ud800"},
-        {"\ud800": 1},
-        {"v": "x" * 70_000},
-        {"v": {"$in": list(range(200))}},
-        {"v": {"$in": ["a"] * 2001}},
-        {str(n): n for n in range(101)},
-        DEEP,
-    ],
-    ids=lambda where: str(where)[:40],
-)
-def test_illegal_conditions(where):
-    with pytest.raises(QueryError):
-        found(where)
-
 
 @pytest.mark.parametrize("evil", ["'", '"', "') OR 1=1 --", "?", ":x", "$", "%", '"] OR 1'])
 def test_nothing_sent_becomes_sql(evil):
@@ -375,21 +329,13 @@ def test_nothing_sent_becomes_sql(evil):
     check({f"attr.{evil}": {"$in": [evil]}})
     check({"m": {"$in": [evil]}})
     check({"name": {"$regex": re.escape(evil)}})
-    rows = WORLD.see(lambda tx: tx.find(Query({}, sort=[(f"attr.{evil}", True)], limit=99)))
+    rows = WORLD.see(lambda tx: tx.find(query({}, sort=[(f"attr.{evil}", True)], limit=99)))
     assert len(rows) == len(DOCUMENTS)
 
 
 def test_many_ids_are_one_condition():
     ids = [*DOCUMENTS, *map(str, range(1900))]
     assert found({"objectId": {"$in": ids}}) == set(DOCUMENTS)
-
-
-def test_a_deep_constant_is_refused():
-    deep: list = []
-    for _ in range(100_000):
-        deep = [deep]
-    with pytest.raises(QueryError):
-        found({"v": deep})
 
 
 def test_a_slow_query_is_stopped(monkeypatch):
@@ -403,7 +349,7 @@ def test_a_slow_query_is_stopped(monkeypatch):
 
 
 def plan(where, **more):
-    sql, parameters = find_sql(Query(where, **more), 1, 0)
+    sql, parameters = find_sql(query(where, **more), 1, 0)
     rows = WORLD.runner.database.connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)
     return " / ".join(row[3] for row in rows)
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tests.server.store.sqlite.support import World
-from trio_realtime.server.store.interface import Kind, Query, QueryError, StoreError
+from tests.server.store.sqlite.support import World, query
+from trio_realtime.server.store.interface import Kind, QueryError, StoreError
 
 
 @pytest.fixture
@@ -44,13 +44,13 @@ def test_apps_do_not_see_each_other(world):
         assert world.see(lambda tx: tx.conversation(chat.id), app) is None
         assert world.see(lambda tx: tx.members(chat.id), app) == []
         assert world.see(lambda tx: tx.conversations_of("tom"), app) == []
-        assert world.see(lambda tx: tx.find(Query({})), app) == []
-        assert world.see(lambda tx: tx.find(Query({"m": "tom"})), app) == []
+        assert world.see(lambda tx: tx.find(query({})), app) == []
+        assert world.see(lambda tx: tx.find(query({"m": "tom"})), app) == []
         assert world.see(lambda tx: tx.document("t", "k"), app) is None
         assert world.see(lambda tx: tx.conversation_by_unique_id("u", Kind.NORMAL), app) is None
         with pytest.raises(StoreError):
             world.do(lambda tx: tx.add_members(chat.id, ["eve"]), app)
-    assert world.see(lambda tx: tx.find(Query({})), "one") == [chat]
+    assert world.see(lambda tx: tx.find(query({})), "one") == [chat]
 
 
 def test_update_replaces_what_is_given(world):
@@ -102,7 +102,7 @@ def test_an_expired_conversation_is_gone(world):
     )
     assert brief.id.startswith("_tmp:")
     world.say(brief.id, "tom")
-    by_ids = Query({}, ids=[brief.id, "_tmp:unknown"])
+    by_ids = query({}, ids=[brief.id, "_tmp:unknown"])
     world.now += 9
     assert [row.id for row in world.see(lambda tx: tx.find(by_ids))] == [brief.id]
     assert len(world.see(lambda tx: tx.unread_of("jerry"))) == 1
@@ -128,9 +128,9 @@ def test_a_new_temporary_conversation_purges_expired_ones(world):
 def test_temporary_conversations_are_found_by_id_only(world):
     brief = world.create("tom", kind=Kind.TEMPORARY, expires_at=world.now + 10)
     chat = world.create("tom")
-    assert world.see(lambda tx: tx.find(Query({}))) == [chat]
-    assert world.see(lambda tx: tx.find(Query({}, ids=[chat.id]))) == []
-    assert world.see(lambda tx: tx.find(Query({}, ids=[brief.id], limit=0))) == []
+    assert world.see(lambda tx: tx.find(query({}))) == [chat]
+    assert world.see(lambda tx: tx.find(query({}, ids=[chat.id]))) == []
+    assert world.see(lambda tx: tx.find(query({}, ids=[brief.id], limit=0))) == []
 
 
 def test_results_are_sorted_by_several_keys(world):
@@ -139,7 +139,7 @@ def test_results_are_sorted_by_several_keys(world):
         world.create("tom", name=name, attributes={"attr": {"rank": rank}})
 
     def found(*sort, **more):
-        rows = world.see(lambda tx: tx.find(Query({}, sort=sort, **more)))
+        rows = world.see(lambda tx: tx.find(query({}, sort=sort, **more)))
         return [(row.name, row.attributes["attr"]["rank"]) for row in rows]
 
     assert found(("name", False), ("attr.rank", True)) == [
@@ -159,23 +159,17 @@ def test_the_default_order_is_the_latest_message_first(world):
     world.say(second.id, "tom")
     world.now += 1
     world.say(first.id, "tom")
-    rows = world.see(lambda tx: tx.find(Query({"m": "tom"})))
+    rows = world.see(lambda tx: tx.find(query({"m": "tom"})))
     assert [row.id for row in rows] == [first.id, second.id, silent.id]
 
 
 def test_pages_are_bounded(world):
     for _ in range(12):
         world.create("tom")
-    assert world.see(lambda tx: tx.find(Query({}, limit=0))) == []
-    assert len(world.see(lambda tx: tx.find(Query({})))) == 10
-    assert len(world.see(lambda tx: tx.find(Query({}, limit=5000)))) == 12
-    assert len(world.see(lambda tx: tx.find(Query({}, limit=10**30, skip=10**30)))) == 0
-    for bad in (
-        Query({}, limit=-1),
-        Query({}, skip=-1),
-        Query({}, sort=[("name", True)] * 9),
-        Query({}, sort=[("a..b", True)]),
-        Query({}, sort=[("\ud800", True)]),
-    ):
+    assert world.see(lambda tx: tx.find(query({}, limit=0))) == []
+    assert len(world.see(lambda tx: tx.find(query({})))) == 10
+    assert len(world.see(lambda tx: tx.find(query({}, limit=5000)))) == 12
+    assert len(world.see(lambda tx: tx.find(query({}, limit=10**30, skip=10**30)))) == 0
+    for bad in (query(limit=-1), query(skip=-1)):
         with pytest.raises(QueryError):
             world.see(lambda tx, bad=bad: tx.find(bad))

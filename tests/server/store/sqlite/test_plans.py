@@ -8,8 +8,8 @@ import re
 
 import pytest
 
-from tests.server.store.sqlite.support import World
-from trio_realtime.server.store.interface import Kind, Listing, NewMessage, Query, TokenRow
+from tests.server.store.sqlite.support import World, query
+from trio_realtime.server.store.interface import Kind, Listing, NewMessage, TokenRow
 
 OPERATIONS = {
     "conversation": lambda tx, c, m: tx.conversation(c),
@@ -18,8 +18,8 @@ OPERATIONS = {
         kind=Kind.TEMPORARY, creator="tom", members=["tom", "new"], expires_at=tx.now + 9
     ),
     "update": lambda tx, c, m: tx.update_conversation(c, name="x", attributes={"a": 1}),
-    "find own": lambda tx, c, m: tx.find(Query({"m": "tom"})),
-    "find ids": lambda tx, c, m: tx.find(Query({}, ids=["_tmp:1"])),
+    "find own": lambda tx, c, m: tx.find(query({"m": "tom"})),
+    "find ids": lambda tx, c, m: tx.find(query({}, ids=["_tmp:1"])),
     "members": lambda tx, c, m: (tx.members(c), tx.member_count(c), tx.joined_at(c, "tom")),
     "add": lambda tx, c, m: tx.add_members(c, ["ann"]),
     "remove": lambda tx, c, m: tx.remove_members(c, ["tom"]),

@@ -9,7 +9,8 @@ import outcome
 import pytest
 import trio
 
-from trio_realtime.server.store.interface import Kind, NewMessage, Query, StoreError
+from tests.server.store.sqlite.support import query
+from trio_realtime.server.store.interface import Kind, NewMessage, StoreError
 from trio_realtime.server.store.sqlite import schema as _sqlite_schema
 from trio_realtime.server.store.sqlite.store import open_store
 
@@ -28,7 +29,7 @@ def create(tx):
 
 
 def count(tx):
-    return len(tx.find(Query({}, limit=1000)))
+    return len(tx.find(query({}, limit=1000)))
 
 
 class Oops(Exception):

@@ -1,8 +1,7 @@
-"""What a condition can be about: columns, the sets of members, and JSON attributes.
+"""SQL of what a condition can be about: columns, the sets of members, and JSON attributes.
 
-Each field turns a *test* ("equal to x", "less than y") into SQL that asks whether the field
-has a value that passes, which for arrays means: the array itself or one of its elements.
-Nothing that a client sent becomes SQL text; it is always bound as a parameter.
+Each turns a *test* ("equal to x", "less than y") into SQL that asks whether the field has a
+value that passes, which for arrays means: the array itself or one of its elements.
 """
 
 # ruff: noqa: S608 - SQL text is joined from constants of this program only.
@@ -17,60 +16,38 @@ from typing import Any, Protocol
 import attrs
 
 from trio_realtime.server.store.condition_values import Composite, Constant, Date
+from trio_realtime.server.store.conditions import (
+    Among,
+    ClientSet,
+    Column,
+    Compare,
+    Matches,
+    Test,
+)
 from trio_realtime.server.store.interface import Kind
 
-NEVER = "0"
+from .sql import NEVER, Sql
 
 _PLAIN_KEY = re.compile(r'[^"\\\x00-\x1f\ud800-\udfff]+\Z')
 
-
-@attrs.frozen
-class Sql:
-    """A piece of SQL with the values of its question marks."""
-
-    text: str
-    parameters: tuple[Any, ...] = ()
-
-
-def both(word: str, parts: Sequence[Sql]) -> Sql:
-    """Join conditions."""
-    text = f" {word} ".join(f"({part.text})" for part in parts)
-    return Sql(f"({text})", tuple(value for part in parts for value in part.parameters))
-
-
-def negated(part: Sql) -> Sql:
-    """The opposite, where unknown counts as false."""
-    return Sql(f"({part.text}) IS NOT TRUE", part.parameters)
+_COLUMNS = {
+    "objectId": "c.cid",
+    "name": "c.name",
+    "c": "c.creator",
+    "uniqueId": "c.unique_id",
+    "createdAt": "c.created_at",
+    "updatedAt": "c.updated_at",
+    "lm": "c.last_message_at",
+    "conv_type": "c.kind",
+    "tr": f"(c.kind = {Kind.ROOM:d})",
+    "sys": f"(c.kind = {Kind.SERVICE:d})",
+    "unique": "(c.unique_id IS NOT NULL)",
+}
+_TABLES = {"m": "members", "mu": "muted"}
 
 
-@attrs.frozen
-class Compare:
-    """The test ``value <sign> constant``."""
-
-    sign: str
-    constant: Constant
-
-
-@attrs.frozen
-class Among:
-    """The test ``value in constants``; all of them texts."""
-
-    constants: tuple[str, ...]
-
-
-@attrs.frozen
-class Matches:
-    """The test ``value matches a regular expression``."""
-
-    pattern: str
-    options: str
-
-
-Test = Compare | Among | Matches
-
-
-class Field(Protocol):
-    """One key of a condition."""
+class FieldSql(Protocol):
+    """How a field of a condition is asked."""
 
     def any(self, test: Test) -> Sql:
         """Whether the field, or an element of it, passes."""
@@ -86,11 +63,16 @@ class Field(Protocol):
 
 
 @attrs.frozen
-class Column:
+class ColumnSql:
     """A column of one type: a text, a number, a flag, or a time."""
 
     sql: str
     type: str
+
+    @classmethod
+    def of(cls, column: Column) -> ColumnSql:
+        """The column of this key."""
+        return cls(_COLUMNS[column.key], column.type)
 
     def any(self, test: Test) -> Sql:
         match test:
@@ -120,11 +102,16 @@ class Column:
 
 
 @attrs.frozen
-class ClientSet:
+class ClientSetSql:
     """A set of clients kept in a table of its own: the members, or those who muted."""
 
     table: str
     app: int
+
+    @classmethod
+    def of(cls, field: ClientSet, app: int) -> ClientSetSql:
+        """The set of this key."""
+        return cls(_TABLES[field.key], app)
 
     def any(self, test: Test) -> Sql:
         match test:
@@ -136,7 +123,7 @@ class ClientSet:
                 texts = json.dumps(constants, ensure_ascii=False)
                 return self._holds(f"client IN {_CLIENTS}", (self.app, texts))
             case _:
-                inner = Column("k.name", "text").any(test)
+                inner = ColumnSql("k.name", "text").any(test)
                 return Sql(
                     f"EXISTS (SELECT 1 FROM {self.table} x JOIN clients k ON k.id = x.client"
                     f" WHERE x.conversation = c.id AND {inner.text}){self._only}",
@@ -182,7 +169,9 @@ class ClientSet:
         different = list(dict.fromkeys(names))
         if not different:
             return self.size(0)
-        return both("AND", [self.all(different), self.size(len(different))])
+        same = self.all(different)
+        size = self.size(len(different))
+        return Sql(f"({same.text}) AND ({size.text})", (*same.parameters, *size.parameters))
 
 
 _CLIENT = "(SELECT id FROM clients WHERE app = ? AND name = ?)"
@@ -190,7 +179,7 @@ _CLIENTS = "(SELECT id FROM clients WHERE app = ? AND name IN (SELECT value FROM
 
 
 @attrs.frozen
-class Attribute:
+class AttributeSql:
     """A path into the JSON attributes of a conversation."""
 
     path: tuple[str, ...]
@@ -216,7 +205,9 @@ class Attribute:
             f"EXISTS (SELECT 1 FROM json_each({array}) e WHERE {element.text})",
             (path, path, *element.parameters),
         )
-        return both("OR", [whole, elements])
+        return Sql(
+            f"({whole.text}) OR ({elements.text})", (*whole.parameters, *elements.parameters)
+        )
 
     def exists(self) -> Sql:
         kind, _, path = self._accessors

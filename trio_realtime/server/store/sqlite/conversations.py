@@ -120,7 +120,7 @@ class Conversations(TxBase):
         self._execute("DELETE FROM conversations WHERE id = ?", (self._key(cid),))
 
     def find(self, query: Query) -> list[ConversationRow]:
-        sql, parameters = find_sql(query, self._app, self.now, self._database.regex_steps)
+        sql, parameters = find_sql(query, self._app, self.now)
         with running_query(self._database.connection, self._database.query_seconds):
             rows: list[sqlite3.Row] = self._execute(sql, parameters).fetchall()
         return [conversation_row(row) for row in rows]

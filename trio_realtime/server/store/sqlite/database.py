@@ -6,8 +6,6 @@ import sqlite3
 
 import attrs
 
-from trio_realtime.server.store.patterns import REGEX_STEPS
-
 _KNOWN_AT_MOST = 100_000
 
 
@@ -22,8 +20,6 @@ class Database:
     connection: sqlite3.Connection
     query_seconds: float = 2.0
     """How long one query may take."""
-    regex_steps: int = REGEX_STEPS
-    """What one regular expression may cost on one text."""
     apps: dict[str, int] = attrs.field(factory=dict)
     clients: dict[tuple[int, str], int] = attrs.field(factory=dict)
 

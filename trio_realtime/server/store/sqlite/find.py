@@ -12,26 +12,20 @@ from contextlib import contextmanager
 from typing import Any
 
 from trio_realtime.server.store.interface import Kind, Query, QueryError
-from trio_realtime.server.store.patterns import REGEX_STEPS
 
-from .base import CONVERSATION, storable
-from .conditions import field, where_sql
+from .base import CONVERSATION
+from .conditions import condition_sql, field_sql
 
 RESULTS_AT_MOST = 1000
 """The largest page: docs/protocol/conversations.md §3."""
 
-_SORT_KEYS_AT_MOST = 8
 _INSTRUCTIONS_BETWEEN_CHECKS = 500
 
 
-def find_sql(
-    query: Query, app: int, now: int, regex_steps: int = REGEX_STEPS
-) -> tuple[str, tuple[Any, ...]]:
+def find_sql(query: Query, app: int, now: int) -> tuple[str, tuple[Any, ...]]:
     """The SQL of a query, selecting `CONVERSATION`. Raises `QueryError`."""
     if query.limit < 0 or query.skip < 0:
         raise QueryError("limit and skip cannot be negative")
-    if len(query.sort) > _SORT_KEYS_AT_MOST:
-        raise QueryError("there are too many sort keys")
     if query.ids is not None:
         ids = json.dumps(list(query.ids))
         text = (
@@ -40,12 +34,10 @@ def find_sql(
         )
         parameters: tuple[Any, ...] = (now, ids)
     else:
-        condition = where_sql(query.where, app, regex_steps)
+        condition = condition_sql(query.where, app)
         text = f"c.kind <> {Kind.TEMPORARY:d} AND {condition.text}"
         parameters = condition.parameters
-    if not all(storable(key) for key, _ in query.sort):
-        raise QueryError("illegal sort key")
-    orders = [(field(key, app).order(), descending) for key, descending in query.sort]
+    orders = [(field_sql(key.field, app).order(), key.descending) for key in query.sort]
     order = "".join(f"{sql.text}{' DESC' * descending}, " for sql, descending in orders)
     # Rows that tie keep their order from page to page.
     last = "c.id DESC" if orders and orders[0][1] else "c.id"

@@ -13,7 +13,7 @@ from typing import Any
 from trio_realtime.server.store.interface import StoreError
 from trio_realtime.server.store.patterns import REGEX_STEPS
 
-from .conditions import add_functions
+from .functions import add_functions
 
 APPLICATION_ID = 0x54525454
 """Marks a file as ours (``PRAGMA application_id``)."""

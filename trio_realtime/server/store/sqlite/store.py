@@ -248,7 +248,7 @@ class _Files:
     ) -> _Files:
         def open_database(*, read_only: bool) -> Database:
             connection = connect(path, read_only=read_only, regex_steps=regex_steps)
-            return Database(connection, query_seconds, regex_steps)
+            return Database(connection, query_seconds)
 
         with ExitStack() as undo:
             claim = None if path is None else undo.enter_context(lock(path))

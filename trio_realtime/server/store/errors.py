@@ -1,0 +1,20 @@
+"""What a store raises."""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """The store could not do its work: it cannot be opened, is closed, could not commit (disk
+    full), or was asked to change what does not exist.
+    """
+
+
+class QueryError(Exception):
+    """A query that is illegal or too expensive: 4310 on the wire.
+
+    ``limit`` names which of the `Limits` was reached, if one was.
+    """
+
+    def __init__(self, message: str, limit: str | None = None) -> None:
+        super().__init__(message)
+        self.limit = limit

@@ -1,0 +1,72 @@
+"""What SQLite cannot do itself in a condition: functions of ours that its SQL calls."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any
+
+from trio_realtime.server.store.condition_values import canonical, date_ms
+from trio_realtime.server.store.patterns import REGEX_STEPS, matches
+
+
+def add_functions(connection: sqlite3.Connection, regex_steps: int = REGEX_STEPS) -> None:
+    """Give a connection the functions that conditions use."""
+
+    def matches_text(pattern: str, options: str, value: str | None) -> bool:
+        return value is not None and matches(pattern, options, value, regex_steps)
+
+    for name, arity, function in (
+        ("matches", 3, matches_text),
+        ("date_of", 1, _date_of),
+        ("canonical", 1, _canonical),
+        ("type_at", 2, _type_at),
+        ("value_at", 2, _value_at),
+    ):
+        connection.create_function(name, arity, function, deterministic=True)
+
+
+def _date_of(text: str) -> int | None:
+    return date_ms(json.loads(text))
+
+
+def _canonical(text: str) -> str:
+    return canonical(json.loads(text))
+
+
+_MISSING = object()
+
+
+def _at(text: str, path: str) -> Any:
+    value = json.loads(text)
+    for key in json.loads(path):
+        value = value.get(key, _MISSING) if isinstance(value, dict) else _MISSING
+    return value
+
+
+def _type_at(text: str, path: str) -> str | None:
+    value = _at(text, path)
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return "integer"
+        case float():
+            return "real"
+        case str():
+            return "text"
+        case list():
+            return "array"
+        case dict():
+            return "object"
+        case _:
+            return None
+
+
+def _value_at(text: str, path: str) -> Any:
+    value = _at(text, path)
+    if value is _MISSING:
+        return None
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
