@@ -123,6 +123,22 @@ class TestWhoMay:
 
 
 class TestLooking:
+    def test_pages_by_number(self, world, cid):
+        """As old SDKs ask for them: how many entries they have already."""
+        ids = [f"c{n:02}" for n in range(25)]
+        world.tx(lambda tx: tx.add_listed(Listing.BLOCKED, cid, ids))
+
+        def page(cursor, limit=10):
+            reply = world.block_list("Jerry", OpType.QUERY, src_cid=cid, limit=limit, next=cursor)
+            return reply.blocked_pids, reply.next
+
+        assert page("0") == (ids[:10], "10")
+        assert page("10") == (ids[10:20], "20")
+        assert page("20") == (ids[20:], None)
+        assert page("25") == ([], None)
+        assert page("999999999") == ([], None)
+        assert page("3", limit=100) == (ids[3:], None)
+
     def test_pages(self, world, cid):
         ids = [f"c{n:02}" for n in range(25)]
         world.tx(lambda tx: tx.add_listed(Listing.BLOCKED, cid, ids))

@@ -37,6 +37,7 @@ class Membership(RuleBasedStateMachine):
         self.inside = sorted({OWNER, *others})
         self.blocked: set[str] = set()
         self.roles: dict[str, str] = {}
+        self.owned = True
         self.cid = self.world.start(OWNER, *others, unique=True)
 
     def teardown(self):
@@ -47,8 +48,9 @@ class Membership(RuleBasedStateMachine):
         """What keeps the actor from touching others."""
         if actor not in self.inside:
             return 4317
-        ruler = actor == OWNER or self.roles.get(actor) == "Manager"
-        return 4320 if authority and not ruler else None
+        managers = [one for one in self.inside if self.roles.get(one) == "Manager"]
+        rulers = [*managers, OWNER] if self.owned else managers or self.inside[:1]
+        return 4320 if authority and actor not in rulers else None
 
     def attempt(self, code, call, *args, **kwargs):
         if code is None:
@@ -60,6 +62,7 @@ class Membership(RuleBasedStateMachine):
     def forget(self, gone):
         self.inside = [one for one in self.inside if one not in gone]
         self.roles = {one: role for one, role in self.roles.items() if one not in gone}
+        self.owned &= OWNER not in gone
 
     @rule(actor=who, ids=some)
     def add(self, actor, ids):
@@ -81,7 +84,7 @@ class Membership(RuleBasedStateMachine):
         reply = self.attempt(code, self.world.remove, actor, self.cid, *ids)
         if reply is None:
             return
-        stays = [one for one in ids if one == OWNER and OWNER in self.inside and self.roles]
+        stays = [one for one in ids if one == OWNER and self.owned and self.roles]
         gone = [one for one in ids if one in self.inside and one not in stays]
         self.forget(gone)
         assert reply.allowed_pids == [one for one in ids if one not in stays]
@@ -104,7 +107,7 @@ class Membership(RuleBasedStateMachine):
         reply = self.attempt(code, self.world.block_list, actor, OpType.BLOCK, **fields)
         if reply is None:
             return
-        allowed = [one for one in ids if one != OWNER]
+        allowed = [one for one in ids if one != OWNER or not self.owned]
         new = [one for one in allowed if one not in self.blocked]
         gone = [one for one in new if one in self.inside]
         self.blocked |= set(new)
@@ -139,7 +142,7 @@ class Membership(RuleBasedStateMachine):
         code = self.code(actor, authority=True)
         if code is None and member not in self.inside:
             code = 4317
-        elif code is None and member == OWNER:
+        elif code is None and member == OWNER and self.owned:
             code = 4324
         reply = self.attempt(code, self.world.role, actor, self.cid, member, role)
         if reply is None:
@@ -158,7 +161,8 @@ class Membership(RuleBasedStateMachine):
             blocked = tx.which_listed(Listing.BLOCKED, self.cid, CLIENTS)
             return tx.members(self.cid), blocked, infos, row.unique_id
 
-        expected = (self.inside, self.blocked, self.roles, unique_id(self.inside))
+        mark = unique_id(self.inside if OWNER in self.inside else [self.cid])
+        expected = (self.inside, self.blocked, self.roles, mark)
         assert self.world.tx(state, writes=False) == expected
 
 

@@ -203,3 +203,28 @@ def test_members_subscribers_and_anybody(world, chat):
     for cid in (MISSING, None, ""):
         assert refusal(world.logs, jerry, cid) == (4303, "CONVERSATION_NOT_FOUND")
     assert refusal(world.do, jerry, GenericCommand(cmd=CommandType.LOGS, i=1))[0] == 4303
+
+
+@pytest.mark.parametrize("newer", [False, True])
+def test_a_page_is_bounded_in_bytes(world, chat, newer):
+    body = "é" * 2000
+    sent = [world.tx(lambda tx: tx.append(chat, NewMessage("tom", body))[0].id) for _ in range(300)]
+    tom, seen = world.device("tom"), []
+    direction = QueryDirection.NEW if newer else QueryDirection.OLD
+    point = {}
+    sizes = []
+    while page := world.logs(tom, chat, l=1000, direction=direction, **point):
+        sizes.append(len(page))
+        edge = page[-1] if newer else page[0]
+        point = {"t": edge.timestamp, "mid": edge.msg_id}
+        ids = [item.msg_id for item in page]
+        seen = [*seen, *ids] if newer else [*ids, *seen]
+    assert seen == sent
+    assert sizes == [131, 131, 38]
+
+
+def test_a_page_of_a_hundred_is_complete_whatever_its_size(world, chat):
+    for _ in range(120):
+        world.tx(lambda tx: tx.append(chat, NewMessage("tom", "x" * 30_000)))
+    assert len(world.logs(world.device("tom"), chat, l=100)) == 100
+    assert len(world.logs(world.device("tom"), chat, l=1000)) == 100

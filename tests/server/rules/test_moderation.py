@@ -100,11 +100,51 @@ class TestRoles:
         assert refusal(world.role, "Tom", cid, target, role) == expected
         assert world.tx(lambda tx: member_infos_json(tx, cid)) == []
 
-    def test_the_owner_is_owner_again_when_he_returns(self, world, cid):
+    def test_an_owner_who_leaves_is_none_when_he_returns(self, world, cid):
         world.remove("Tom", cid, "Tom")
         assert refusal(world.role, "Tom", cid, "Jerry", "Manager")[0] == 4317
         world.add("Tom", cid, "Tom")
+        assert refusal(world.role, "Tom", cid, "Mary", "Manager") == UNAUTHORIZED
+        assert refusal(world.remove, "Tom", cid, "Mary") == UNAUTHORIZED
+        assert refusal(silence, world, "Tom", cid, "Mary") == UNAUTHORIZED
+        assert world.one("Tom", cid)["c"] == "Tom"
+
+    def test_without_owner_and_managers_the_longest_member_acts_as_manager(self, world, cid):
+        silence(world, "Tom", cid, "Mary")
+        world.remove("Tom", cid, "Tom")
+        assert refusal(unsilence, world, "Mary", cid, "Mary") == UNAUTHORIZED
+        unsilence(world, "Jerry", cid, "Mary")
+        world.role("Jerry", cid, "Mary", "Manager")
+        # From now on there is a manager.
+        assert refusal(world.role, "Jerry", cid, "Jerry", "Manager") == UNAUTHORIZED
+
+    def test_who_was_owner_once_can_be_silenced_blocked_and_leave(self, world, cid):
         world.role("Tom", cid, "Jerry", "Manager")
+        world.role("Tom", cid, "Mary", "Manager")
+        world.role("Jerry", cid, "Mary", "Member")
+        assert failures(world.remove("Tom", cid, "Tom"))[0][0] == 4324
+        world.tx(lambda tx: tx.remove_members(cid, ["Tom"]))
+        world.add("Tom", cid, "Tom")
+        assert silence(world, "Jerry", cid, "Tom").allowed_pids == ["Tom"]
+        world.role("Jerry", cid, "Tom", "Manager")
+        assert failures(world.remove("Tom", cid, "Tom")) == []
+        world.add("Tom", cid, "Tom")
+        assert world.block_list(
+            "Jerry", OpType.BLOCK, src_cid=cid, to_pids=["Tom"]
+        ).allowed_pids == ["Tom"]
+
+    def test_an_orphaned_conversation_gives_way_to_a_new_one(self, world):
+        old = world.start("Spike", "Tom", "Jerry", unique=True)
+        silence(world, "Spike", old, "Jerry")
+        world.remove("Spike", old, "Spike")
+        new = world.start("Tom", "Jerry", unique=True)
+        assert new != old
+        assert world.start("Jerry", "Tom", unique=True) == new
+        assert check(world, "Jerry", new, "Jerry") == []
+        assert check(world, "Jerry", old, "Jerry") == ["Jerry"]
+        # Its creator's return makes it what it was, for who asks for all three.
+        world.add("Tom", old, "Spike")
+        assert world.start("Jerry", "Spike", "Tom", unique=True) == old
 
     def test_either_name_of_the_target_is_enough(self, world, cid):
         op = OpType.MEMBER_INFO_UPDATE
@@ -230,6 +270,22 @@ class TestSilence:
 
 
 class TestLooking:
+    def test_pages_by_number(self, world, cid):
+        """As old SDKs ask for them: how many entries they have already."""
+        ids = [f"c{n:02}" for n in range(25)]
+        world.tx(lambda tx: tx.add_listed(Listing.SILENCED, cid, ids))
+
+        def page(cursor, limit=10):
+            reply = world.conv("Mary", OpType.QUERY_SHUTUP, cid=cid, limit=limit, next=cursor)
+            return reply.m, reply.next
+
+        assert page("0") == (ids[:10], "10")
+        assert page("10") == (ids[10:20], "20")
+        assert page("20") == (ids[20:], None)
+        assert page("25") == ([], None)
+        assert page("999999999") == ([], None)
+        assert page("3", limit=100) == (ids[3:], None)
+
     def test_pages(self, world, cid):
         ids = [f"c{n:02}" for n in range(25)]
         world.tx(lambda tx: tx.add_listed(Listing.SILENCED, cid, ids))

@@ -198,12 +198,15 @@ def test_rooms(world, fields):
         assert item_of(*device.take()).mid == sent.uid
 
 
-def test_services_tell_their_subscribers(world):
-    cid = world.conversation("jerry", kind=Kind.SERVICE)
+def test_what_a_service_says_is_not_for_clients_to_change(world):
+    cid = world.conversation("jerry", "tom", kind=Kind.SERVICE)
     tom, jerry = world.device("tom"), world.device("jerry")
     message = world.tx(lambda tx: tx.append(cid, NewMessage("tom", "news"))[0])
-    world.patch(tom, PatchItem(cid=cid, mid=message.id, data="old news"))
-    assert item_of(*jerry.take()).data == "old news"
+    for fields in ({"data": "old news"}, {"recall": True}):
+        item = PatchItem(cid=cid, mid=message.id, **fields)
+        assert refusal(world.patch, tom, item) == (4403, "MESSAGE_OWNERSHIP_REQUIRED")
+    assert jerry.take() == []
+    assert world.tx(lambda tx: tx.message(cid, message.id)) == message
 
 
 def test_an_edit_shows_in_the_counters_and_may_change_who_is_mentioned(world, chat):

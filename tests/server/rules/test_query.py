@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import pytest
 
 from tests.server.rules.conversation_world import MISSING, World, refusal
 from trio_realtime.server.rules import query as _query
 from trio_realtime.server.rules.json import iso
+from trio_realtime.server.store.interface import Listing
 from trio_realtime.wire import CommandType, GenericCommand, JsonObjectMessage, OpType
 
 ALL = {"objectId": {"$ne": "0"}}
@@ -153,13 +155,44 @@ class TestLastMessage:
         cid = world.start("Tom")
         assert not [key for key in world.one("Tom", cid, flag=2) if key.startswith("msg")]
 
-    def test_is_not_for_strangers_except_in_rooms(self, world):
-        cid, room = world.start("Tom"), world.room("Tom")
+    def test_is_for_whoever_finds_the_conversation(self, world):
+        for cid in (world.start("Tom"), world.room("Tom")):
+            world.say(cid, "Tom", "open")
+            assert world.one("Jerry", cid, flag=2)["msg"] == "open"
+
+    def test_is_not_for_the_blocked(self, world):
+        for cid in (world.start("Tom"), world.room("Tom")):
+            world.say(cid, "Tom", "secret")
+            world.tx(lambda tx, cid=cid: tx.add_listed(Listing.BLOCKED, cid, ["Jerry"]))
+            assert "msg" not in world.one("Jerry", cid, flag=2)
+            assert "lm" in world.one("Jerry", cid, flag=2)
+
+
+class TestMembersOnly:
+    """The switch of an app: what others say to each other is not found."""
+
+    @pytest.fixture
+    def world(self, world):
+        world.app = attrs.evolve(world.app, members_only=True)
+        return world
+
+    def test_strangers_find_nothing(self, world):
+        cid = world.start("Tom", attr=attr(topic="x"))
         world.say(cid, "Tom", "secret")
-        world.say(room, "Tom", "open")
-        assert "msg" not in world.one("Jerry", cid, flag=2)
-        assert "lm" in world.one("Jerry", cid, flag=2)
-        assert world.one("Jerry", room, flag=2)["msg"] == "open"
+        for where in ({"objectId": cid}, {"topic": "x"}, {"m": "Tom"}, {"$or": [{"topic": "x"}]}):
+            assert world.query("Jerry", where, flag=2) == []
+            assert world.query("Tom", where, flag=2)[0]["msg"] == "secret"
+        assert world.query("Jerry", ALL) == []
+        assert [one["objectId"] for one in world.query("Tom")] == [cid]
+
+    def test_temporary_ones_neither(self, world):
+        cid = world.start("Tom", temp_conv=True)
+        assert world.query("Jerry", temp_conv_ids=[cid]) == []
+        assert len(world.query("Tom", temp_conv_ids=[cid])) == 1
+
+    def test_rooms_and_services_are_for_everybody(self, world):
+        cids = {world.room("Tom"), world.service()}
+        assert {one["objectId"] for one in world.query("Jerry", ALL)} == cids
 
 
 class TestConditions:

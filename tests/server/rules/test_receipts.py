@@ -173,6 +173,14 @@ def test_reading_up_to_a_message_leaves_the_later_ones(world, chat):
     assert counters(jerry) == {chat: (0, False)}
 
 
+def test_a_time_of_the_future_hides_no_counter(world, chat):
+    """The service's clock may have been ahead when the client heard it last."""
+    world.send(world.device("tom"), chat, "hi")
+    for since in (world.now + 10**6, 2**63 - 1):
+        push = world.tx(lambda tx, since=since: unread_push(tx, "jerry", since))
+        assert [row.unread for row in push.unread_message.convs] == [1]
+
+
 def test_a_mark_in_the_future_hides_nothing(world, chat):
     tom, jerry = world.device("tom"), world.device("jerry")
     world.send(tom, chat, "1", r=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from trio_realtime._values.errors import ErrorCode
 from trio_realtime.server.store.interface import ConversationRow, Kind, Listing, Tx
 
-from .checks import refuse
+from .checks import refuse, refuse_blocked
 from .types import Caller, Clients, Feature, Room
 
 
@@ -23,22 +23,17 @@ def admit(tx: Tx, caller: Caller, conversation: ConversationRow) -> Clients | Ro
         members = tx.members(cid)
         # Blocking ends a membership, so that only strangers can be blocked.
         if sender not in members:
-            _refuse_blocked(tx, cid, sender)
+            refuse_blocked(tx, conversation, sender)
             refuse(ErrorCode.INVALID_MESSAGING_TARGET)
         audience = Clients(members)
     else:
-        _refuse_blocked(tx, cid, sender)
+        refuse_blocked(tx, conversation, sender)
         audience = Room(cid) if conversation.kind is Kind.ROOM else None
     if tx.which_listed(Listing.SILENCED, cid, [sender]):
         if tx.temporarily_silenced(cid, sender):
             refuse(ErrorCode.CONVERSATION_TEMPORARY_BLACKLISTED)
         refuse(ErrorCode.SILIENCED)
     return audience
-
-
-def _refuse_blocked(tx: Tx, cid: str, client_id: str) -> None:
-    if tx.which_listed(Listing.BLOCKED, cid, [client_id]):
-        refuse(ErrorCode.BLOCKED_BY_CONV)
 
 
 def needs(kind: Kind) -> Feature:

@@ -17,6 +17,8 @@ from .checks import (
     Verdict,
     client_ids,
     existing,
+    listed_page,
+    owner_of,
     page_size,
     refuse,
     require_authority,
@@ -66,13 +68,14 @@ def unblock(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
 def query_blocked(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     """``query``: a page of the list."""
     message = _list_of(command)
-    limit, after = page_size(message.limit), message.next or None
     if _own_list(caller, message):
-        cids, cursor = shunned(tx, caller.client_id, limit=limit, after=after)
+        cids, cursor = shunned(
+            tx, caller.client_id, limit=page_size(message.limit), after=message.next or None
+        )
         answer = BlacklistCommand(src_pid=caller.client_id, blocked_cids=cids, next=cursor)
     else:
         row = _visible(tx, caller, message)
-        ids, cursor = tx.listed(Listing.BLOCKED, row.id, limit=limit, after=after)
+        ids, cursor = listed_page(tx, Listing.BLOCKED, row, message.limit, message.next)
         answer = BlacklistCommand(src_cid=row.id, blocked_pids=ids, next=cursor)
     return _answer(OpType.QUERY_RESULT, answer)
 
@@ -97,7 +100,7 @@ def check_block(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
 def block_clients(tx: Tx, row: ConversationRow, ids: Sequence[str], *, by: str) -> Change:
     """Block clients and end their membership; the owner cannot be blocked."""
     verdict = Verdict(list(ids))
-    verdict.fail({row.creator}, ErrorCode.CONVERSATION_NEED_OWNER)
+    verdict.fail({owner_of(tx, row) or ""}, ErrorCode.CONVERSATION_NEED_OWNER)
     known = tx.which_listed(Listing.BLOCKED, row.id, verdict.allowed)
     new = [client_id for client_id in verdict.allowed if client_id not in known]
     surplus = set(new[vacancy(tx, Listing.BLOCKED, row) :])

@@ -47,6 +47,11 @@ def body_of(text: str | None, binary: bytes | None) -> str | bytes | None:
     return text if binary is None else None
 
 
+def body_size(body: str | bytes) -> int:
+    """Bytes of a body on the wire."""
+    return len(body) if isinstance(body, bytes) or body.isascii() else len(body.encode())
+
+
 def body_json(body: str | bytes) -> tuple[str, bool]:
     """A body as text, and whether this text is base64 of a binary one."""
     if isinstance(body, bytes):

@@ -26,6 +26,9 @@ MAX_LISTED_OPEN = 10_000
 """Block and silence lists of chat rooms and service conversations."""
 
 
+_CURSOR = "c"
+
+
 class Role(StrEnum):
     """What a member may do: docs/protocol/conversations.md §6."""
 
@@ -78,31 +81,98 @@ def page_size(limit: int | None, *, default: int = 10, most: int = 100) -> int:
     return default if limit is None or limit < 1 else min(limit, most)
 
 
+def listed_page(
+    tx: Tx, listing: Listing, row: ConversationRow, limit: int | None, after: str | None
+) -> tuple[list[str], str | None]:
+    """A page of a list, and where the next one begins.
+
+    Cursors of our own begin with a letter: a number is how many entries to pass over, as old
+    SDKs send it, and is continued with a number.
+    """
+    size = page_size(limit)
+    if not after:
+        ids, cursor = tx.listed(listing, row.id, limit=size)
+    elif after.isascii() and after.isdecimal() and len(after) < 10:
+        skip = int(after)
+        ids, more = tx.listed(listing, row.id, limit=size, skip=skip)
+        return ids, str(skip + len(ids)) if more else None
+    elif after.startswith(_CURSOR):
+        cursor = after.removeprefix(_CURSOR)
+        ids, cursor = tx.listed(listing, row.id, limit=size, after=cursor or "-")
+    else:
+        return [], None
+    return ids, None if cursor is None else _CURSOR + cursor
+
+
 # Rights.
+
+
+def owner_of(tx: Tx, row: ConversationRow) -> str | None:
+    """The owner: the creator, who gives that up for good by leaving.
+
+    Nobody is stored as a member of a chat room or for a creator of a service, so that those
+    keep their owner.
+    """
+    if row.kind in {Kind.ROOM, Kind.SERVICE}:
+        return row.creator
+    # Who came back joined later than the conversation was made.
+    stayed = tx.joined_at(row.id, row.creator) == row.created_at
+    return row.creator if stayed else None
 
 
 def role_of(tx: Tx, row: ConversationRow, client_id: str) -> Role | None:
     """The role of a client, None for who is not a member.
 
-    The creator is the owner for as long as he is a member. Nobody is stored as a member of
-    a chat room, so that there only owner and managers have a role.
+    Nobody is stored as a member of a chat room, so that there only owner and managers have a
+    role. Where the owner has left and no manager is there, the one who has been a member for
+    longest, and may speak, acts as manager: somebody has to be able to lift what the owner
+    imposed.
     """
     if row.kind is not Kind.ROOM and not tx.is_member(row.id, client_id):
         return None
-    if client_id == row.creator:
+    owner = owner_of(tx, row)
+    if client_id == owner:
         return Role.OWNER
     stored = tx.role(row.id, client_id)
-    if stored is not None and stored != Role.OWNER:
-        return Role(stored)
-    return None if row.kind is Kind.ROOM else Role.MEMBER
+    if stored == Role.MANAGER:
+        return Role.MANAGER
+    if row.kind is Kind.ROOM:
+        return None
+    if owner is None and row.kind is Kind.NORMAL and _heir(tx, row) == client_id:
+        return Role.MANAGER
+    return Role.MEMBER
+
+
+def _heir(tx: Tx, row: ConversationRow) -> str | None:
+    if any(info.role == Role.MANAGER for info in tx.member_infos(row.id)):
+        return None
+    members = tx.members(row.id)
+    silenced = tx.which_listed(Listing.SILENCED, row.id, members)
+    return next((member for member in members if member not in silenced), None)
 
 
 def caller_role(tx: Tx, caller: Caller, row: ConversationRow) -> Role | None:
-    """As `role_of`; whoever is in a chat room right now is its member."""
+    """As `role_of`; whoever is in a chat room right now is its member.
+
+    Who is blocked from a room has no role in it, whatever it was before.
+    """
+    if row.kind is Kind.ROOM and is_blocked(tx, row, caller.client_id):
+        return None
     role = role_of(tx, row, caller.client_id)
     if role is None and row.kind is Kind.ROOM and caller.room == row.id:
         return Role.MEMBER
     return role
+
+
+def is_blocked(tx: Tx, row: ConversationRow, client_id: str) -> bool:
+    """Whether the conversation has blocked the client."""
+    return bool(tx.which_listed(Listing.BLOCKED, row.id, [client_id]))
+
+
+def refuse_blocked(tx: Tx, row: ConversationRow, client_id: str) -> None:
+    """4548 for a client that the conversation has blocked."""
+    if is_blocked(tx, row, client_id):
+        refuse(ErrorCode.BLOCKED_BY_CONV)
 
 
 def require_member(

@@ -17,7 +17,15 @@ from trio_realtime.wire import (
     OpType,
 )
 
-from .checks import MAX_MEMBERS, conv_of, existing, page_size, refuse, require_member
+from .checks import (
+    MAX_MEMBERS,
+    conv_of,
+    existing,
+    page_size,
+    refuse,
+    refuse_blocked,
+    require_member,
+)
 from .json import dump, iso
 from .types import Caller, Outcome, Presence
 
@@ -25,9 +33,10 @@ _MAX_ONLINE = 50
 _EVERYBODY = 1_000_000
 
 
-def count(tx: Tx, _caller: Caller, command: GenericCommand) -> Outcome:
+def count(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     """``count``: how many members; in a chat room, how many are there now."""
     row = existing(tx, conv_of(command).cid)
+    refuse_blocked(tx, row, caller.client_id)
     message = ConvCommand(cid=row.id)
     if row.kind is not Kind.ROOM:
         message.count = tx.member_count(row.id)
@@ -49,6 +58,8 @@ def members(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
         require_member(tx, caller, row)
         message.m = tx.members(row.id)[:limit]
         return Outcome(_result(message))
+
+    refuse_blocked(tx, row, caller.client_id)
 
     def complete(presence: Presence) -> None:
         message.m = presence.room_members(row.id, limit)
@@ -89,7 +100,9 @@ def _set_muted(tx: Tx, caller: Caller, command: GenericCommand, *, muted: bool) 
     row = existing(tx, conv_of(command).cid)
     if row.kind is Kind.TEMPORARY:
         refuse(ErrorCode.CONVERSATION_READ_ONLY)
-    if row.kind is not Kind.ROOM:
+    if row.kind is Kind.ROOM:
+        refuse_blocked(tx, row, caller.client_id)
+    else:
         require_member(tx, caller, row)
     tx.set_muted(row.id, caller.client_id, muted)
     current = existing(tx, row.id)

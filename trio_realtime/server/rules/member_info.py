@@ -8,7 +8,7 @@ from trio_realtime._values.errors import ErrorCode
 from trio_realtime.server.store.interface import Kind, Tx
 from trio_realtime.wire import CommandType, ConvCommand, ConvMemberInfo, GenericCommand, OpType
 
-from .checks import Role, conv_of, existing, refuse, require_authority, require_kind
+from .checks import Role, conv_of, existing, owner_of, refuse, require_authority, require_kind
 from .json import iso
 from .notifications import Notices
 from .types import Caller, Outcome
@@ -27,7 +27,7 @@ def member_info_update(tx: Tx, caller: Caller, command: GenericCommand) -> Outco
     if info.role not in set(Role):
         refuse(ErrorCode.UNKNOWN_CONVERSATION_ROLE)
     role = Role(info.role)
-    if target == row.creator and role is not Role.OWNER:
+    if target == owner_of(tx, row) and role is not Role.OWNER:
         refuse(ErrorCode.CONVERSATION_NEED_OWNER)
     if role is Role.OWNER:
         refuse(ErrorCode.CONVERSATION_OPERATION_UNAUTHORIZED, "the owner cannot be changed")

@@ -22,6 +22,7 @@ from .checks import (
     client_ids,
     conv_of,
     existing,
+    owner_of,
     refuse,
     require_kind,
     require_member,
@@ -119,8 +120,10 @@ def admit(tx: Tx, row: ConversationRow, ids: Sequence[str], *, by: str) -> Chang
 def dismiss(tx: Tx, row: ConversationRow, ids: Sequence[str], *, by: str) -> Change:
     """End the membership of these clients. The owner stays where roles are in use."""
     verdict = Verdict(list(ids))
-    if owner_must_stay(tx, row):
-        verdict.fail({row.creator}, ErrorCode.CONVERSATION_NEED_OWNER)
+    owner = owner_of(tx, row)
+    if owner is not None and tx.member_infos(row.id, limit=1):
+        # Where no role was ever given, creators come and go like everybody else.
+        verdict.fail({owner}, ErrorCode.CONVERSATION_NEED_OWNER)
     gone = expel(tx, row, verdict.allowed)
     if not gone:
         return Change(verdict, at=row.updated_at)
@@ -129,15 +132,6 @@ def dismiss(tx: Tx, row: ConversationRow, ids: Sequence[str], *, by: str) -> Cha
     if row.kind is Kind.NORMAL:
         notices.shared(OpType.MEMBERS_LEFT, tx.members(row.id), gone)
     return Change(verdict, notices.pushes, tx.now)
-
-
-def owner_must_stay(tx: Tx, row: ConversationRow) -> bool:
-    """Whether the creator is a member who may not leave.
-
-    A conversation in which no role was ever given needs no owner: there, creators come and
-    go like everybody else.
-    """
-    return tx.is_member(row.id, row.creator) and bool(tx.member_infos(row.id, limit=1))
 
 
 def expel(tx: Tx, row: ConversationRow, ids: Sequence[str]) -> list[str]:

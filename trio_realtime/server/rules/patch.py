@@ -61,7 +61,8 @@ def _own_message(tx: Tx, caller: Caller, item: PatchItem) -> tuple[ConversationR
     message = tx.message(conversation.id, item.mid) if conversation and item.mid else None
     if conversation is None or message is None:
         refuse(ErrorCode.MESSAGE_NOT_FOUND)
-    if message.sender != caller.client_id:
+    # What a service says is the operator's, whatever name it says it in.
+    if conversation.kind is Kind.SERVICE or message.sender != caller.client_id:
         refuse(ErrorCode.MESSAGE_OWNERSHIP_REQUIRED)
     return conversation, message
 
@@ -79,7 +80,7 @@ def _audience(
     """Who is told. New words need the right to speak; taking back one's own does not."""
     if conversation.kind is Kind.ROOM and item.recall:
         return Room(conversation.id)
-    if conversation.kind is Kind.SERVICE or item.recall:
+    if item.recall:
         return Clients(tx.members(conversation.id))
     audience = admit(tx, caller, conversation)
     assert audience is not None

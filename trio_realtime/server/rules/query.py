@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntFlag
 from typing import Any
+
+import attrs
 
 from trio_realtime._values.errors import ErrorCode
 from trio_realtime.server.store.conditions import EVERYTHING, parse_condition, parse_sort
 from trio_realtime.server.store.interface import (
     ConversationRow,
     Kind,
+    Listing,
     MessageRow,
     Query,
     QueryError,
@@ -35,6 +38,9 @@ MAX_RESULT = 8 * 1024 * 1024
 """Characters of one answer; many large conversations are better asked for in pages."""
 
 
+_FOR_EVERYBODY = [int(Kind.ROOM), int(Kind.SERVICE)]
+
+
 class Flag(IntFlag):
     """What a query wants more or less of."""
 
@@ -50,10 +56,14 @@ def query(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
         found = tx.find(_query(message, caller))
     except (QueryError, BadJson) as exc:
         refuse(ErrorCode.CONVERSATION_QUERY_FAILED, str(exc), exc.limit)
+    if caller.app.members_only and message.temp_conv_ids:
+        own = tx.joined(caller.client_id, [row.id for row in found])
+        found = [row for row in found if row.id in own]
+    facts = Facts.about(tx, found, caller.client_id, flag)
     texts = []
     size = 0
     for row in found:
-        texts.append(dump(conversation_json(tx, row, caller.client_id, flag)))
+        texts.append(dump(facts.json(row)))
         size += len(texts[-1])
         if size > MAX_RESULT:
             refuse(ErrorCode.CONVERSATION_QUERY_FAILED, "too large; use a smaller limit")
@@ -64,64 +74,90 @@ def query(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     return Outcome(reply)
 
 
-def conversation_json(
-    tx: Tx, row: ConversationRow, viewer: str | None = None, flag: Flag | None = None
-) -> dict[str, Any]:
-    """One conversation as the viewer sees it. What the server knows overrides attributes."""
-    flag = Flag(0) if flag is None else flag
-    result: dict[str, Any] = {k: v for k, v in row.attributes.items() if k not in RESERVED}
-    result |= {
-        "objectId": row.id,
-        "c": row.creator,
-        "createdAt": iso(row.created_at),
-        "updatedAt": iso(row.updated_at),
-        "conv_type": int(row.kind),
-    }
-    if row.name is not None:
-        result["name"] = row.name
-    if row.last_message_at is not None and row.kind is not Kind.SERVICE:
-        result["lm"] = date_json(row.last_message_at)
-    match row.kind:
-        case Kind.NORMAL if row.unique_id is not None:
-            result |= {"unique": True, "uniqueId": row.unique_id}
-        case Kind.ROOM:
-            result["tr"] = True
-        case Kind.SERVICE:
-            result["sys"] = True
-            if viewer is not None:
-                result |= _subscription(tx, row, viewer, flag)
-        case Kind.TEMPORARY:
-            result |= {"temp": True, "ttl": seconds_left(row, tx.now)}
-    if Flag.COMPACT not in flag and row.kind is not Kind.SERVICE:
-        if row.kind is not Kind.ROOM:
-            result["m"] = tx.members(row.id)
-        result["mu"] = tx.muted_by(row.id)
-    if Flag.LAST_MESSAGE in flag and _may_read(tx, row, viewer):
-        last = tx.last_message(row.id)
-        if last is not None:
-            result |= _message_json(last)
-    return result
+@attrs.frozen
+class Facts:
+    """What several conversations are described with, asked for at once."""
 
+    now: int
+    viewer: str | None
+    full: bool
+    members: Mapping[str, Sequence[str]]
+    muted: Mapping[str, Sequence[str]]
+    joined: Mapping[str, int]
+    """The service conversations the viewer is subscribed to, and since when."""
+    last_messages: Mapping[str, MessageRow]
+    """As far as the viewer may read them."""
 
-def _subscription(tx: Tx, row: ConversationRow, viewer: str, flag: Flag) -> dict[str, Any]:
-    joined_at = tx.joined_at(row.id, viewer)
-    state: dict[str, Any] = {"joined": joined_at is not None}
-    if joined_at is not None:
-        state["joinedAt"] = joined_at
-    if Flag.COMPACT not in flag:
-        state["muted"] = viewer in tx.muted_by(row.id)
-    return state
+    @classmethod
+    def about(
+        cls, tx: Tx, rows: Sequence[ConversationRow], viewer: str | None, flag: Flag | None = None
+    ) -> Facts:
+        """Ask the store for what the flag wants, one question for each sort of fact."""
+        flag = Flag(0) if flag is None else flag
 
+        def ids(*kinds: Kind) -> list[str]:
+            return [row.id for row in rows if row.kind in kinds]
 
-def _may_read(tx: Tx, row: ConversationRow, viewer: str | None) -> bool:
-    # Anybody may find a conversation; what was said in it is for its members, as in history.
-    match row.kind:
-        case Kind.SERVICE:
-            return False
-        case Kind.ROOM:
-            return True
-        case _:
-            return viewer is None or tx.is_member(row.id, viewer)
+        closed, rooms, services = (
+            ids(Kind.NORMAL, Kind.TEMPORARY),
+            ids(Kind.ROOM),
+            ids(Kind.SERVICE),
+        )
+        full = Flag.COMPACT not in flag
+        readable = [*closed, *rooms] if Flag.LAST_MESSAGE in flag else []
+        if readable and viewer is not None:
+            blocked = tx.listed_in(Listing.BLOCKED, viewer, readable)
+            readable = [cid for cid in readable if cid not in blocked]
+        return cls(
+            now=tx.now,
+            viewer=viewer,
+            full=full,
+            members=tx.members_of(closed) if full and closed else {},
+            muted=tx.muted_in([row.id for row in rows]) if full and rows else {},
+            joined=tx.joined(viewer, services) if services and viewer is not None else {},
+            last_messages=tx.last_messages(readable) if readable else {},
+        )
+
+    def json(self, row: ConversationRow) -> dict[str, Any]:
+        """One conversation as the viewer sees it. What the server knows overrides attributes."""
+        result: dict[str, Any] = {k: v for k, v in row.attributes.items() if k not in RESERVED}
+        result |= {
+            "objectId": row.id,
+            "c": row.creator,
+            "createdAt": iso(row.created_at),
+            "updatedAt": iso(row.updated_at),
+            "conv_type": int(row.kind),
+        }
+        if row.name is not None:
+            result["name"] = row.name
+        if row.last_message_at is not None and row.kind is not Kind.SERVICE:
+            result["lm"] = date_json(row.last_message_at)
+        match row.kind:
+            case Kind.NORMAL if row.unique_id is not None:
+                result |= {"unique": True, "uniqueId": row.unique_id}
+            case Kind.ROOM:
+                result["tr"] = True
+            case Kind.SERVICE:
+                result["sys"] = True
+                if self.viewer is not None:
+                    result |= self._subscription(row.id)
+            case Kind.TEMPORARY:
+                result |= {"temp": True, "ttl": seconds_left(row, self.now)}
+        if self.full and row.kind is not Kind.SERVICE:
+            if row.kind is not Kind.ROOM:
+                result["m"] = self.members.get(row.id, [])
+            result["mu"] = self.muted.get(row.id, [])
+        last = self.last_messages.get(row.id)
+        return result if last is None else result | _message_json(last)
+
+    def _subscription(self, cid: str) -> dict[str, Any]:
+        joined_at = self.joined.get(cid)
+        state: dict[str, Any] = {"joined": joined_at is not None}
+        if joined_at is not None:
+            state["joinedAt"] = joined_at
+        if self.full:
+            state["muted"] = self.viewer in self.muted.get(cid, [])
+        return state
 
 
 def _message_json(message: MessageRow) -> dict[str, Any]:
@@ -155,7 +191,11 @@ def _query(message: ConvCommand, caller: Caller) -> Query:
 
 def _where(message: ConvCommand, caller: Caller) -> dict[str, Any]:
     text = message.where.data if message.where is not None else None
-    return parse_object(text or "{}", caller.json_depth) or {"m": caller.client_id}
+    own = {"m": caller.client_id}
+    where = parse_object(text or "{}", caller.json_depth) or own
+    if not caller.app.members_only or where == own:
+        return where
+    return {"$and": [where, {"$or": [own, {"conv_type": {"$in": _FOR_EVERYBODY}}]}]}
 
 
 def _sort(text: str | None) -> Sequence[tuple[str, bool]]:

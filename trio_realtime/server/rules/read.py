@@ -105,6 +105,8 @@ def unread_push(
     with unread messages is news. ``temporary`` tells whether the session knows temporary
     conversations.
     """
+    if since is not None and since > tx.now:
+        since = None  # The clock was set back since: what is older than that time is unknown.
     rows = tx.unread_of(client_id, since=since, limit=_CONVERSATIONS_AT_ONCE)
     if not temporary:
         rows = [row for row in rows if row.conversation.kind is not Kind.TEMPORARY]

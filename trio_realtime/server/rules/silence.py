@@ -11,7 +11,9 @@ from .checks import (
     client_ids,
     conv_of,
     existing,
-    page_size,
+    listed_page,
+    owner_of,
+    refuse,
     require_authority,
     require_kind,
     require_member,
@@ -28,7 +30,7 @@ def add_shutup(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     row = _moderated(tx, caller, message.cid)
     ids = client_ids(message.m)
     verdict = Verdict(ids)
-    verdict.fail({row.creator}, ErrorCode.CONVERSATION_OPERATION_UNAUTHORIZED)
+    verdict.fail({owner_of(tx, row) or ""}, ErrorCode.CONVERSATION_OPERATION_UNAUTHORIZED)
     if row.kind is Kind.NORMAL:
         present = set(tx.members(row.id))
         verdict.fail(set(ids) - present, ErrorCode.CONVERSATION_MEMBERSHIP_REQUIRED)
@@ -51,6 +53,8 @@ def remove_shutup(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     row = _moderated(tx, caller, message.cid)
     verdict = Verdict(client_ids(message.m))
     silenced = tx.which_listed(Listing.SILENCED, row.id, verdict.allowed)
+    if caller.client_id in silenced:
+        refuse(ErrorCode.CONVERSATION_OPERATION_UNAUTHORIZED, "nobody lifts their own silence")
     freed = [client_id for client_id in verdict.allowed if client_id in silenced]
     tx.remove_listed(Listing.SILENCED, row.id, freed)
     notices = Notices(tx, row, caller.client_id)
@@ -63,9 +67,7 @@ def query_shutup(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     """``query_shutup``: a page of the list."""
     message = conv_of(command)
     row = _visible(tx, caller, message.cid)
-    ids, cursor = tx.listed(
-        Listing.SILENCED, row.id, limit=page_size(message.limit), after=message.next or None
-    )
+    ids, cursor = listed_page(tx, Listing.SILENCED, row, message.limit, message.next)
     answer = ConvCommand(cid=row.id, m=ids, next=cursor)
     return Outcome(_answer(OpType.SHUTUP_RESULT, answer))
 

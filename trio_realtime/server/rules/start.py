@@ -57,9 +57,15 @@ def unique_id(members: Iterable[str]) -> str:
 
 
 def refresh_unique_id(tx: Tx, row: ConversationRow) -> None:
-    """Let the mark of a unique conversation follow its members."""
+    """Let the mark of a unique conversation follow its members.
+
+    Without its creator it is not found by its members again: they did not choose what he left
+    behind.
+    """
     if row.unique_id is not None:
-        tx.update_conversation(row.id, unique_id=unique_id(tx.members(row.id)))
+        members = tx.members(row.id)
+        mark = unique_id(members if row.creator in members else [row.id])
+        tx.update_conversation(row.id, unique_id=mark)
 
 
 def _start_room(tx: Tx, caller: Caller, name: str | None, attributes: dict[str, Any]) -> Outcome:
@@ -137,7 +143,9 @@ def seconds_left(row: ConversationRow, now: int) -> int:
 
 def _same_members(tx: Tx, mark: str, kind: Kind, members: Sequence[str]) -> ConversationRow | None:
     row = tx.conversation_by_unique_id(mark, kind)
-    if row is None or set(tx.members(row.id)) == set(members):
+    if row is None:
+        return None
+    if row.creator in members and set(tx.members(row.id)) == set(members):
         return row
     # Ids are joined without a separator, so that other members can have the same mark:
     # {"ab", "c"} and {"a", "bc"}. Nobody may end up in a stranger's conversation.
@@ -145,6 +153,7 @@ def _same_members(tx: Tx, mark: str, kind: Kind, members: Sequence[str]) -> Conv
         "uniqueId": mark,
         "conv_type": int(kind),
         "m": {"$all": list(members), "$size": len(members)},
+        "c": {"$in": list(members)},
     }
     query = Query(parse_condition(where), parse_sort([("createdAt", False)]), limit=1)
     rows = tx.find(query)

@@ -48,6 +48,11 @@ class App:
     any. A connection without an ``Origin`` header does not come from a web page and is
     always allowed.
     """
+    members_only: bool = attrs.field(default=False, kw_only=True)
+    """Whether conversation queries show a conversation, and its last message, to its members
+    alone. By default anybody finds it who knows a condition for it, as the protocol has it.
+    Chat rooms and service conversations are found by everybody in either case.
+    """
 
 
 @attrs.frozen

@@ -121,6 +121,16 @@ class UnreadRow:
 
 
 @attrs.frozen
+class Membership:
+    """One client in one conversation."""
+
+    conversation: ConversationRow
+    joined_at: int
+    acked: int | None
+    """How far the client has received the conversation; who read has received."""
+
+
+@attrs.frozen
 class ReadMarks:
     """How far a member has received and read a conversation."""
 
@@ -182,6 +192,9 @@ class Tx(Protocol):
     def conversation(self, cid: str) -> ConversationRow | None:
         """One conversation; expired temporary ones no longer exist."""
 
+    def conversations(self, cids: Sequence[str]) -> dict[str, ConversationRow]:
+        """Those of these conversations that exist, by id."""
+
     def conversation_by_unique_id(self, unique_id: str, kind: Kind) -> ConversationRow | None: ...
 
     def create_conversation(
@@ -220,6 +233,9 @@ class Tx(Protocol):
 
     def members(self, cid: str) -> list[str]: ...
 
+    def members_of(self, cids: Sequence[str]) -> dict[str, list[str]]:
+        """As `members`, of several conversations at once; those without members are left out."""
+
     def member_count(self, cid: str) -> int: ...
 
     def is_member(self, cid: str, client_id: str) -> bool: ...
@@ -232,12 +248,21 @@ class Tx(Protocol):
 
     def joined_at(self, cid: str, client_id: str) -> int | None: ...
 
+    def joined(self, client_id: str, cids: Sequence[str]) -> dict[str, int]:
+        """Of these conversations those the client is a member of, with the time of joining."""
+
+    def memberships(self, client_id: str) -> list[Membership]:
+        """Every conversation the client is a member or subscriber of."""
+
     def conversations_of(self, client_id: str) -> list[str]:
         """Ids of all conversations the client is a member or subscriber of."""
 
     # Do not disturb.
 
     def muted_by(self, cid: str) -> list[str]: ...
+
+    def muted_in(self, cids: Sequence[str]) -> dict[str, list[str]]:
+        """As `muted_by`, of several conversations at once; those without are left out."""
 
     def set_muted(self, cid: str, client_id: str, muted: bool) -> None: ...
 
@@ -256,12 +281,15 @@ class Tx(Protocol):
     # no part of the pages and the size of its list.
 
     def listed(
-        self, listing: Listing, cid: str, *, limit: int, after: str | None = None
+        self, listing: Listing, cid: str, *, limit: int, after: str | None = None, skip: int = 0
     ) -> tuple[list[str], str | None]:
         """A page of the permanent entries, and the cursor of the next page if there is one.
 
-        A cursor that is not ours gives an empty page.
+        A cursor that is not ours gives an empty page. ``skip`` passes over that many entries.
         """
+
+    def listed_in(self, listing: Listing, client_id: str, cids: Sequence[str]) -> set[str]:
+        """Of these conversations those where the client has an entry: see `which_listed`."""
 
     def which_listed(self, listing: Listing, cid: str, client_ids: Sequence[str]) -> set[str]:
         """Those with an entry, permanent or not yet expired."""
@@ -302,6 +330,9 @@ class Tx(Protocol):
     def message(self, cid: str, mid: str) -> MessageRow | None: ...
 
     def last_message(self, cid: str) -> MessageRow | None: ...
+
+    def last_messages(self, cids: Sequence[str]) -> dict[str, MessageRow]:
+        """The last message of each of these conversations that has any."""
 
     def history(
         self,
@@ -386,6 +417,9 @@ class Tx(Protocol):
     def put_document(self, table: str, key: str, value: Mapping[str, Any]) -> None: ...
 
     def document(self, table: str, key: str) -> Mapping[str, Any] | None: ...
+
+    def which_documents(self, table: str, keys: Sequence[str]) -> set[str]:
+        """Those of these keys that have a document."""
 
     def delete_document(self, table: str, key: str) -> bool: ...
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.server.store.sqlite.support import World
-from trio_realtime.server.store.interface import Listing, StoreError
+from trio_realtime.server.store.interface import Listing, NewMessage, StoreError
 
 
 @pytest.fixture
@@ -155,3 +155,44 @@ def test_a_temporary_entry_ends(world, chat):
     assert state("eve") == (True, False, 1)
     world.now += 10
     assert state("eve") == (True, False, 1)
+
+
+def test_several_conversations_in_one_question(world, chat):
+    other, empty = world.create("ann", "tom").id, world.create().id
+    cids = [other, chat, empty, "nowhere", chat]
+    assert world.see(lambda tx: tx.members_of(cids)) == {
+        chat: ["tom", "jerry"],
+        other: ["ann", "tom"],
+    }
+    assert set(world.see(lambda tx: tx.conversations(cids))) == {other, chat, empty}
+    joined = world.see(lambda tx: tx.joined("jerry", cids))
+    assert joined == {chat: world.see(lambda tx: tx.joined_at(chat, "jerry"))}
+    assert world.see(lambda tx: tx.joined("nobody", cids)) == {}
+    world.do(lambda tx: tx.set_muted(chat, "jerry", True))
+    assert world.see(lambda tx: tx.muted_in(cids)) == {chat: ["jerry"]}
+    world.do(lambda tx: tx.add_listed(Listing.BLOCKED, other, ["eve"]))
+    world.do(lambda tx: tx.add_listed(Listing.SILENCED, chat, ["eve"]))
+    world.do(lambda tx: tx.add_listed(Listing.BLOCKED, empty, ["eve"], expires_at=world.now + 5))
+    assert world.see(lambda tx: tx.listed_in(Listing.BLOCKED, "eve", cids)) == {other, empty}
+    world.now += 5
+    assert world.see(lambda tx: tx.listed_in(Listing.BLOCKED, "eve", cids)) == {other}
+
+
+def test_memberships_tell_how_far_a_client_has_received(world, chat):
+    other = world.create("ann", "tom").id
+    (message, _) = world.do(lambda tx: tx.append(other, NewMessage("ann", "x")))
+    world.do(lambda tx: tx.mark_read(other, "tom", message.timestamp))
+    first, second = world.see(lambda tx: tx.memberships("tom"))
+    assert (first.conversation.id, first.acked) == (chat, None)
+    assert (second.conversation.id, second.acked) == (other, message.timestamp)
+    assert first.joined_at == world.see(lambda tx: tx.joined_at(chat, "tom"))
+    assert world.see(lambda tx: tx.memberships("nobody")) == []
+
+
+def test_a_page_may_begin_after_some_entries(world, chat):
+    names = ["a", "b", "c", "d"]
+    world.do(lambda tx: tx.add_listed(Listing.BLOCKED, chat, names))
+    page = world.see(lambda tx: tx.listed(Listing.BLOCKED, chat, limit=2, skip=1))
+    assert page[0] == ["b", "c"]
+    assert page[1] is not None
+    assert world.see(lambda tx: tx.listed(Listing.BLOCKED, chat, limit=2, skip=9)) == ([], None)

@@ -268,3 +268,13 @@ def test_a_deleted_message_is_gone(world, chat):
     assert world.do(lambda tx: tx.delete_message(chat, first.id))
     assert world.see(lambda tx: tx.conversation(chat)).last_message_at is None
     assert world.say(chat, "tom", dt="1").timestamp > second.timestamp
+
+
+def test_the_last_messages_of_several_conversations(world):
+    one, other, silent = (world.create("tom").id for _ in range(3))
+    for cid, body in ((one, "old"), (one, "new"), (other, b"x")):
+        world.do(lambda tx, cid=cid, body=body: tx.append(cid, NewMessage("tom", body)))
+    found = world.see(lambda tx: tx.last_messages([silent, other, one, "nowhere"]))
+    assert found == {
+        cid: world.see(lambda tx, cid=cid: tx.last_message(cid)) for cid in (one, other)
+    }

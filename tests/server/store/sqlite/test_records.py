@@ -116,3 +116,9 @@ def test_documents(world):
     assert world.do(lambda tx: tx.delete_document("files", "a/2"))
     assert not world.do(lambda tx: tx.delete_document("files", "a/2"))
     assert found(prefix="a/") == ["a/1", "a/3"]
+
+
+def test_which_documents_exist(world):
+    world.do(lambda tx: tx.put_document("t", "a", {}))
+    world.do(lambda tx: tx.put_document("u", "b", {}))
+    assert world.see(lambda tx: tx.which_documents("t", ["b", "a", "a", ""])) == {"a"}

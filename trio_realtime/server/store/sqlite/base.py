@@ -19,6 +19,13 @@ CONVERSATION = (
 """The columns `conversation_row` reads."""
 
 
+AMONG = (
+    "json_each(:cids) j JOIN conversations c ON c.app = :app AND c.cid = j.value"
+    " AND (c.expires_at IS NULL OR c.expires_at > :now)"
+)
+"""A table of several living conversations, for the parameters of `TxBase._among`."""
+
+
 @attrs.frozen
 class Place:
     """A living conversation, as its other tables refer to it."""
@@ -70,6 +77,9 @@ class TxBase:
             (self._app, cid, self.now),
         ).fetchone()
         return 0 if row is None else int(row[0])
+
+    def _among(self, cids: Iterable[str]) -> dict[str, Any]:
+        return {"app": self._app, "cids": to_json(list(dict.fromkeys(cids))), "now": self.now}
 
     def _existing(self, cid: str) -> Place:
         place = self._place(cid)

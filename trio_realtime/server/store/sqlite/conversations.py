@@ -11,7 +11,7 @@ from typing import Any
 from trio_realtime.server.store.ids import object_id, temporary_id
 from trio_realtime.server.store.interface import ConversationRow, Kind, Query
 
-from .base import CONVERSATION, TxBase, conversation_row, storable, to_json
+from .base import AMONG, CONVERSATION, TxBase, conversation_row, storable, to_json
 from .find import find_sql, running_query
 
 _PURGED_AT_ONCE = 20
@@ -27,6 +27,11 @@ class Conversations(TxBase):
             (self._app, cid, self.now),
         ).fetchone()
         return None if row is None else conversation_row(row)
+
+    def conversations(self, cids: Sequence[str]) -> dict[str, ConversationRow]:
+        rows = self._execute(f"SELECT {CONVERSATION} FROM {AMONG}", self._among(cids))
+        found = (conversation_row(row) for row in rows)
+        return {row.id: row for row in found}
 
     def conversation_by_unique_id(self, unique_id: str, kind: Kind) -> ConversationRow | None:
         row = self._execute(

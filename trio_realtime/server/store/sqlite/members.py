@@ -1,13 +1,15 @@
 """Who belongs to a conversation: members, roles, do-not-disturb, silence and block lists."""
 
+# ruff: noqa: S608 - SQL text is joined from constants of this program only.
+
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from trio_realtime.server.store.ids import object_id
-from trio_realtime.server.store.interface import Listing, MemberInfoRow
+from trio_realtime.server.store.interface import Listing, MemberInfoRow, Membership
 
-from .base import TxBase
+from .base import AMONG, CONVERSATION, TxBase, conversation_row, to_json
 
 
 class Members(TxBase):
@@ -22,6 +24,14 @@ class Members(TxBase):
             (self._key(cid),),
         )
         return [name for (name,) in rows]
+
+    def members_of(self, cids: Sequence[str]) -> dict[str, list[str]]:
+        rows = self._execute(
+            f"SELECT c.cid, k.name FROM {AMONG} JOIN members x ON x.conversation = c.id"
+            " JOIN clients k ON k.id = x.client ORDER BY c.id, x.position",
+            self._among(cids),
+        )
+        return _grouped(rows)
 
     def member_count(self, cid: str) -> int:
         (count,) = self._execute(
@@ -38,6 +48,24 @@ class Members(TxBase):
             (self._key(cid), self._client(client_id)),
         ).fetchone()
         return None if row is None else int(row[0])
+
+    def joined(self, client_id: str, cids: Sequence[str]) -> dict[str, int]:
+        rows = self._execute(
+            f"SELECT c.cid, x.joined_at FROM {AMONG}"
+            " JOIN members x ON x.conversation = c.id AND x.client = :client",
+            {**self._among(cids), "client": self._client(client_id)},
+        )
+        return dict(rows.fetchall())
+
+    def memberships(self, client_id: str) -> list[Membership]:
+        rows = self._execute(
+            f"SELECT {CONVERSATION}, x.joined_at, nullif(max(coalesce(x.acked, 0),"
+            " coalesce(x.read, 0)), 0) FROM members x JOIN conversations c ON c.id = x.conversation"
+            " WHERE x.client = ? AND (c.expires_at IS NULL OR c.expires_at > ?)"
+            " ORDER BY x.conversation",
+            (self._client(client_id), self.now),
+        )
+        return [Membership(conversation_row(row), row[-2], row[-1]) for row in rows]
 
     def add_members(self, cid: str, client_ids: Sequence[str]) -> list[str]:
         place = self._existing(cid)
@@ -97,6 +125,14 @@ class Members(TxBase):
         )
         return [name for (name,) in rows]
 
+    def muted_in(self, cids: Sequence[str]) -> dict[str, list[str]]:
+        rows = self._execute(
+            f"SELECT c.cid, k.name FROM {AMONG} JOIN muted x ON x.conversation = c.id"
+            " JOIN clients k ON k.id = x.client ORDER BY c.id, x.client",
+            self._among(cids),
+        )
+        return _grouped(rows)
+
     def set_muted(self, cid: str, client_id: str, muted: bool) -> None:
         key = self._existing(cid).key
         if muted:
@@ -140,7 +176,7 @@ class Members(TxBase):
     # have no place in the pages and the size of the list.
 
     def listed(
-        self, listing: Listing, cid: str, *, limit: int, after: str | None = None
+        self, listing: Listing, cid: str, *, limit: int, after: str | None = None, skip: int = 0
     ) -> tuple[list[str], str | None]:
         if limit <= 0:
             return [], None
@@ -150,23 +186,30 @@ class Members(TxBase):
         rows = self._execute(
             "SELECT x.client, k.name FROM listed x JOIN clients k ON k.id = x.client"
             " WHERE x.conversation = ? AND x.listing = ? AND x.client > ?"
-            " AND x.expires_at IS NULL ORDER BY x.client LIMIT ?",
-            (self._key(cid), listing, int(after or 0), limit + 1),
+            " AND x.expires_at IS NULL ORDER BY x.client LIMIT ? OFFSET ?",
+            (self._key(cid), listing, int(after or 0), limit + 1, max(0, skip)),
         ).fetchall()
         names = [name for _, name in rows[:limit]]
         return names, str(rows[limit - 1][0]) if len(rows) > limit else None
 
     def which_listed(self, listing: Listing, cid: str, client_ids: Sequence[str]) -> set[str]:
-        key = self._key(cid)
-        return {
-            name
-            for name, client in self._known_clients(client_ids)
-            if self._execute(
-                "SELECT 1 FROM listed WHERE conversation = ? AND listing = ? AND client = ?"
-                " AND (expires_at IS NULL OR expires_at > ?)",
-                (key, listing, client, self.now),
-            ).fetchone()
-        }
+        clients = {client: name for name, client in self._known_clients(client_ids)}
+        rows = self._execute(
+            "SELECT client FROM listed WHERE conversation = ? AND listing = ?"
+            " AND client IN (SELECT value FROM json_each(?))"
+            " AND (expires_at IS NULL OR expires_at > ?)",
+            (self._key(cid), listing, to_json(list(clients)), self.now),
+        )
+        return {clients[client] for (client,) in rows}
+
+    def listed_in(self, listing: Listing, client_id: str, cids: Sequence[str]) -> set[str]:
+        rows = self._execute(
+            f"SELECT c.cid FROM {AMONG} JOIN listed x ON x.conversation = c.id"
+            " AND x.listing = :listing AND x.client = :client"
+            " AND (x.expires_at IS NULL OR x.expires_at > :now)",
+            {**self._among(cids), "listing": listing, "client": self._client(client_id)},
+        )
+        return {cid for (cid,) in rows}
 
     def listed_count(self, listing: Listing, cid: str) -> int:
         (count,) = self._execute(
@@ -207,3 +250,10 @@ class Members(TxBase):
             (self._key(cid), Listing.SILENCED, self._client(client_id), self.now),
         ).fetchone()
         return row is not None
+
+
+def _grouped(rows: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for cid, name in rows:
+        groups.setdefault(cid, []).append(name)
+    return groups

@@ -1,5 +1,7 @@
 """Messages: appending, history, edits."""
 
+# ruff: noqa: S608 - SQL text is joined from constants of this program only.
+
 from __future__ import annotations
 
 import json
@@ -17,7 +19,7 @@ from trio_realtime.server.store.interface import (
     StoreError,
 )
 
-from .base import TxBase, to_json
+from .base import AMONG, TxBase, to_json
 
 MESSAGES = (
     "SELECT m.id, c.cid, c.kind, k.name, m.timestamp, m.body, m.mentions, m.mention_all,"
@@ -96,6 +98,16 @@ class Messages(TxBase):
 
     def last_message(self, cid: str) -> MessageRow | None:
         return self._one("m.conversation = ? ORDER BY m.timestamp DESC LIMIT 1", (self._key(cid),))
+
+    def last_messages(self, cids: Sequence[str]) -> dict[str, MessageRow]:
+        rows = self._execute(
+            f"{MESSAGES} WHERE m.rowid IN (SELECT (SELECT n.rowid FROM messages n"
+            " WHERE n.conversation = c.id ORDER BY n.timestamp DESC LIMIT 1)"
+            f" FROM {AMONG})",
+            self._among(cids),
+        )
+        found = (message_row(row) for row in rows)
+        return {row.conversation_id: row for row in found}
 
     def history(
         self,

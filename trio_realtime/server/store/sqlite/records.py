@@ -124,6 +124,14 @@ class Records(TxBase):
         ).fetchone()
         return None if row is None else _object(row[0])
 
+    def which_documents(self, table: str, keys: Sequence[str]) -> set[str]:
+        rows = self._execute(
+            "SELECT key FROM documents WHERE app = ? AND kind = ?"
+            " AND key IN (SELECT value FROM json_each(?))",
+            (self._app, table, to_json(list(keys))),
+        )
+        return {key for (key,) in rows}
+
     def delete_document(self, table: str, key: str) -> bool:
         cursor = self._execute(
             "DELETE FROM documents WHERE app = ? AND kind = ? AND key = ?",

@@ -1,0 +1,151 @@
+"""Who belongs to a conversation is not stopped, overheard or tricked by who does not."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.security.test_identity import code_of, conv, settle
+from tests.server.gateway.world import conversation_of, direct, peer_of, start, world
+from trio_realtime.wire import (
+    BlacklistCommand,
+    CommandType,
+    ConvMemberInfo,
+    GenericCommand,
+    JsonObjectMessage,
+    LogsCommand,
+    OpType,
+    PatchCommand,
+    PatchItem,
+)
+
+
+@pytest.fixture
+def clock(autojump_clock):
+    return autojump_clock
+
+
+@asynccontextmanager
+async def three():
+    async with (
+        world() as server,
+        peer_of(server) as tom,
+        peer_of(server) as jerry,
+        peer_of(server) as spike,
+    ):
+        await tom.login("Tom")
+        await jerry.login("Jerry")
+        await spike.login("Spike")
+        yield server, tom, jerry, spike
+        assert server.stats().metrics.internal_errors_total == 0
+
+
+def logs(cid):
+    return GenericCommand(cmd=CommandType.LOGS, logs_message=LogsCommand(cid=cid))
+
+
+def block(cid, *ids, op=OpType.BLOCK):
+    message = BlacklistCommand(src_cid=cid, to_pids=list(ids))
+    return GenericCommand(cmd=CommandType.BLACKLIST, op=op, blacklist_message=message)
+
+
+def role(cid, client_id, name):
+    info = ConvMemberInfo(pid=client_id, role=name)
+    return conv(OpType.MEMBER_INFO_UPDATE, cid, target_client_id=client_id, info=info)
+
+
+async def test_blocked_from_a_room_means_all_of_it(clock):
+    async with three() as (_server, tom, jerry, spike):
+        room = (await tom.call(start(["Tom"], transient=True))).conv_message.cid
+        for peer, name in ((jerry, "Jerry"), (spike, "Spike")):
+            assert (await peer.call(conv(OpType.ADD, room, m=[name]))).op == OpType.ADDED
+        assert (await tom.call(role(room, "Spike", "Manager"))).op == OpType.MEMBER_INFO_UPDATED
+        await tom.call(direct(room, "before"))
+        assert (await tom.call(block(room, "Spike"))).op == OpType.BLOCKED
+        await tom.call(direct(room, "behind his back"))
+        await settle(tom, jerry, spike)
+        entered = (await spike.call(conv(OpType.ADD, room, m=["Spike"]))).conv_message
+        assert [failed.code for failed in entered.failed_pids] == [4548]
+        for command, code in (
+            (logs(room), 4312),
+            (conv(OpType.MEMBERS, room), 4548),
+            (conv(OpType.COUNT, room), 4548),
+            (conv(OpType.MUTE, room), 4548),
+            (direct(room, "still here"), 4548),
+            (conv(OpType.UPDATE, room), 4309),
+            (conv(OpType.QUERY_SHUTUP, room), 4317),
+            (block(room, op=OpType.QUERY), 4317),
+            # He was a manager.
+            (block(room, "Spike", op=OpType.UNBLOCK), 4317),
+            (block(room, "Tom"), 4317),
+        ):
+            assert code_of(await spike.call(command)) == code, command
+        found = await query(spike, room, flag=2)
+        assert room in found
+        assert "behind his back" not in found
+        assert "behind his back" in await query(jerry, room, flag=2)
+        await jerry.nothing_more()
+        seen = (await jerry.call(logs(room))).logs_message.logs
+        assert [item.data for item in seen] == ["before", "behind his back"]
+
+
+async def query(peer, cid, **fields):
+    where = JsonObjectMessage(data=json.dumps({"objectId": cid}))
+    reply = await peer.call(conv(OpType.QUERY, None, where=where, **fields))
+    return reply.conv_message.results.data
+
+
+async def test_a_trap_left_for_two_people_is_not_where_they_meet(clock):
+    """Spike makes a conversation of three, silences one, leaves it to them, and comes back."""
+    async with three() as (_server, tom, jerry, spike):
+        trap = await conversation_of(spike, "Jerry", "Spike", "Tom", unique=True)
+        silence = conv(OpType.ADD_SHUTUP, trap, m=["Jerry"])
+        assert (await spike.call(silence)).op == OpType.SHUTUP_ADDED
+        assert (await spike.call(conv(OpType.REMOVE, trap, m=["Spike"]))).op == OpType.REMOVED
+        await settle(tom, jerry, spike)
+        chat = await conversation_of(tom, "Jerry", "Tom", unique=True)
+        assert chat != trap
+        assert (await jerry.call(direct(chat, "I can speak"))).ack_message.code is None
+        # He may come back, as anybody may join, but is nobody special.
+        assert (await spike.call(conv(OpType.ADD, trap, m=["Spike"]))).op == OpType.ADDED
+        assert code_of(await spike.call(conv(OpType.REMOVE, trap, m=["Tom"]))) == 4320
+        assert code_of(await spike.call(silence)) == 4320
+        # Those who stayed can undo what he did.
+        assert code_of(await jerry.call(direct(trap, "x"))) == 4563
+        lift = conv(OpType.REMOVE_SHUTUP, trap, m=["Jerry"])
+        assert code_of(await jerry.call(lift)) == 4320
+        assert (await tom.call(lift)).op == OpType.SHUTUP_REMOVED
+        assert (await jerry.call(direct(trap, "x"))).ack_message.code is None
+
+
+async def test_nobody_lifts_their_own_silence_whatever_their_role(clock):
+    async with three() as (_server, tom, jerry, _spike):
+        cid = await conversation_of(tom, "Jerry", "Spike", "Tom", unique=False)
+        assert (await tom.call(role(cid, "Jerry", "Manager"))).op == OpType.MEMBER_INFO_UPDATED
+        await tom.call(conv(OpType.ADD_SHUTUP, cid, m=["Jerry", "Spike"]))
+        for ids in (["Jerry"], ["Spike", "Jerry"], ["Spike"]):
+            assert code_of(await jerry.call(conv(OpType.REMOVE_SHUTUP, cid, m=ids))) in {4320, None}
+        assert code_of(await jerry.call(direct(cid, "x"))) == 4563
+        assert (await tom.call(conv(OpType.REMOVE_SHUTUP, cid, m=["Jerry"]))).op
+        assert (await jerry.call(direct(cid, "x"))).ack_message.code is None
+
+
+async def test_what_a_service_says_is_the_operators(clock):
+    async with three() as (server, _tom, jerry, spike):
+        app = server.app_id
+        cid = await server.server.create_service_conversation(app, name="News")
+        for peer, name in ((jerry, "Jerry"), (spike, "Spike")):
+            await peer.call(conv(OpType.ADD, cid, m=[name]))
+        sent = await server.server.broadcast(app, cid, "the truth", sender="Spike")
+        await settle(jerry, spike)
+        for fields in ({"data": "a lie"}, {"recall": True, "data": '{"_lctype":-127}'}):
+            item = PatchItem(cid=cid, mid=sent.id, timestamp=sent.timestamp, **fields)
+            patch = GenericCommand(
+                cmd=CommandType.PATCH, op=OpType.MODIFY, patch_message=PatchCommand(patches=[item])
+            )
+            assert code_of(await spike.call(patch)) == 4403
+        await jerry.nothing_more()
+        (item,) = (await jerry.call(logs(cid))).logs_message.logs
+        assert item.data == "the truth"
