@@ -10,7 +10,9 @@ import trio
 import trio.testing
 
 from tests.server.rules.message_world import APP, JS, bodies
-from trio_realtime.server.hooks.runner import Approved, HookRunner, Lane
+from trio_realtime.server.hooks.approval import MOST_ROUNDS
+from trio_realtime.server.hooks.queue import CarriedOut, HookQueue, Work
+from trio_realtime.server.hooks.runner import HookRunner
 from trio_realtime.server.hooks.types import (
     Amend,
     ClientOffline,
@@ -21,14 +23,13 @@ from trio_realtime.server.hooks.types import (
     Reject,
     Rewrite,
 )
-from trio_realtime.server.rules import HANDLERS
+from trio_realtime.server.rules import carry_out
 from trio_realtime.server.rules.types import (
     App,
     Caller,
     Clients,
     Enforcement,
     Outcome,
-    Push,
     Refusal,
 )
 from trio_realtime.server.store.interface import Kind, Listing
@@ -113,18 +114,32 @@ class Place:
         )
         return row.id
 
+    def enter(self, queue, command, done, caller=TOM):
+        submit = partial(self.store.submit, APP.id)
+        queue.enter(Work(command, carry_out, lambda: caller, submit, done))
+
+    async def out(self, command, caller=TOM) -> CarriedOut:
+        """Carry a command out as the gateway does."""
+        results = []
+        finished = trio.Event()
+
+        def done(result):
+            results.append(result)
+            finished.set()
+
+        self.enter(HookQueue(self.runner, self.nursery.start_soon), command, done, caller)
+        await finished.wait()
+        (result,) = results
+        return result.unwrap()
+
     async def do(self, command, caller=TOM) -> Outcome:
-        approved = await self.runner.before(caller, command)
-        command = approved.command
-        encode(command)
-        handler = HANDLERS.get((command.cmd, command.op)) or HANDLERS[command.cmd, None]
-        decided = await self.write(lambda tx: handler.rule(tx, caller, command))
-        decided = approved.narrowed(decided, caller.client_id)
-        if decided.finish is not None:
-            decided.finish(self.presence)
-        self.runner.after(caller, command, decided, self.presence)
+        out = await self.out(command, caller)
+        encode(out.command)
+        if out.decided.finish is not None:
+            out.decided.finish(self.presence)
+        self.runner.after(caller, out.command, out.decided, self.presence)
         await trio.testing.wait_all_tasks_blocked()
-        return decided
+        return out.decided
 
 
 @asynccontextmanager
@@ -271,8 +286,6 @@ async def test_what_has_no_hook_is_not_asked_about():
             patch(),
         ):
             assert not runner.concerns(command)
-            approved = await runner.before(TOM, command)
-            assert approved.command is command
 
 
 # Edits.
@@ -319,6 +332,127 @@ async def test_edits_of_others_are_not_asked_about():
         assert (await refusal(here.do(patch(item), jerry))).code == 4403
         assert (await refusal(here.do(patch(PatchItem(cid=cid, data="x"))))).code == 4404
         assert seen.told == []
+
+
+async def test_edits_in_two_conversations_have_receivers_of_their_own():
+    async with place() as here:
+        here.hooks()
+        items = []
+        for other in ("jerry", "mary"):
+            cid = await here.conversation("tom", other)
+            sent = await here.do(direct(cid, "hi"))
+            items.append(PatchItem(cid=cid, mid=sent.reply.ack_message.uid, data="ho"))
+
+        async def not_jerry(about):
+            return Rewrite(receivers=[]) if "jerry" in about.receivers else None
+
+        here.hooks(message_update=not_jerry)
+        pushes = (await here.do(patch(*items))).pushes
+        assert [list(push.to.ids) for push in pushes] == [["tom"], ["tom", "mary"]]
+
+
+# What is asked is decided at the commit.
+
+
+@pytest.mark.parametrize("fields", [{"transient": True}, {"will": True}])
+async def test_a_spent_dt_does_not_carry_an_unstored_message_past_the_hook(fields):
+    async with place() as here:
+        cid = await here.conversation("tom", "jerry")
+        here.hooks()
+        await here.do(direct(cid, "hi", dt="x"))
+        here.hooks(message_received=Recorder(Reject()))
+        no = await refusal(here.do(direct(cid, "damn", dt="x", **fields)))
+        assert no.code == 4402
+
+
+async def test_a_repeat_to_a_service_is_asked_about_once():
+    async with place() as here:
+        seen = Recorder()
+        here.hooks(message_received=seen)
+        cid = await here.conversation(kind=Kind.SERVICE)
+        first, second = [await here.do(direct(cid, "hi", dt="x")) for _ in range(2)]
+        assert first.reply.ack_message.uid == second.reply.ack_message.uid
+        assert len(seen.told) == 1
+
+
+async def test_a_member_who_joins_in_the_same_breath_is_asked():
+    async with place() as here:
+        cid = await here.conversation("jerry")
+        seen = Recorder(Reject())
+        runner = here.hooks(message_received=seen, conversation_update=seen)
+        queue = HookQueue(runner, here.nursery.start_soon)
+        results = []
+        for command in (
+            conv(OpType.ADD, cid=cid, m=["tom"]),
+            direct(cid, "damn"),
+            conv(OpType.UPDATE, cid=cid, attr=data({"name": "damn"})),
+        ):
+            here.enter(queue, command, results.append)
+        await trio.testing.wait_all_tasks_blocked()
+        assert isinstance(results[0], outcome.Value)
+        assert [result.error.code for result in results[1:]] == [4402, 4305]
+        assert len(seen.told) == 2
+
+
+async def test_who_joins_while_the_application_thinks_is_asked_about():
+    async with place() as here:
+        cid = await here.conversation("tom", "jerry")
+        asked = []
+
+        async def thoughtful(about):
+            asked.append(list(about.receivers))
+            if len(asked) == 1:
+                await here.write(lambda tx: tx.add_members(cid, ["mary"]))
+            return Rewrite(body=f"{about.body}!")
+
+        here.hooks(message_received=thoughtful)
+        (push,) = (await here.do(direct(cid, "hi"))).pushes
+        assert asked == [["jerry"], ["jerry", "mary"]]
+        assert push.to == Clients(["tom", "jerry", "mary"])
+        assert bodies([push.command]) == ["hi!"]
+
+
+async def test_who_leaves_while_the_application_thinks_gets_nothing():
+    async with place() as here:
+        cid = await here.conversation("tom", "jerry", "mary")
+        asked = []
+
+        async def thoughtful(about):
+            asked.append(list(about.receivers))
+            await here.write(lambda tx: tx.remove_members(cid, ["mary"]))
+
+        here.hooks(message_received=thoughtful)
+        (push,) = (await here.do(direct(cid, "hi"))).pushes
+        assert asked == [["jerry", "mary"]]
+        assert push.to == Clients(["tom", "jerry"])
+
+
+async def test_where_somebody_joins_all_the_time_there_is_an_end_to_asking():
+    async with place() as here:
+        cid = await here.conversation("tom")
+        asked = []
+
+        async def thoughtful(about):
+            asked.append(list(about.receivers))
+            await here.write(lambda tx: tx.add_members(cid, [f"new-{len(asked)}"]))
+
+        here.hooks(message_received=thoughtful)
+        (push,) = (await here.do(direct(cid, "hi"))).pushes
+        assert len(asked) == MOST_ROUNDS
+        assert push.to == Clients(["tom", *asked[-1]])
+
+
+async def test_json_as_deep_as_the_server_allows_is_asked_about():
+    deep = Caller(APP, "tom", features=JS, json_depth=100)
+    attr = JsonObjectMessage(data='{"a":' + "[" * 60 + "]" * 60 + "}")
+    async with place() as here:
+        cid = await here.conversation("tom")
+        here.hooks(conversation_start=Recorder(Reject()), conversation_update=Recorder(Reject()))
+        for command in (
+            conv(OpType.START, m=["jerry"], attr=attr),
+            conv(OpType.UPDATE, cid=cid, attr=attr),
+        ):
+            assert (await refusal(here.do(command, deep))).code == 4305
 
 
 # Conversations.
@@ -432,7 +566,7 @@ async def test_a_failing_hook_is_ignored_or_refuses(function, autojump_clock):
         began = trio.current_time()
         assert (await here.do(direct(cid, "hi"))).pushes
         assert trio.current_time() - began == (2 if function is never else 0)
-        assert runner.failures == 1
+        assert runner.failures.total == 1
         here.hooks(message_received=function, timeout=2, on_failure="refuse")
         assert (await refusal(here.do(direct(cid, "hi")))).code == 4402
 
@@ -442,9 +576,9 @@ async def test_cancelling_whoever_asks_is_not_a_failure(autojump_clock):
         cid = await here.conversation("tom", "jerry")
         runner = here.hooks(message_received=never, timeout=20)
         with trio.move_on_after(1) as scope:
-            await runner.before(TOM, direct(cid, "hi"))
+            await here.do(direct(cid, "hi"))
         assert scope.cancelled_caught
-        assert runner.failures == 0
+        assert runner.failures.total == 0
 
 
 async def test_signing_for_a_user():
@@ -519,6 +653,61 @@ async def test_the_absent_are_notified():
         assert len(pushed.told) == 1
 
 
+async def test_a_message_for_everybody_names_nobody():
+    async with place() as here:
+        absent = Recorder()
+        here.hooks(receivers_offline=absent)
+        cid = await here.conversation("tom", "mary")
+        await here.do(direct(cid, "hi", mention_pids=["mary"], mention_all=True))
+        assert (absent.one.mention_all, absent.one.mentioned) == (True, [])
+
+
+async def test_what_was_sent_to_a_service():
+    async with place() as here:
+        sent = Recorder()
+        here.hooks(message_sent=sent)
+        cid = await here.conversation(kind=Kind.SERVICE)
+        for _ in range(2):
+            decided = await here.do(direct(cid, "hi", dt="x"))
+        about = sent.one
+        ack = decided.reply.ack_message
+        assert (about.service, about.message_id, about.timestamp) == (True, ack.uid, ack.t)
+
+
+async def test_rows_for_services_come_together_in_order_and_again(autojump_clock):
+    calls = []
+
+    async def busy(rows):
+        calls.append([row["data"] for row in rows])
+        if len(calls) in {2, 3}:
+            raise OSError("down")
+
+    async with place() as here:
+        runner = here.hooks(service_messages=busy)
+        cid = await here.conversation(kind=Kind.SERVICE)
+        await here.do(direct(cid, "a"))
+        outs = [await here.out(direct(cid, text)) for text in "bcd"]
+        for out in outs:
+            runner.after(TOM, out.command, out.decided, here.presence)
+        await trio.sleep(10)
+        assert calls == [["a"], *[["b", "c", "d"]] * 3]
+        assert runner.dropped == 0
+
+
+async def test_rows_that_nobody_takes_are_given_up(autojump_clock):
+    async with place() as here:
+        seen = Recorder(OSError("down"))
+        runner = here.hooks(service_messages=seen)
+        cid = await here.conversation(kind=Kind.SERVICE)
+        await here.do(direct(cid, "a"))
+        await trio.sleep(10)
+        assert len(seen.told) == 4
+        assert runner.dropped == 1
+        seen.answer = None
+        await here.do(direct(cid, "b"))
+        assert [row["data"] for row in seen.told[-1]] == ["b"]
+
+
 async def test_nobody_absent_is_no_call():
     async with place() as here:
         absent = Recorder()
@@ -549,7 +738,7 @@ async def test_one_failing_call_does_not_end_the_others():
         cid = await here.conversation("tom", "jerry")
         for _ in range(3):
             await here.do(direct(cid, "hi"))
-        assert len(sent.told) == runner.failures == 3
+        assert len(sent.told) == runner.failures.total == 3
 
 
 async def test_a_backlog_is_bounded():
@@ -569,13 +758,13 @@ async def test_calls_about_the_past_overlap_and_are_bounded_in_time(autojump_clo
             await here.do(direct(cid, "hi"))
         # One after another they would need 12 seconds.
         await trio.sleep(3.5)
-        assert runner.failures == 4
+        assert runner.failures.total == 4
 
 
-# Lanes.
+# The queue.
 
 
-async def test_a_lane_keeps_the_order_of_commands(autojump_clock):
+async def test_commands_of_one_session_keep_their_order(autojump_clock):
     async with place() as here:
         cid = await here.conversation("tom", "jerry")
         order = []
@@ -584,42 +773,53 @@ async def test_a_lane_keeps_the_order_of_commands(autojump_clock):
             await trio.sleep({"slow": 2, "slower": 3}.get(about.body, 0))
             return Reject() if about.body == "slower" else None
 
-        lane = Lane(here.hooks(message_received=thoughtful), here.nursery.start_soon)
+        queue = HookQueue(here.hooks(message_received=thoughtful), here.nursery.start_soon)
 
         def enter(name, command):
-            lane.enter(TOM, command, lambda result: order.append((name, result)))
+            here.enter(queue, command, lambda result: order.append((name, result)))
 
-        query = GenericCommand(cmd=CommandType.CONV, op=OpType.QUERY)
-        enter("first", query)
+        count = conv(OpType.COUNT, cid=cid)
+        enter("first", count)
+        await trio.testing.wait_all_tasks_blocked()
         assert [name for name, _ in order] == ["first"]  # nothing to wait for
         enter("slow", direct(cid, "slow"))
-        enter("query", query)
+        enter("count", count)
         enter("slower", direct(cid, "slower"))
         enter("quick", direct(cid, "quick"))
-        assert len(order) == 1
         await trio.sleep(1)
         assert len(order) == 1
         await trio.sleep(5)
-        assert [name for name, _ in order] == ["first", "slow", "query", "slower", "quick"]
+        assert [name for name, _ in order] == ["first", "slow", "count", "slower", "quick"]
         results = dict(order)
         assert isinstance(results["slower"], outcome.Error)
         assert isinstance(results["slower"].error, Refusal)
-        assert results["query"].unwrap().command is query
-        enter("last", query)
+        assert results["count"].unwrap().command is count
+        enter("last", count)
+        await trio.testing.wait_all_tasks_blocked()
         assert order[-1][0] == "last"
 
 
-async def test_lanes_do_not_wait_for_each_other(autojump_clock):
+async def test_queues_do_not_wait_for_each_other(autojump_clock):
     async with place() as here:
         cid = await here.conversation("tom", "jerry")
         runner = here.hooks(message_received=never, timeout=10)
-        one, two = (Lane(runner, here.nursery.start_soon) for _ in range(2))
+        one, two = (HookQueue(runner, here.nursery.start_soon) for _ in range(2))
         done = []
-        one.enter(TOM, direct(cid, "hi"), partial(done.append))
-        two.enter(TOM, GenericCommand(cmd=CommandType.READ), done.append)
+        here.enter(one, direct(cid, "hi"), done.append)
+        here.enter(two, conv(OpType.COUNT, cid=cid), done.append)
+        await trio.testing.wait_all_tasks_blocked()
         assert len(done) == 1
 
 
-def test_narrowing_leaves_an_outcome_alone_without_a_wish():
-    decided = Outcome(pushes=[Push(Clients(["a"]), GenericCommand())])
-    assert Approved(GenericCommand()).narrowed(decided, "b") is decided
+async def test_the_queue_of_a_session_that_is_over_empties(autojump_clock):
+    async with place() as here:
+        cid = await here.conversation("tom", "jerry")
+        seen = Recorder()
+        queue = HookQueue(here.hooks(message_received=seen), here.nursery.start_soon)
+        done = []
+        submit = partial(here.store.submit, APP.id)
+        for text in "ab":
+            queue.enter(Work(direct(cid, text), carry_out, lambda: None, submit, done.append))
+        await trio.testing.wait_all_tasks_blocked()
+        assert done == [None, None]
+        assert seen.told == []

@@ -17,7 +17,7 @@ from trio_realtime import (
     TextMessage,
     open_client,
 )
-from trio_realtime.server import Hooks, OfflineReason, Reject, Rewrite
+from trio_realtime.server import Amend, Hooks, OfflineReason, Reject, Rewrite
 from trio_realtime.testing import open_server
 
 
@@ -196,3 +196,14 @@ async def test_order_is_kept_while_the_application_thinks(autojump_clock):
                 await trio.testing.wait_all_tasks_blocked()
         texts = [(await anext(events)).message.text for _ in range(5)]
         assert texts == list("01234")
+
+
+async def test_a_mute_can_be_turned_into_its_opposite(autojump_clock):
+    async def never_mute(_about):
+        return Amend(mute=False)
+
+    async with served(Hooks(conversation_update=never_mute), "Tom") as (server, _l, tom):
+        chat = await tom.create_conversation(["Jerry"])
+        await tom.mute(chat)
+        store = server.server.gateway.store
+        assert await store.read(server.app_id, lambda tx: tx.muted_by(chat.id)) == []

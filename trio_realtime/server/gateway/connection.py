@@ -19,11 +19,12 @@ from websockets.protocol import State
 
 from trio_realtime.server.bus.local import IM, ActingPresence
 from trio_realtime.server.dialects import OutgoingCommand, ServerDialect
-from trio_realtime.server.hooks.runner import Approved
+from trio_realtime.server.hooks.approval import Approval
+from trio_realtime.server.hooks.queue import CarriedOut, Work
 from trio_realtime.server.hooks.types import OfflineReason
 from trio_realtime.server.metrics import log
-from trio_realtime.server.rules import handler_of
-from trio_realtime.server.rules.types import App, Handler, Outcome, Refusal
+from trio_realtime.server.rules import carry_out, handler_of
+from trio_realtime.server.rules.types import App, Caller, Handler, Outcome, Refusal
 from trio_realtime.server.store.interface import StoreError, Tx
 from trio_realtime.wire import (
     CommandType,
@@ -194,7 +195,7 @@ class GatewayConnection:
         del self.sessions[session.client_id]
         self.gateway.buses[session.app.id].lose(session)
         if session.will is not None and not self.gateway.draining:
-            self.gateway.carry_out(session.will, session.caller)
+            self.gateway.carry_out(session.will, session)
         session.tell_offline(OfflineReason.LOST)
 
     def _forget_sessions(self) -> None:
@@ -317,54 +318,58 @@ class GatewayConnection:
 
     def _run_rule(self, session: GatewaySession, command: GenericCommand, handler: Handler) -> None:
         """Carry a command out, once the application has nothing against it."""
-        if session.lane is None:
-            self._carry_out(session, handler, Approved(command))
+        if session.hook_queue is None:
+            self._carry_out(session, command, handler)
             return
+
+        def caller() -> Caller | None:
+            return session.caller if self.sessions.get(session.client_id) is session else None
+
+        def done(result: outcome.Outcome[CarriedOut] | None) -> None:
+            self._in_flight -= 1
+            if self._room_to_read:
+                self._room_to_read.unpark_all()
+            if isinstance(result, outcome.Error):
+                self.fail(command, result.error, session.client_id)
+            elif result is not None:
+                out = result.unwrap()
+                self._ruled(session, out.command, out.at, out.decided, out.approval)
+
         self._in_flight += 1
-        decided = partial(self._approved, session, command, handler)
-        session.lane.enter(session.caller, command, decided)
+        submit = partial(self.submit, session.app, writes=handler.writes)
+        session.hook_queue.enter(Work(command, carry_out, caller, submit, done))
 
-    def _approved(
-        self,
-        session: GatewaySession,
-        command: GenericCommand,
-        handler: Handler,
-        result: outcome.Outcome[Approved],
+    def _carry_out(
+        self, session: GatewaySession, command: GenericCommand, handler: Handler
     ) -> None:
-        self._in_flight -= 1
-        if self._room_to_read:
-            self._room_to_read.unpark_all()
-        if isinstance(result, outcome.Error):
-            self.fail(command, result.error, session.client_id)
-        elif self.sessions.get(session.client_id) is session:
-            self._carry_out(session, handler, result.unwrap())
-
-    def _carry_out(self, session: GatewaySession, handler: Handler, approved: Approved) -> None:
-        caller = session.caller
-        command, rule = approved.command, handler.rule
+        caller, rule = session.caller, handler.rule
 
         def run(tx: Tx) -> tuple[int, Outcome]:
             return tx.now, rule(tx, caller, command)
 
-        done = partial(self._ruled, session, approved)
+        def done(result: outcome.Outcome[tuple[int, Outcome]]) -> None:
+            if isinstance(result, outcome.Error):
+                self.fail(command, result.error, session.client_id)
+            else:
+                self._ruled(session, command, *result.unwrap())
+
         self.submit(session.app, run, done, writes=handler.writes)
 
     def _ruled(
         self,
         session: GatewaySession,
-        approved: Approved,
-        result: outcome.Outcome[tuple[int, Outcome]],
+        command: GenericCommand,
+        at: int,
+        decided: Outcome,
+        approval: Approval | None = None,
     ) -> None:
-        command = approved.command
-        if isinstance(result, outcome.Error):
-            self.fail(command, result.error, session.client_id)
-            return
-        at, decided = result.unwrap()
-        decided = approved.narrowed(decided, session.client_id)
         bus = self.gateway.buses[session.app.id]
         presence = ActingPresence(bus, session)
         if decided.finish is not None:
+            before = session.will
             decided.finish(presence)
+            if session.will is not before:
+                session.will_approval = approval
         if command.cmd == CommandType.DIRECT:
             self.gateway.metrics.messages_total += 1
         if decided.reply is not None:

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import attrs
 import outcome
 import trio
 
-from trio_realtime.server.bus.local import Bus
+from trio_realtime.server.bus.local import ActingPresence, Bus
 from trio_realtime.server.config import ServerConfig
+from trio_realtime.server.hooks.approval import Approval
+from trio_realtime.server.hooks.queue import CarriedOut, HookQueue, Work
 from trio_realtime.server.hooks.runner import HookRunner
+from trio_realtime.server.hooks.types import Hooks
 from trio_realtime.server.metrics import Metrics
 from trio_realtime.server.rules.direct import will_pushes
 from trio_realtime.server.rules.session import note_kick
 from trio_realtime.server.rules.signatures import NonceMemory
-from trio_realtime.server.rules.types import App, Caller, Push, Will
+from trio_realtime.server.rules.types import App, Caller, Outcome, Refusal, Will
 from trio_realtime.server.store.interface import Store, StoreError, Tx
 from trio_realtime.wire import CommandType, GenericCommand
 
 from .connection import GatewayConnection
 from .send_buffer import Flusher, Spawn
-from .sessions import end_session
+from .sessions import GatewaySession, end_session
 from .websocket import WebSocket
 
 log = logging.getLogger("trio_realtime.server")
@@ -74,24 +78,43 @@ class Gateway:
         for session in self.buses[app_id].sessions_of(client_id):
             end_session(session, 4115, reason or "KICKED_BY_APP")
 
-    def carry_out(self, will: Will, caller: Caller) -> None:
-        """Send the will of a client that was lost to those who may hear it now."""
-        bus = self.buses[caller.app.id]
+    def carry_out(self, will: Will, session: GatewaySession) -> None:
+        """Send the will of a client that was lost to those who may hear it now.
 
-        def rule(tx: Tx) -> tuple[int, list[Push]]:
-            return tx.now, will_pushes(tx, caller, will)
+        The application has approved it when it was made. It is asked again if others than
+        those it was asked about would hear it.
+        """
+        caller = session.caller
+        app_id = caller.app.id
+        runner = self.hooks.get(app_id)
 
-        def done(result: outcome.Outcome[tuple[int, list[Push]]]) -> None:
+        def rule(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
+            return Outcome(pushes=will_pushes(tx, caller, attrs.evolve(will, command=command)))
+
+        def done(result: outcome.Outcome[CarriedOut] | None) -> None:
+            assert result is not None
             if isinstance(result, outcome.Error):
-                log.error("a will was not carried out", exc_info=result.error)
+                if isinstance(result.error, StoreError):
+                    log.warning("a will was not carried out: %s", result.error)
+                elif not isinstance(result.error, Refusal):
+                    log.error("a will was not carried out", exc_info=result.error)
                 return
-            at, pushes = result.unwrap()
-            bus.emit(pushes, actor=None, at=at)
+            out = result.unwrap()
+            bus = self.buses[app_id]
+            bus.emit(out.decided.pushes, actor=None, at=out.at)
+            if runner is not None:
+                presence = ActingPresence(bus, session)
+                runner.after(caller, out.command, out.decided, presence)
 
-        try:
-            self.store.submit(caller.app.id, rule, done)
-        except StoreError:
-            log.warning("a will was not carried out: the store is closed")
+        def submit(rule: Callable[[Tx], Any], done: Callable[[outcome.Outcome[Any]], None]) -> None:
+            try:
+                self.store.submit(app_id, rule, done)
+            except StoreError as error:
+                done(outcome.Error(error))
+
+        approval = attrs.evolve(session.will_approval or Approval(), rounds=0)
+        queue = HookQueue(runner or HookRunner(Hooks(), self.store), self.spawn)
+        queue.enter(Work(will.command, rule, lambda: caller, submit, done, approval))
 
     def go_away(self) -> None:
         """Ask every client to reconnect elsewhere: docs/protocol/transport.md §6."""

@@ -13,7 +13,8 @@ import attrs
 import outcome
 
 from trio_realtime._values.protocol import MAX_CLIENT_ID
-from trio_realtime.server.hooks.runner import Lane
+from trio_realtime.server.hooks.approval import Approval
+from trio_realtime.server.hooks.queue import HookQueue
 from trio_realtime.server.hooks.types import ClientOffline, ClientOnline, OfflineReason
 from trio_realtime.server.rules.session import (
     LoginRequest,
@@ -58,14 +59,16 @@ class GatewaySession:
     """With which its client may return: the token it was given last, and the one before, as
     long as it is not known that the answer has arrived."""
     caller: Caller = attrs.field(init=False)
-    lane: Lane | None = attrs.field(init=False, default=None)
+    hook_queue: HookQueue | None = attrs.field(init=False, default=None)
     """Where commands wait for the application's hooks, if it has any."""
+    will_approval: Approval | None = attrs.field(init=False, default=None)
+    """What the application has said about the will."""
 
     def __attrs_post_init__(self) -> None:
         gateway = self.connection.gateway
         runner = gateway.hooks.get(self.app.id)
         if runner is not None:
-            self.lane = Lane(runner, gateway.spawn)
+            self.hook_queue = HookQueue(runner, gateway.spawn)
         self.update(self.features, self.tag, self.device)
 
     def update(self, features: Feature, tag: str | None, device: str | None) -> None:

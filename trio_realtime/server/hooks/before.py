@@ -1,126 +1,142 @@
-"""What hooks are asked about a command, and how their answers change it.
+"""What the application is asked before a command is carried out.
 
-Each question first looks at the data, to know the receivers, and to leave alone what the
-rule is going to refuse: hooks come after signatures.
+Questions are made inside the transaction that would carry the command out, so that they
+speak of the data as the commands before it have left them. What the rule is going to refuse
+is not asked about: hooks come after signatures.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import attrs
 
 from trio_realtime._values.errors import ErrorCode
 from trio_realtime.server.rules.audience import admit
 from trio_realtime.server.rules.bodies import body_of
-from trio_realtime.server.rules.checks import check_signature, conv_of
-from trio_realtime.server.rules.json import BadJson, dump, parse_object
-from trio_realtime.server.rules.types import Caller, Clients, Refusal
-from trio_realtime.server.store.interface import Kind, Store, Tx
+from trio_realtime.server.rules.checks import check_signature, conv_of, existing, require_member
+from trio_realtime.server.rules.direct import is_repeat
+from trio_realtime.server.rules.json import BadJson, parse_object
+from trio_realtime.server.rules.types import Caller, Clients
+from trio_realtime.server.store.interface import Kind, Tx
 from trio_realtime.wire import (
     CommandType,
+    ConvCommand,
     DirectCommand,
     GenericCommand,
-    JsonObjectMessage,
     OpType,
     PatchCommand,
     PatchItem,
 )
 
 from .types import (
-    Amend,
-    Body,
     ConversationStart,
     ConversationUpdate,
     Hooks,
     IncomingMessage,
     MemberChange,
     MessageUpdate,
-    Reject,
-    Rewrite,
 )
 
-T = TypeVar("T")
-R = TypeVar("R")
-
-Answer = tuple[GenericCommand, frozenset[str] | None]
-
-
-class Asked(Protocol):
-    """Puts a question to a function of the application: `HookRunner._asked`."""
-
-    async def __call__(
-        self, function: Callable[[T], Awaitable[R]], about: T, code: ErrorCode, /
-    ) -> R | None: ...
-
-
-Ask = Callable[[Store, Asked, Caller, GenericCommand], Awaitable[Answer]]
-
-
-def asker(hooks: Hooks, command: GenericCommand) -> Ask | None:
-    """The question that such a command raises, if any."""
-    match command.cmd, command.op:
-        case CommandType.DIRECT, _ if hooks.message_received is not None:
-            return _Message(hooks.message_received)
-        case CommandType.PATCH, OpType.MODIFY if hooks.message_update is not None:
-            return _Edit(hooks.message_update)
-        case CommandType.CONV, OpType.START if hooks.conversation_start is not None:
-            return _Start(hooks.conversation_start)
-        case CommandType.CONV, OpType.ADD if hooks.conversation_add is not None:
-            return _Members(hooks.conversation_add, "invite")
-        case CommandType.CONV, OpType.REMOVE if hooks.conversation_remove is not None:
-            return _Members(hooks.conversation_remove, "kick")
-        case CommandType.CONV, (OpType.UPDATE | OpType.MUTE | OpType.UNMUTE) if (
-            hooks.conversation_update is not None
-        ):
-            return _Update(hooks.conversation_update)
-        case _:
-            return None
-
-
-async def _unless_refused(store: Store, app_id: str, look: Callable[[Tx], T]) -> T | None:
-    """What a look at the data finds; None if the rule would refuse, and shall do so."""
-    try:
-        return await store.read(app_id, look)
-    except Refusal:
-        return None
+HookFunction = Callable[[Any], Awaitable[Any]]
 
 
 @attrs.frozen
-class _Message:
-    function: Callable[[IncomingMessage], Awaitable[Reject | Rewrite | None]]
+class Question:
+    """One call to make, and the error a refusal becomes."""
 
-    async def __call__(
-        self, store: Store, asked: Asked, caller: Caller, command: GenericCommand
-    ) -> Answer:
-        direct = command.direct_message or DirectCommand()
-        body = body_of(direct.msg, direct.binary_msg)
-        about = None
-        if body is not None:
-            about = await _unless_refused(
-                store, caller.app.id, lambda tx: _incoming(tx, caller, direct, body)
-            )
-        if about is None:
-            return command, None
-        answer = await asked(self.function, about, ErrorCode.MESSAGE_REJECTED_BY_APP)
-        if not isinstance(answer, Rewrite):
-            return command, None
-        if answer.body is not None:
-            command, direct = copy.copy(command), copy.copy(direct)
-            direct.msg, direct.binary_msg = _halves(answer.body)
-            command.direct_message = direct
-        return command, _narrowed(answer)
+    hook: str
+    function: HookFunction
+    about: Any
+    code: ErrorCode
+    part: int = 0
+    """Which item of an edit it is about."""
 
 
-def _incoming(tx: Tx, caller: Caller, direct: DirectCommand, body: Body) -> IncomingMessage | None:
+_HOOKS: dict[tuple[CommandType | None, OpType | None], tuple[str, ErrorCode]] = {
+    (CommandType.PATCH, OpType.MODIFY): (
+        "message_update",
+        ErrorCode.MESSAGE_UPDATE_REJECTED_BY_APP,
+    ),
+    (CommandType.CONV, OpType.START): (
+        "conversation_start",
+        ErrorCode.CONVERSATION_REJECTED_BY_APP,
+    ),
+    (CommandType.CONV, OpType.ADD): ("conversation_add", ErrorCode.CONVERSATION_REJECTED_BY_APP),
+    (CommandType.CONV, OpType.REMOVE): (
+        "conversation_remove",
+        ErrorCode.CONVERSATION_REJECTED_BY_APP,
+    ),
+    **dict.fromkeys(
+        [(CommandType.CONV, op) for op in (OpType.UPDATE, OpType.MUTE, OpType.UNMUTE)],
+        ("conversation_update", ErrorCode.CONVERSATION_REJECTED_BY_APP),
+    ),
+}
+
+
+def hook_before(
+    hooks: Hooks, command: GenericCommand
+) -> tuple[str, HookFunction, ErrorCode] | None:
+    """The hook that such a command concerns, whatever the data are; None if there is none."""
+    if command.cmd == CommandType.DIRECT:
+        named = "message_received", ErrorCode.MESSAGE_REJECTED_BY_APP
+    else:
+        found = _HOOKS.get((command.cmd, command.op))
+        if found is None:
+            return None
+        named = found
+    name, code = named
+    function = getattr(hooks, name)
+    return None if function is None else (name, function, code)
+
+
+def questions_before(
+    hooks: Hooks, tx: Tx, caller: Caller, command: GenericCommand
+) -> list[Question]:
+    """What the application is to be asked about a command now.
+
+    Raises `Refusal` where the rule does. Nothing is asked about what the rule refuses for
+    its form, and about what changes nothing.
+    """
+    hook = hook_before(hooks, command)
+    if hook is None:
+        return []
+    name, function, code = hook
+    if command.cmd == CommandType.PATCH:
+        items = (command.patch_message or PatchCommand()).patches
+        abouts: list[Any] = [_edit(tx, caller, item) for item in items]
+    else:
+        abouts = [_about(tx, caller, command)]
+    return [
+        Question(name, function, about, code, part)
+        for part, about in enumerate(abouts)
+        if about is not None
+    ]
+
+
+def _about(tx: Tx, caller: Caller, command: GenericCommand) -> object:
+    match command.cmd, command.op:
+        case CommandType.DIRECT, _:
+            return _incoming(tx, caller, command.direct_message or DirectCommand())
+        case _, OpType.START:
+            return _start(tx, caller, conv_of(command))
+        case _, OpType.ADD:
+            return _change(tx, caller, conv_of(command))
+        case _, OpType.REMOVE:
+            quits = set(conv_of(command).m) == {caller.client_id}
+            return None if quits else _change(tx, caller, conv_of(command), kick=True)
+        case _:
+            mute = None if command.op == OpType.UPDATE else command.op == OpType.MUTE
+            return _update(tx, caller, conv_of(command), mute)
+
+
+def _incoming(tx: Tx, caller: Caller, direct: DirectCommand) -> IncomingMessage | None:
     conversation = tx.conversation(direct.cid) if direct.cid else None
-    if conversation is None:
+    body = body_of(direct.msg, direct.binary_msg)
+    if conversation is None or body is None or is_repeat(tx, caller, conversation, direct):
         return None
     audience = admit(tx, caller, conversation)
-    if direct.dt and tx.sent_before(conversation.id, caller.client_id, direct.dt):
-        return None  # sent again: the answer is known
     members = audience.ids if isinstance(audience, Clients) else ()
     return IncomingMessage(
         sender=caller.client_id,
@@ -133,43 +149,6 @@ def _incoming(tx: Tx, caller: Caller, direct: DirectCommand, body: Body) -> Inco
         service=conversation.kind is Kind.SERVICE,
         address=caller.address,
     )
-
-
-@attrs.frozen
-class _Edit:
-    function: Callable[[MessageUpdate], Awaitable[Reject | Rewrite | None]]
-
-    async def __call__(
-        self, store: Store, asked: Asked, caller: Caller, command: GenericCommand
-    ) -> Answer:
-        patch = command.patch_message or PatchCommand()
-        items: list[PatchItem] = []
-        kept: frozenset[str] | None = None
-        for item in patch.patches:
-            approved, narrowed = await self._approved(store, asked, caller, item)
-            items.append(approved)
-            if narrowed is not None:
-                # Several edits have one audience: who may get them all.
-                kept = narrowed if kept is None else kept & narrowed
-        command, patch = copy.copy(command), copy.copy(patch)
-        patch.patches = items
-        command.patch_message = patch
-        return command, kept
-
-    async def _approved(
-        self, store: Store, asked: Asked, caller: Caller, item: PatchItem
-    ) -> tuple[PatchItem, frozenset[str] | None]:
-        about = await _unless_refused(store, caller.app.id, lambda tx: _edit(tx, caller, item))
-        if about is None:
-            return item, None
-        code = ErrorCode.MESSAGE_UPDATE_REJECTED_BY_APP
-        answer = await asked(self.function, about, code)
-        if not isinstance(answer, Rewrite):
-            return item, None
-        if answer.body is not None:
-            item = copy.copy(item)
-            item.data, item.binary_msg = _halves(answer.body)
-        return item, _narrowed(answer)
 
 
 def _edit(tx: Tx, caller: Caller, item: PatchItem) -> MessageUpdate | None:
@@ -196,108 +175,47 @@ def _edit(tx: Tx, caller: Caller, item: PatchItem) -> MessageUpdate | None:
     )
 
 
-@attrs.frozen
-class _Start:
-    function: Callable[[ConversationStart], Awaitable[Reject | None]]
-
-    async def __call__(
-        self, store: Store, asked: Asked, caller: Caller, command: GenericCommand
-    ) -> Answer:
-        message = conv_of(command)
-        attributes = _attributes(message.attr)
-
-        def signed(tx: Tx) -> bool:
-            if not message.temp_conv or message.transient:
-                check_signature(tx, caller, message, None, "create")
-            return True
-
-        if attributes is not None and await _unless_refused(store, caller.app.id, signed):
-            about = ConversationStart(
-                actor=caller.client_id,
-                members=list(dict.fromkeys([*message.m, caller.client_id])),
-                attributes=attributes,
-            )
-            await asked(self.function, about, ErrorCode.CONVERSATION_REJECTED_BY_APP)
-        return command, None
+def _start(tx: Tx, caller: Caller, message: ConvCommand) -> ConversationStart | None:
+    attributes = _attributes(message, caller)
+    if attributes is None:
+        return None
+    if not message.temp_conv or message.transient:
+        check_signature(tx, caller, message, None, "create")
+    members = list(dict.fromkeys([*message.m, caller.client_id]))
+    return ConversationStart(actor=caller.client_id, members=members, attributes=attributes)
 
 
-@attrs.frozen
-class _Members:
-    function: Callable[[MemberChange], Awaitable[Reject | None]]
-    action: Any
-
-    async def __call__(
-        self, store: Store, asked: Asked, caller: Caller, command: GenericCommand
-    ) -> Answer:
-        message = conv_of(command)
-        members = list(dict.fromkeys(message.m))
-        quit_ = self.action == "kick" and members == [caller.client_id]
-
-        def signed(tx: Tx) -> bool:
-            if not message.cid or tx.conversation(message.cid) is None:
-                return False
-            check_signature(tx, caller, message, message.cid, self.action)
-            return True
-
-        if not quit_ and await _unless_refused(store, caller.app.id, signed):
-            about = MemberChange(
-                actor=caller.client_id, conversation_id=message.cid or "", members=members
-            )
-            await asked(self.function, about, ErrorCode.CONVERSATION_REJECTED_BY_APP)
-        return command, None
+def _change(
+    tx: Tx, caller: Caller, message: ConvCommand, *, kick: bool = False
+) -> MemberChange | None:
+    row = existing(tx, message.cid)
+    check_signature(tx, caller, message, row.id, "kick" if kick else "invite")
+    members = list(dict.fromkeys(message.m))
+    return MemberChange(actor=caller.client_id, conversation_id=row.id, members=members)
 
 
-@attrs.frozen
-class _Update:
-    function: Callable[[ConversationUpdate], Awaitable[Reject | Amend | None]]
-
-    async def __call__(
-        self, store: Store, asked: Asked, caller: Caller, command: GenericCommand
-    ) -> Answer:
-        message = conv_of(command)
-        mute = None if command.op == OpType.UPDATE else command.op == OpType.MUTE
-        attributes = _attributes(message.attr) if mute is None else None
-        cid = message.cid or ""
-        mine = await store.read(
-            caller.app.id,
-            lambda tx: (
-                (row := tx.conversation(cid)) is not None
-                and (row.kind is Kind.ROOM or tx.is_member(cid, caller.client_id))
-            ),
-        )
-        if not mine or (mute is None and attributes is None):
-            return command, None
-        about = ConversationUpdate(
-            actor=caller.client_id, conversation_id=cid, attributes=attributes, mute=mute
-        )
-        answer = await asked(self.function, about, ErrorCode.CONVERSATION_REJECTED_BY_APP)
-        if not isinstance(answer, Amend):
-            return command, None
-        if mute is None and answer.attributes is not None:
-            command, message = copy.copy(command), copy.copy(message)
-            message.attr = JsonObjectMessage(data=dump(dict(answer.attributes)))
-            command.conv_message = message
-        elif mute is not None and answer.mute is not None:
-            command = copy.copy(command)
-            command.op = OpType.MUTE if answer.mute else OpType.UNMUTE
-        return command, None
+def _update(
+    tx: Tx, caller: Caller, message: ConvCommand, mute: bool | None
+) -> ConversationUpdate | None:
+    row = existing(tx, message.cid)
+    attributes = _attributes(message, caller) if mute is None else None
+    if mute is None and attributes is None:
+        return None
+    if row.kind is not Kind.ROOM:
+        require_member(tx, caller, row)
+    return ConversationUpdate(
+        actor=caller.client_id, conversation_id=row.id, attributes=attributes, mute=mute
+    )
 
 
-def _attributes(attr: JsonObjectMessage | None) -> dict[str, Any] | None:
+def _attributes(message: ConvCommand, caller: Caller) -> dict[str, Any] | None:
     """Attributes of a request; None for what is not JSON, which the rule refuses."""
+    text = message.attr.data if message.attr is not None else None
     try:
-        return parse_object(attr.data) if attr is not None and attr.data else {}
+        return parse_object(text or "{}", caller.json_depth)
     except BadJson:
         return None
 
 
 def _others(members: Sequence[str], caller: Caller) -> list[str]:
     return [name for name in members if name != caller.client_id]
-
-
-def _narrowed(answer: Rewrite) -> frozenset[str] | None:
-    return None if answer.receivers is None else frozenset(answer.receivers)
-
-
-def _halves(body: Body) -> tuple[str | None, bytes | None]:
-    return (None, body) if isinstance(body, bytes) else (body, None)

@@ -1,68 +1,41 @@
-"""Where hooks meet commands: asking before a rule runs, telling after it did.
+"""Calls the functions of an application: asks before a command, tells after it.
 
-What an application answers becomes a changed command or a `Refusal`; what it fails to
-answer in time is decided by the server's policy. Hooks run in the event loop, never inside
-a transaction, and never between a commit and its pushes.
+What an application answers becomes an `Approval` or a `Refusal`; what it fails to answer in
+time is decided by the server's policy. Hooks run in the event loop, never inside a
+transaction, and never between a commit and its pushes.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-import attrs
 import outcome
 import trio
 
 from trio_realtime._values.errors import ErrorCode
-from trio_realtime.server.rules.types import Caller, Clients, Outcome, Presence, Push, Refusal
+from trio_realtime.server.rules.types import Caller, Outcome, Presence, Refusal
 from trio_realtime.server.store.interface import Store
 from trio_realtime.wire import GenericCommand
 
-from . import before as questions
-from .after import News, news_of
-from .types import (
-    ClientOffline,
-    ClientOnline,
-    Hooks,
-    OfflineDecision,
-    OfflinePush,
-    ReceiversOffline,
-    Reject,
-)
+from .after import OfflineCall, calls_after
+from .approval import Answer, Approval
+from .before import Question, hook_before
+from .failures import FailureLog
+from .types import ClientOffline, ClientOnline, Hooks, OfflineDecision, OfflinePush, Reject
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
-
-@attrs.frozen
-class Approved:
-    """A command as the application lets it pass."""
-
-    command: GenericCommand
-    receivers: frozenset[str] | None = None
-    """Who of the others may get what it causes; None for all."""
-
-    def narrowed(self, decided: Outcome, actor: str) -> Outcome:
-        """What the rule decided, for the receivers the application left over.
-
-        The actor's own other sessions are always told.
-        """
-        if self.receivers is None:
-            return decided
-        kept = self.receivers | {actor}
-        return attrs.evolve(decided, pushes=[_narrowed(push, kept) for push in decided.pushes])
-
-
-def _narrowed(push: Push, kept: frozenset[str]) -> Push:
-    if not isinstance(push.to, Clients):
-        return push
-    return attrs.evolve(push, to=Clients([name for name in push.to.ids if name in kept]))
+_ROWS_AT_ONCE = 100
+_ROWS_TIMEOUT = 5.0
+_ROWS_RETRIED_AFTER = (1.0, 2.0, 4.0)
+"""Seconds; messages to services that still cannot be told are left in the store."""
 
 
 class HookRunner:
@@ -85,21 +58,25 @@ class HookRunner:
         workers: int = 16,
     ) -> None:
         self.hooks = hooks
-        self.failures = 0
-        """Calls that raised or took too long."""
+        self.failures = FailureLog()
         self.dropped = 0
         """Calls about the past that found the backlog full."""
         self._store = store
         self._timeout = timeout
         self._on_failure = on_failure
         self._workers = workers
+        self._backlog = backlog
         self._send, self._receive = trio.open_memory_channel[Callable[[], Awaitable[object]]](
             backlog
         )
+        self._rows: deque[Mapping[str, Any]] = deque()
+        self._some_rows = trio.Event()
 
     async def run(self) -> None:
         """Make the calls about the past. Runs until cancelled."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.failures.run)
+            nursery.start_soon(self._tell_services)
             for _ in range(self._workers):
                 nursery.start_soon(self._work)
 
@@ -114,57 +91,52 @@ class HookRunner:
     # Before.
 
     def concerns(self, command: GenericCommand) -> bool:
-        """Whether `before` would ask anything about such a command."""
-        return questions.asker(self.hooks, command) is not None
+        """Whether the application is asked about such commands."""
+        return hook_before(self.hooks, command) is not None
 
-    async def before(self, caller: Caller, command: GenericCommand) -> Approved:
-        """Ask the application; the command as it may be carried out.
-
-        What the rule is going to refuse anyway is not asked about. Raises `Refusal`.
-        """
-        ask = questions.asker(self.hooks, command)
-        if ask is None:
-            return Approved(command)
-        return Approved(*await ask(self._store, self._asked, caller, command))
+    async def ask(self, questions: Sequence[Question], approval: Approval) -> Approval:
+        """Put questions to the application; what is approved then. Raises `Refusal`."""
+        answers = [Answer(question, await self._asked(question)) for question in questions]
+        return approval.extended(answers)
 
     async def may_sign(self, app_user: Mapping[str, Any]) -> None:
         """Ask whether a storage user may have a login signature. Raises `Refusal` (4102)."""
         function = self.hooks.rtm_client_sign
         if function is not None:
-            await self._asked(function, app_user, ErrorCode.SIGNATURE_FAILED)
+            code = ErrorCode.SIGNATURE_FAILED
+            await self._asked(Question("rtm_client_sign", function, app_user, code))
 
-    async def _asked(
-        self, function: Callable[[T], Awaitable[R]], about: T, code: ErrorCode
-    ) -> R | None:
-        """The answer of a function; a `Refusal` with this code if it says no."""
-        result = await self._call(function, about)
+    async def _asked(self, question: Question) -> object:
+        """The answer to one question; a `Refusal` with its code if it is no."""
+        code = question.code
+        result = await self._call(question.hook, question.function, question.about)
         if isinstance(result, outcome.Error):
             if self._on_failure == "refuse":
                 raise Refusal(int(code), code.name, "the application does not answer")
             return None
-        answer = result.unwrap()
-        if isinstance(answer, Reject):
+        said = result.unwrap()
+        if isinstance(said, Reject):
             raise Refusal(
-                int(code),
-                code.name,
-                answer.detail,
-                app_code=answer.code,
-                app_message=answer.detail,
+                int(code), code.name, said.detail, app_code=said.code, app_message=said.detail
             )
-        return answer
+        return said
 
-    async def _call(self, function: Callable[[T], Awaitable[R]], about: T) -> outcome.Outcome[R]:
+    async def _call(
+        self, hook: str, function: Callable[[T], Awaitable[R]], about: T
+    ) -> outcome.Outcome[R]:
+        return await self._bounded(hook, function, about, self._timeout)
+
+    async def _bounded(
+        self, hook: str, function: Callable[[T], Awaitable[R]], about: T, seconds: float
+    ) -> outcome.Outcome[R]:
         try:
-            with trio.move_on_after(self._timeout):
+            with trio.move_on_after(seconds):
                 return outcome.Value(await function(about))
-        except Exception as error:
-            # An application may raise anything.
-            self.failures += 1
-            log.exception("a hook failed on %s", type(about).__name__)
-            return outcome.Error(error)
-        self.failures += 1
-        log.error("a hook took over %g s for %s", self._timeout, type(about).__name__)
-        return outcome.Error(trio.TooSlowError())
+            error: Exception = trio.TooSlowError(f"no answer within {seconds:g} s")
+        except Exception as raised:  # noqa: BLE001 - an application may raise anything
+            error = raised
+        self.failures.note(hook, error)
+        return outcome.Error(error)
 
     # After.
 
@@ -172,34 +144,44 @@ class HookRunner:
         self, caller: Caller, command: GenericCommand, decided: Outcome, presence: Presence
     ) -> None:
         """Tell the application what a command did. Does not wait and does not raise."""
-        for news in news_of(self.hooks, caller, command, decided, presence):
-            if isinstance(news.about, ReceiversOffline):
-                self._enqueue(partial(self._notify_absent, caller.app.id, news, news.about))
+        for call in calls_after(self.hooks, caller, command, decided, presence):
+            if isinstance(call, OfflineCall):
+                self._enqueue(partial(self._notify_absent, caller.app.id, call))
             else:
-                self._enqueue(partial(self._call, news.function, news.about))
+                self._enqueue(partial(self._call, call.hook, call.function, call.about))
+        if decided.filed is not None and self.hooks.service_messages is not None:
+            if len(self._rows) < self._backlog:
+                self._rows.append(decided.filed)
+                self._some_rows.set()
+            else:
+                self._drop()
 
     def client_online(self, client: ClientOnline) -> None:
         """Tell the application that a client has logged in."""
         if self.hooks.client_online is not None:
-            self._enqueue(partial(self._call, self.hooks.client_online, client))
+            self._enqueue(partial(self._call, "client_online", self.hooks.client_online, client))
 
     def client_offline(self, client: ClientOffline) -> None:
         """Tell the application that a session is over."""
         if self.hooks.client_offline is not None:
-            self._enqueue(partial(self._call, self.hooks.client_offline, client))
+            self._enqueue(partial(self._call, "client_offline", self.hooks.client_offline, client))
 
     def _enqueue(self, call: Callable[[], Awaitable[object]]) -> None:
         try:
             self._send.send_nowait(call)
         except trio.WouldBlock:
-            self.dropped += 1
-            if self.dropped & (self.dropped - 1) == 0:
-                log.warning("hooks are too slow: %d calls were dropped", self.dropped)
+            self._drop()
 
-    async def _notify_absent(self, app_id: str, news: News, about: ReceiversOffline) -> None:
+    def _drop(self) -> None:
+        self.dropped += 1
+        if self.dropped & (self.dropped - 1) == 0:
+            log.warning("hooks are too slow: %d calls were dropped", self.dropped)
+
+    async def _notify_absent(self, app_id: str, call: OfflineCall) -> None:
+        about = call.about
         decision = OfflineDecision()
         if self.hooks.receivers_offline is not None:
-            result = await self._call(self.hooks.receivers_offline, about)
+            result = await self._call("receivers_offline", self.hooks.receivers_offline, about)
             if isinstance(result, outcome.Value) and result.value is not None:
                 decision = result.value
         if self.hooks.send_push is None or decision.skip:
@@ -215,48 +197,27 @@ class HookRunner:
                 conversation_id=about.conversation_id,
                 receivers=receivers,
                 body=about.body,
-                data=decision.data or news.push_data,
+                data=decision.data or call.push_data,
             )
-            await self._call(self.hooks.send_push, push)
+            await self._call("send_push", self.hooks.send_push, push)
 
+    async def _tell_services(self) -> None:
+        """Hand over what clients write to services, in order, some at a time."""
+        while True:
+            await self._some_rows.wait()
+            self._some_rows = trio.Event()
+            while self._rows:
+                count = min(len(self._rows), _ROWS_AT_ONCE)
+                await self._tell_rows([self._rows.popleft() for _ in range(count)])
 
-class Lane:
-    """Keeps the commands of one session in order while the application thinks about some.
-
-    ``spawn`` is ``start_soon`` of a nursery that outlives the session.
-    """
-
-    def __init__(self, runner: HookRunner, spawn: Callable[..., Any]) -> None:
-        self._runner = runner
-        self._spawn = spawn
-        self._waiting: deque[
-            tuple[Caller, GenericCommand, Callable[[outcome.Outcome[Approved]], None]]
-        ] = deque()
-
-    def enter(
-        self,
-        caller: Caller,
-        command: GenericCommand,
-        then: Callable[[outcome.Outcome[Approved]], None],
-    ) -> None:
-        """Call ``then`` with the approved command or a `Refusal`, after those before it.
-
-        At once, if nothing is to be asked and nobody waits. ``then`` must not raise.
-        """
-        if not self._waiting and not self._runner.concerns(command):
-            then(outcome.Value(Approved(command)))
-            return
-        self._waiting.append((caller, command, then))
-        if len(self._waiting) == 1:
-            self._spawn(self._move)
-
-    async def _move(self) -> None:
-        while self._waiting:
-            caller, command, then = self._waiting[0]
-            result: outcome.Outcome[Approved]
-            try:
-                result = outcome.Value(await self._runner.before(caller, command))
-            except Exception as error:  # noqa: BLE001 - it is the answer to this command
-                result = outcome.Error(error)
-            then(result)
-            self._waiting.popleft()
+    async def _tell_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        function = self.hooks.service_messages
+        assert function is not None
+        for pause in (*_ROWS_RETRIED_AFTER, None):
+            result = await self._bounded("service_messages", function, rows, _ROWS_TIMEOUT)
+            if isinstance(result, outcome.Value):
+                return
+            if pause is not None:
+                await trio.sleep(pause)
+        self.dropped += len(rows)
+        log.warning("%d messages to services could not be handed over", len(rows))

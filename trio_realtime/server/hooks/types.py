@@ -12,7 +12,7 @@ frozen value::
 
     hooks = Hooks(message_received=no_shouting)
 
-`web_hooks` makes the same of a URL. Protocol: docs/protocol/rest.md §10.
+`web_hooks` makes the same of a URL, `leanengine_hooks` of a program for LeanEngine. Protocol: docs/protocol/rest.md §10.
 """
 
 from __future__ import annotations
@@ -250,5 +250,9 @@ class Hooks:
     conversation_started: Tell[ConversationStarted] | None = None
     conversation_added: Tell[MemberChange] | None = None
     conversation_removed: Tell[MemberChange] | None = None
+    service_messages: Tell[Sequence[Mapping[str, Any]]] | None = None
+    """What clients write to service conversations, as rows of ``_SysMessage``, some at a time
+    and in order. Within 5 seconds; tried four times in all, so that a row (``msgId``) may come
+    twice. Protocol: docs/protocol/engine-hooks.md §6."""
     client_online: Tell[ClientOnline] | None = None
     client_offline: Tell[ClientOffline] | None = None

@@ -16,7 +16,7 @@ import json
 from trio_realtime._values.errors import ErrorCode
 from trio_realtime._values.protocol import TEMPORARY_PREFIX
 from trio_realtime.server.store.ids import message_id
-from trio_realtime.server.store.interface import ConversationRow, MessageRow, NewMessage, Tx
+from trio_realtime.server.store.interface import ConversationRow, Kind, MessageRow, NewMessage, Tx
 from trio_realtime.wire import AckCommand, CommandType, DirectCommand, GenericCommand
 
 from .audience import admit, needs
@@ -155,26 +155,33 @@ def _file(
     timestamp = tx.next_timestamp(conversation.id)
     data, binary = body_json(body)
     now = date_json(tx.now)
-    tx.put_document(
-        SERVICE_MESSAGES,
-        key,
-        {
-            "msgId": mid,
-            "conv": {
-                "__type": "Pointer",
-                "className": "_Conversation",
-                "objectId": conversation.id,
-            },
-            "from": caller.client_id,
-            "fromIp": caller.address,
-            "data": data,
-            "bin": binary,
-            "timestamp": timestamp,
-            "createdAt": now,
-            "updatedAt": now,
+    row = {
+        "msgId": mid,
+        "conv": {
+            "__type": "Pointer",
+            "className": "_Conversation",
+            "objectId": conversation.id,
         },
-    )
-    return Outcome(_ack(mid, timestamp))
+        "from": caller.client_id,
+        "fromIp": caller.address,
+        "data": data,
+        "bin": binary,
+        "timestamp": timestamp,
+        "createdAt": now,
+        "updatedAt": now,
+    }
+    tx.put_document(SERVICE_MESSAGES, key, row)
+    return Outcome(_ack(mid, timestamp), filed=row)
+
+
+def is_repeat(tx: Tx, caller: Caller, conversation: ConversationRow, direct: DirectCommand) -> bool:
+    """Whether nothing would come of a message but the acknowledgement of the first one."""
+    if not direct.dt or direct.transient or direct.will:
+        return False
+    if conversation.kind is Kind.SERVICE:
+        mid = _service_message_id(conversation.id, caller.client_id, direct.dt)
+        return tx.document(SERVICE_MESSAGES, f"{conversation.id}/{mid}") is not None
+    return tx.sent_before(conversation.id, caller.client_id, direct.dt) is not None
 
 
 def _service_message_id(cid: str, sender: str, dt: str | None) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntFlag
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -169,6 +169,8 @@ class Outcome:
     finish: Callable[[Presence], None] | None = None
     """Called in the event loop before the reply is sent: the only access to presence. It may
     complete ``reply`` in place."""
+    filed: Mapping[str, Any] | None = None
+    """What a client has written to a service just now, as a row of ``_SysMessage``."""
 
 
 Rule = Callable[[Tx, Caller, GenericCommand], Outcome]
