@@ -33,6 +33,7 @@ class Link:
         self.protocol = ServerProtocol(subprotocols=["lc.protobuf2.3"])
         self.protocol.extensions = []
         self.commands = deque()
+        self.login = None
         self.closed_with = None
 
     async def _feed(self):
@@ -87,8 +88,8 @@ class Link:
     # The usual answers.
 
     async def welcome(self, *, token="st", ttl=3600, at=1000):
-        """Answer the login; returns the client's command."""
-        command = await self.receive()
+        """Answer the login; the client's command is kept as `login`, and returned."""
+        command = self.login = await self.receive()
         assert (command.cmd, command.op) == (CommandType.SESSION, OpType.OPEN), command
         await self.send(
             GenericCommand(
@@ -152,6 +153,12 @@ class ScriptedServer:
     async def accept(self):
         """The next connection of a client."""
         return await self._receive.receive()
+
+    async def log_in(self, **welcome):
+        """The next connection of a client, once its login was answered; see `Link.welcome`."""
+        link = await self.accept()
+        await link.welcome(**welcome)
+        return link
 
     @property
     def options(self):

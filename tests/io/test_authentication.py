@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.io.scripted_server import ScriptedServer, in_background
+from tests.io.scripted_server import in_background
 from trio_realtime import (
     CommandError,
     LoginError,
@@ -22,11 +22,6 @@ from trio_realtime.wire import (
     OpType,
     SessionCommand,
 )
-
-
-@pytest.fixture
-def scripted():
-    return ScriptedServer()
 
 
 async def later(link):
@@ -51,8 +46,7 @@ async def renew(link, command, token, ttl):
 @pytest.mark.parametrize(("ttl", "after"), [(3600, 3300), (400, 200)])
 async def test_a_token_is_renewed_before_its_end(ttl, after, scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome(token="first", ttl=ttl)
+        link = await scripted.log_in(token="first", ttl=ttl)
         began = trio.current_time()
         command = await later(link)
         assert trio.current_time() - began == pytest.approx(after)
@@ -65,8 +59,8 @@ async def test_a_token_is_renewed_before_its_end(ttl, after, scripted, autojump_
         assert command.session_message.st == "second"
         await renew(link, command, "third", ttl)
         await link.abort()
-        link = await scripted.accept()
-        assert (await link.welcome()).session_message.st == "third"
+        link = await scripted.log_in()
+        assert link.login.session_message.st == "third"
         await link.serve_goodbye()
 
     async with in_background(server), open_client("Tom", **scripted.options) as tom:
@@ -83,8 +77,8 @@ async def test_a_renewal_is_signed_and_tried_again_when_that_fails(scripted, aut
         return Signature(f"s{len(asked)}", len(asked), "n")
 
     async def server():
-        link = await scripted.accept()
-        assert (await link.welcome(ttl=3600)).session_message.s == "s1"
+        link = await scripted.log_in(ttl=3600)
+        assert link.login.session_message.s == "s1"
         began = trio.current_time()
         command = await later(link)
         assert trio.current_time() - began == pytest.approx(3360)
@@ -104,8 +98,7 @@ async def test_a_renewal_is_signed_and_tried_again_when_that_fails(scripted, aut
 
 async def test_a_refused_renewal_leaves_the_client_alone(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome(ttl=3600)
+        link = await scripted.log_in(ttl=3600)
         command = await later(link)
         await link.send(
             GenericCommand(

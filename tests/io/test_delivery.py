@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from tests.client.world import world
-from tests.io.scripted_server import ScriptedServer, in_background, push
+from tests.io.scripted_server import in_background, push
 from trio_realtime import (
     CommandTimeout,
     ConnectFailed,
@@ -35,11 +35,6 @@ from trio_realtime.wire import (
     UnreadCommand,
     UnreadTuple,
 )
-
-
-@pytest.fixture
-def scripted():
-    return ScriptedServer()
 
 
 def item(mid, timestamp, sender="Jerry"):
@@ -132,8 +127,7 @@ async def test_two_tasks_may_not_share_one_subscription(autojump_clock):
 
 async def test_what_is_pushed_again_is_delivered_once(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         for mid, at in [("a", 10), ("b", 20), ("a", 10), ("c", 30), ("b", 20), ("d", 40)]:
             await link.send(push(mid=mid, timestamp=at))
         await link.serve_goodbye()
@@ -146,12 +140,10 @@ async def test_a_gap_is_filled_before_live_messages_and_overlap_is_harmless(
     scripted, autojump_clock
 ):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.send(push(mid="a", timestamp=10))
         await link.abort()
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.send(push(mid="d", timestamp=40))
         asked = await link.receive()
         assert (asked.logs_message.t, asked.logs_message.mid) == (10, "a")
@@ -172,17 +164,14 @@ async def test_a_gap_is_filled_before_live_messages_and_overlap_is_harmless(
 
 async def test_a_gap_is_filled_although_the_link_breaks_again_meanwhile(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.send(push(mid="a", timestamp=10))
         await link.abort()
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.send(push(mid="c", timestamp=30))
         await link.receive()
         await link.abort()
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         asked = await link.receive()
         assert asked.logs_message.mid == "a"
         await answer_history(link, asked, item("a", 10), item("b", 20), item("c", 30))
@@ -194,17 +183,14 @@ async def test_a_gap_is_filled_although_the_link_breaks_again_meanwhile(scripted
 
 async def test_a_gap_that_cannot_be_filled_is_reported(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.send(push(mid="a", timestamp=10))
         await link.abort()
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.send(push(mid="m", timestamp=50))
         await link.receive()
         await link.abort()
-        link = await scripted.accept()
-        await link.welcome(at=80)
+        link = await scripted.log_in(at=80)
         await link.send(push(mid="z", timestamp=90))
         asked = await link.receive()
         await link.send(
@@ -227,14 +213,11 @@ async def test_a_gap_that_cannot_be_filled_is_reported(scripted, autojump_clock)
 
 async def test_a_dead_link_is_no_reason_to_give_up_a_gap(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.send(push(mid="a", timestamp=10))
         await link.abort()
-        silent = await scripted.accept()
-        await silent.welcome()
-        link = await scripted.accept()
-        await link.welcome()
+        _silent = await scripted.log_in()
+        link = await scripted.log_in()
         asked = await link.receive()
         await answer_history(link, asked, item("a", 10), item("b", 20))
         await link.serve_goodbye()
@@ -247,12 +230,10 @@ async def test_a_dead_link_is_no_reason_to_give_up_a_gap(scripted, autojump_cloc
 
 async def test_a_server_that_keeps_history_to_itself_is_reported(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.send(push(mid="a", timestamp=10))
         await link.abort()
-        link = await scripted.accept()
-        await link.welcome(at=80)
+        link = await scripted.log_in(at=80)
         await link.receive()
         await trio.sleep(10)
         await link.send(push("d", mid="other", timestamp=90))
@@ -271,12 +252,10 @@ async def test_history_that_no_longer_reaches_back_is_reported(
     older_exists, scripted, autojump_clock
 ):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.send(push(mid="a", timestamp=10))
         await link.abort()
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         asked = await link.receive()
         await answer_history(link, asked, item("d", 40), item("e", 50))
         asked = await link.receive()
@@ -304,13 +283,11 @@ async def test_history_that_no_longer_reaches_back_is_reported(
 
 async def test_catching_up_begins_with_what_is_in_the_history(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.send(push(mid="a", timestamp=10))
         await link.send(push(mid="typing", timestamp=20, transient=True))
         await link.abort()
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         asked = await link.receive()
         assert (asked.logs_message.t, asked.logs_message.mid) == (10, "a")
         await answer_history(link, asked, item("a", 10), item("b", 30))
@@ -368,11 +345,9 @@ async def refuse(_path, _params):
 
 async def test_a_conversation_that_first_spoke_while_away_is_found(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome(at=1000)
+        link = await scripted.log_in(at=1000)
         await link.abort()
-        link = await scripted.accept()
-        await link.welcome(at=5000)
+        link = await scripted.log_in(at=5000)
         await link.send(
             GenericCommand(
                 cmd=CommandType.UNREAD,
@@ -391,12 +366,10 @@ async def test_a_conversation_that_first_spoke_while_away_is_found(scripted, aut
 
 async def test_catching_up_can_be_switched_off(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.send(push(mid="a", timestamp=10))
         await link.abort()
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.send(push(mid="c", timestamp=30))
         # It may leave before it is quite back; then it says nothing.
         command = await link.receive()
@@ -411,8 +384,7 @@ async def test_catching_up_can_be_switched_off(scripted, autojump_clock):
 
 async def test_an_expired_token_leads_to_a_login_without_it(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome(token="old")
+        link = await scripted.log_in(token="old")
         await link.abort()
         link = await scripted.accept()
         command = await link.receive()
@@ -439,12 +411,10 @@ async def test_sends_wait_are_repeated_with_their_token_and_keep_their_order(
     tokens = []
 
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         tokens.extend([(await link.receive()).direct_message.dt for _ in range(3)])
         await link.abort()  # nothing was acknowledged
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         for number in range(5):
             command = await link.receive()
             assert command.direct_message.msg.count(f'"{number}"') == 1
@@ -470,8 +440,7 @@ async def test_sends_wait_are_repeated_with_their_token_and_keep_their_order(
 
 async def test_an_unanswered_send_is_repeated_after_the_time_out(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         first = await link.receive()
         again = await link.receive()
         assert again.direct_message.dt == first.direct_message.dt
@@ -488,8 +457,7 @@ async def test_an_unanswered_send_is_repeated_after_the_time_out(scripted, autoj
 
 async def test_without_retry_a_send_fails_at_once(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.receive()
         scripted.refusing = True
         await link.abort()
@@ -502,8 +470,7 @@ async def test_without_retry_a_send_fails_at_once(scripted, autojump_clock):
 
 async def test_other_commands_time_out_after_20_seconds(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.serve_goodbye()
 
     async with in_background(server), open_client("Tom", **scripted.options) as tom:

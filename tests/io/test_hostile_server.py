@@ -7,7 +7,7 @@ import random
 import pytest
 import trio
 
-from tests.io.scripted_server import ScriptedServer, in_background, push
+from tests.io.scripted_server import in_background, push
 from trio_realtime import (
     CommandTimeout,
     Event,
@@ -108,13 +108,11 @@ def ends_the_session(frame):
 
 
 @pytest.mark.parametrize("kind", ["random", "mutated"])
-async def test_garbage_between_good_frames(kind, autojump_clock, caplog):
+async def test_garbage_between_good_frames(kind, scripted, autojump_clock, caplog):
     rng = random.Random(20_261_120)
-    scripted = ScriptedServer()
 
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         for _ in range(FRAMES):
             frame = rng.randbytes(rng.randint(0, 60)) if kind == "random" else mutated(rng)
             if not ends_the_session(frame):
@@ -146,12 +144,11 @@ async def test_garbage_between_good_frames(kind, autojump_clock, caplog):
         GenericCommand(cmd=CommandType.CONV, conv_message=ConvCommand()),
     ],
 )
-async def test_an_incomplete_answer_is_an_error_of_the_command_alone(answer, autojump_clock):
-    scripted = ScriptedServer()
-
+async def test_an_incomplete_answer_is_an_error_of_the_command_alone(
+    answer, scripted, autojump_clock
+):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         first = await link.receive()
         answer.i = first.i
         await link.send(answer)
@@ -175,12 +172,9 @@ async def test_an_incomplete_answer_is_an_error_of_the_command_alone(answer, aut
         ConvCommand(results=JsonObjectMessage(data="[" * 5000)),
     ],
 )
-async def test_odd_query_results(conv, autojump_clock):
-    scripted = ScriptedServer()
-
+async def test_odd_query_results(conv, scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         command = await link.receive()
         await link.send(
             GenericCommand(cmd=CommandType.CONV, op=OpType.RESULTS, i=command.i, conv_message=conv)
@@ -207,9 +201,7 @@ async def test_odd_query_results(conv, autojump_clock):
         ),
     ],
 )
-async def test_an_odd_answer_to_the_login_is_our_own_error(opened, autojump_clock):
-    scripted = ScriptedServer()
-
+async def test_an_odd_answer_to_the_login_is_our_own_error(opened, scripted, autojump_clock):
     async def server():
         link = await scripted.accept()
         command = await link.receive()
@@ -223,12 +215,9 @@ async def test_an_odd_answer_to_the_login_is_our_own_error(opened, autojump_cloc
                 pytest.fail("must not be entered")
 
 
-async def test_pushes_for_others_are_ignored(autojump_clock):
-    scripted = ScriptedServer()
-
+async def test_pushes_for_others_are_ignored(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.send(push(mid="stranger", peer="Spike"))
         live_query = push(mid="live-query")
         live_query.service = 1

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import trio
 
-from tests.io.scripted_server import ScriptedServer, in_background, push
+from tests.io.scripted_server import in_background, push
 from trio_realtime import (
     ClientClosed,
     ConnectFailed,
@@ -40,11 +40,6 @@ from trio_realtime.wire import (
 )
 
 
-@pytest.fixture
-def scripted():
-    return ScriptedServer()
-
-
 def options_of(server):
     return {
         "app_id": server.app_id,
@@ -64,8 +59,8 @@ async def take(events, count):
 
 async def test_login_and_logout_are_spoken_as_the_protocol_says(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        command = await link.welcome()
+        link = await scripted.log_in()
+        command = link.login
         assert command.app_id == "app"
         assert command.peer_id == "Tom"
         assert command.session_message.r is False
@@ -89,8 +84,8 @@ async def test_login_and_logout_are_spoken_as_the_protocol_says(scripted, autoju
 
 async def test_an_id_invented_by_the_server_is_taken_over(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        command = await link.welcome()
+        link = await scripted.log_in()
+        command = link.login
         assert command.peer_id is None
         await link.send(push(peer="invented"))
         await link.serve_goodbye()
@@ -163,11 +158,10 @@ async def test_an_app_the_router_does_not_know_is_a_routing_error(autojump_clock
 
 async def test_a_broken_link_is_restored_with_the_token_and_says_so(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome(token="secret")
+        link = await scripted.log_in(token="secret")
         await link.abort()
-        link = await scripted.accept()
-        command = await link.welcome()
+        link = await scripted.log_in()
+        command = link.login
         assert command.session_message.r is True
         assert command.session_message.st == "secret"
         assert command.session_message.device_id is None
@@ -186,8 +180,7 @@ async def test_a_broken_link_is_restored_with_the_token_and_says_so(scripted, au
 
 async def test_delays_double_while_nobody_answers(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         scripted.refusing = True
         await link.abort()
 
@@ -202,8 +195,7 @@ async def test_delays_double_while_nobody_answers(scripted, autojump_clock):
 
 async def test_retry_skips_the_wait_and_starts_the_schedule_over(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         scripted.refusing = True
         await link.abort()
 
@@ -222,8 +214,7 @@ async def test_retry_skips_the_wait_and_starts_the_schedule_over(scripted, autoj
 async def test_pause_and_resume_follow_the_order_of_the_original(scripted, autojump_clock):
     async def server():
         for _ in range(2):
-            link = await scripted.accept()
-            await link.welcome()
+            link = await scripted.log_in()
             await link.serve_goodbye()
 
     async with in_background(server), open_client("Tom", **scripted.options) as tom:
@@ -249,13 +240,11 @@ async def test_pause_and_resume_follow_the_order_of_the_original(scripted, autoj
 
 async def test_pausing_during_an_attempt_stops_it(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.abort()
         await scripted.accept()  # never answers the handshake
         attempting.set()
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.serve_goodbye()
 
     attempting = trio.Event()
@@ -271,11 +260,9 @@ async def test_pausing_during_an_attempt_stops_it(scripted, autojump_clock):
 async def test_endpoints_take_turns(scripted, autojump_clock):
     async def server():
         for _ in range(4):
-            link = await scripted.accept()
-            await link.welcome()
+            link = await scripted.log_in()
             await link.abort()
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.serve_goodbye()
 
     options = scripted.options | {"rtm_servers": ["ws://a.test/", "ws://b.test/"]}
@@ -288,8 +275,7 @@ async def test_endpoints_take_turns(scripted, autojump_clock):
 
 async def test_the_next_endpoint_is_tried_at_once_when_one_refuses(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.serve_goodbye()
 
     refused = []
@@ -312,11 +298,9 @@ async def test_the_next_endpoint_is_tried_at_once_when_one_refuses(scripted, aut
 
 async def test_goaway_leads_to_a_reconnection(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.send(GenericCommand(cmd=CommandType.GOAWAY))
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.serve_goodbye()
 
     async with in_background(server), open_client("Tom", **scripted.options) as tom:
@@ -325,8 +309,7 @@ async def test_goaway_leads_to_a_reconnection(scripted, autojump_clock):
 
 async def test_a_heartbeat_leaves_every_three_minutes(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         while (command := await link.receive_any()) is not None:
             if command.cmd == CommandType.ECHO:
                 beats.append(trio.current_time() - start)
@@ -342,12 +325,10 @@ async def test_a_heartbeat_leaves_every_three_minutes(scripted, autojump_clock):
 
 async def test_a_silent_link_is_given_up_after_380_seconds(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(link.serve_goodbye)
-            link = await scripted.accept()
-            await link.welcome()
+            link = await scripted.log_in()
             await link.serve_goodbye()
 
     start = trio.current_time()
@@ -361,8 +342,7 @@ async def test_a_conflict_ends_loops_operations_and_the_client_with_one_error(
     scripted, autojump_clock
 ):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        link = await scripted.log_in()
         await link.receive()
         await link.send(
             GenericCommand(
@@ -445,8 +425,7 @@ async def test_close_logs_out_before_the_block_ends(autojump_clock):
 
 async def test_cancelling_the_body_leaves_promptly(scripted, autojump_clock):
     async def server():
-        link = await scripted.accept()
-        await link.welcome()
+        _link = await scripted.log_in()
         await trio.sleep_forever()  # answers nothing any more
 
     start = trio.current_time()

@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.io.scripted_server import ScriptedServer
+
+
+@pytest.fixture
+def scripted():
+    return ScriptedServer()
