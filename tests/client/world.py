@@ -19,17 +19,19 @@ class World:
         self._stack = stack
         self.inboxes = {}
 
-    async def client(self, name, **options):
-        client = await self._stack.enter_async_context(
-            open_client(
-                name,
-                app_id=self.server.app_id,
-                app_key=self.server.app_key,
-                server=self.server.url,
-                open_stream=self.server.open_stream,
-                **{"dialect": DIALECT, **options},
-            )
+    def open(self, name, **options):
+        """A client to be opened by the test itself."""
+        return open_client(
+            name,
+            app_id=self.server.app_id,
+            app_key=self.server.app_key,
+            server=self.server.url,
+            open_stream=self.server.open_stream,
+            **{"dialect": DIALECT, **options},
         )
+
+    async def client(self, name, **options):
+        client = await self._stack.enter_async_context(self.open(name, **options))
         self.inboxes[name] = client.events(ConversationEvent)
         return client
 

@@ -152,9 +152,9 @@ def _receive(data: bytes) -> None:
     login.opened(GenericCommand(peer_id="Tom", server_ts=1), 1)
     connection.attach(session)
     connection.address(session, "Tom")
-    queue = session.hub.subscribe((), None, 1000)
+    buffer = session.hub.subscribe((), None, 1000)
     connection._receive(data)
-    for event in queue.events:
+    for event in buffer.events:
         assert repr(event)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from datetime import UTC, datetime
 
 import pytest
@@ -20,7 +19,6 @@ from trio_realtime import (
     MessageReceived,
     NotificationGap,
     Reconnected,
-    SlowConsumer,
     TextMessage,
     open_client,
 )
@@ -53,22 +51,6 @@ async def ids(events, count):
     return [(await anext(events)).message.id for _ in range(count)]
 
 
-async def test_a_loop_that_is_too_slow_ends_alone_and_says_what_it_missed(autojump_clock):
-    async with world("Tom", "Jerry") as (_w, tom, jerry):
-        chat = await tom.create_conversation(["Jerry"])
-        slow = jerry.events(MessageReceived, max_buffer=3)
-        fast = jerry.events(MessageReceived)
-        for number in range(8):
-            await tom.send(chat, TextMessage(str(number)))
-        await trio.sleep(1)
-        assert [(await anext(slow)).message.text for _ in range(3)] == ["0", "1", "2"]
-        with pytest.raises(SlowConsumer) as caught:
-            await anext(slow)
-        assert caught.value.dropped == 5
-        assert caught.value.since is not None
-        assert [(await anext(fast)).message.text for _ in range(8)] == list("01234567")
-
-
 async def test_answering_inside_the_loop_never_deadlocks(autojump_clock):
     async with world("Tom", "Jerry") as (_w, tom, jerry):
         chat = await tom.create_conversation(["Jerry"])
@@ -86,43 +68,6 @@ async def test_answering_inside_the_loop_never_deadlocks(autojump_clock):
             seen = {(await anext(answers)).message.text for _ in range(200)}
             nursery.cancel_scope.cancel()
         assert seen == {f"re {number}" for number in range(200)}
-
-
-async def test_subscriptions_filter_and_are_independent(autojump_clock):
-    async with world("Tom", "Jerry") as (_w, tom, jerry):
-        one = await tom.create_conversation(["Jerry"])
-        other = await tom.create_conversation(["Jerry"], unique=False)
-        of_one = jerry.events(MessageReceived, conversation=one)
-        of_both = jerry.events(MessageReceived)
-        for chat in (one, other, one):
-            await tom.send(chat, TextMessage(chat.id))
-        assert [(await anext(of_both)).conversation_id for _ in range(3)] == [
-            one.id,
-            other.id,
-            one.id,
-        ]
-        assert [(await anext(of_one)).conversation_id for _ in range(2)] == [one.id, one.id]
-
-
-async def test_a_forgotten_subscription_is_collected(autojump_clock):
-    async with world("Tom") as (_w, tom):
-        before = len(tom._session.hub._queues)
-        events = tom.events()
-        assert len(tom._session.hub._queues) == before + 1
-        del events
-        gc.collect()
-        assert len(tom._session.hub._queues) == before
-
-
-async def test_two_tasks_may_not_share_one_subscription(autojump_clock):
-    async with world("Tom") as (_w, tom):
-        events = tom.events(MessageReceived)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(anext, events)
-            await trio.testing.wait_all_tasks_blocked()
-            with pytest.raises(trio.BusyResourceError):
-                await anext(events)
-            nursery.cancel_scope.cancel()
 
 
 async def test_what_is_pushed_again_is_delivered_once(scripted, autojump_clock):

@@ -94,19 +94,24 @@ class IMClient(
     ) -> Subscription[Any]:
         """Subscribe to what happens; each call gives an independent stream.
 
-        The first subscription also receives what has arrived since the login.
+        What has arrived since the login and before the first subscription is kept, each event
+        for the first one that wants it.
 
         Args:
             types: event classes; without any, all events.
             conversation: only events of this conversation.
             max_buffer: events that may wait for the loop before the subscription ends
-                with `SlowConsumer`.
+                with `SlowConsumer`; at least 1.
+
+        Raises:
+            TypeError: one of the types is no class of events.
+            ValueError: ``max_buffer`` is less than 1.
         """
         hub = self._session.hub
         cid = None if conversation is None else id_of(conversation)
-        queue = hub.subscribe(types, cid, max_buffer)
+        buffer = hub.subscribe(types, cid, max_buffer)
         handled = self._session.handled if self._session.config.ack == "next" else None
-        return Subscription(hub, queue, handled)
+        return Subscription(hub, buffer, handled)
 
     def pause(self) -> None:
         """Disconnect and stay offline until `resume`; allowed in any state."""

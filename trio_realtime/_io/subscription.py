@@ -1,7 +1,7 @@
 """Independent streams of events: `IMClient.events`.
 
-The reader of the connection puts events into every subscription and never waits: a
-subscription that nobody reads fast enough fills its own buffer and ends, alone, with
+The reader of the connection puts events into the buffer of every subscription and never
+waits: a subscription that nobody reads fast enough fills its own buffer and ends, alone, with
 `SlowConsumer`. This is what makes it safe to await any operation inside an event loop.
 """
 
@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Generic, Self, TypeVar, cast
+from typing import Self, TypeVar, cast
 
 import attrs
+import outcome
 import trio
 
 from trio_realtime._values.errors import SlowConsumer
@@ -25,22 +26,37 @@ DEFAULT_BUFFER = 10_000
 """Events that wait for a subscription's loop before it ends with `SlowConsumer`."""
 
 
-class _Queue:
-    """The buffer between the reader and one loop."""
+class Buffer:
+    """What waits between the reader and the loops of one subscription and its clones."""
 
-    __slots__ = ("conversation", "dropped", "ended", "error", "events", "room", "task", "types")
+    __slots__ = (
+        "conversation",
+        "dropped",
+        "ended",
+        "error",
+        "events",
+        "readers",
+        "room",
+        "types",
+        "waiting",
+    )
 
     def __init__(self, types: tuple[type[Event], ...], conversation: str | None, room: int) -> None:
         self.types = types
         self.conversation = conversation
         self.room = room
         self.events: deque[Event] = deque()
-        self.task: trio.lowlevel.Task | None = None
+        self.readers = 0
+        """Open subscriptions that take from here."""
+        self.waiting: dict[object, trio.lowlevel.Task] = {}
+        """Those whose task waits for an event, in the order in which they are served. There
+        are none while events are left."""
         self.ended = False
         self.error: Exception | None = None
         self.dropped: SlowConsumer | None = None
 
     def wants(self, event: Event) -> bool:
+        """Whether an event passes the filter."""
         if self.types and not isinstance(event, self.types):
             return False
         return self.conversation is None or (
@@ -51,11 +67,13 @@ class _Queue:
         """Hand the event over without waiting; False if it was not wanted or dropped."""
         if self.ended or ((self.types or self.conversation) and not self.wants(event)):
             return False
+        if self.waiting:
+            self._wake(next(iter(self.waiting)), event)
+            return True
         if self.dropped is not None or len(self.events) >= self.room:
             self._drop()
             return False
         self.events.append(event)
-        self.wake()
         return True
 
     def _drop(self) -> None:
@@ -64,30 +82,47 @@ class _Queue:
         self.dropped.dropped += 1
 
     def end(self, error: Exception | None) -> None:
+        """Nothing more will come."""
         if not self.ended:
             self.ended = True
             self.error = error
-            self.wake()
+            for reader in list(self.waiting):
+                self.wake(reader)
 
-    def wake(self) -> None:
-        if self.task is not None:
-            trio.lowlevel.reschedule(self.task)
-            self.task = None
+    def wake(self, reader: object) -> None:
+        """Have a reader look again why it waits, if it does."""
+        if reader in self.waiting:
+            self._wake(reader, None)
+
+    def _wake(self, reader: object, event: Event | None) -> None:
+        trio.lowlevel.reschedule(self.waiting.pop(reader), outcome.Value(event))
+
+    async def wait(self, reader: object) -> Event | None:
+        """Wait to be given an event, or None."""
+        self.waiting[reader] = trio.lowlevel.current_task()
+
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+            del self.waiting[reader]
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        return cast("Event | None", await trio.lowlevel.wait_task_rescheduled(abort))
 
 
 class Hub:
     """All subscriptions of one client.
 
-    What arrives before the first subscription is kept for it, so that nothing is missed
-    between the login and the first ``events()``.
+    What arrives before there is any is kept, each event for the first subscription that wants
+    it, so that nothing is missed between the login and the first loops.
     """
 
     def __init__(
         self, took_early: Callable[[Event], None], early_room: int = DEFAULT_BUFFER
     ) -> None:
         self.took_early = took_early
-        self._queues: list[_Queue] = []
-        self._early: _Queue | None = _Queue((), None, early_room)
+        self._buffers: list[Buffer] = []
+        self._early: deque[Event] = deque()
+        self._early_room = early_room
+        """Zero once nothing is kept any more."""
         self._ended = False
         self._error: Exception | None = None
         self.error_seen = False
@@ -96,118 +131,210 @@ class Hub:
     @property
     def listening(self) -> bool:
         """Whether there is a loop, or a subscription that a loop will take up."""
-        return bool(self._queues)
+        return bool(self._buffers)
 
     def publish(self, event: Event) -> bool:
         """Hand an event to every subscription that wants it; whether one took it."""
         handed = False
-        for queue in self._queues:
-            handed |= queue.put(event)
-        if self._early is not None:
-            self._early.put(event)
-            if self._early.dropped is not None:
+        for buffer in self._buffers:
+            handed |= buffer.put(event)
+        if self._early_room:
+            self._early.append(event)
+            if len(self._early) > self._early_room:
                 # Nobody has asked for so long that nobody is going to.
-                self._early = None
+                self._early.clear()
+                self._early_room = 0
         return handed
 
     def subscribe(
         self, types: tuple[type[Event], ...], conversation: str | None, room: int
-    ) -> _Queue:
-        """A new queue; the first one takes over the early events."""
-        queue = _Queue(types, conversation, room)
-        if self._early is not None:
-            for event in self._early.events:
-                if queue.put(event):
-                    self.took_early(event)
-            self._early = None
-        if self._ended:
-            queue.end(self._error)
-        else:
-            self._queues.append(queue)
-        return queue
+    ) -> Buffer:
+        """A new buffer, with what it wants of the early events that no other has taken.
 
-    def discard(self, queue: _Queue) -> None:
+        Raises:
+            TypeError: one of the types is no class of events.
+            ValueError: there is no room for a single event.
+        """
+        _check_types(types)
+        if room < 1:
+            raise ValueError(f"max_buffer is at least 1, not {room!r}")
+        buffer = Buffer(types, conversation, room)
+        self._early_room = 0
+        early, self._early = self._early, deque()
+        for event in early:
+            if not buffer.wants(event):
+                self._early.append(event)
+            elif buffer.put(event):
+                self.took_early(event)
+        if self._ended:
+            buffer.end(self._error)
+        else:
+            self._buffers.append(buffer)
+        return buffer
+
+    def discard(self, buffer: Buffer) -> None:
         """The subscription is over."""
-        if queue in self._queues:
-            self._queues.remove(queue)
+        if buffer in self._buffers:
+            self._buffers.remove(buffer)
 
     def end(self, error: Exception | None) -> None:
         """The client ended: loops finish what is buffered, then stop or raise."""
         self._ended = True
         self._error = error
-        for queue in self._queues:
-            queue.end(error)
+        for buffer in self._buffers:
+            buffer.end(error)
+
+
+def _check_types(types: tuple[object, ...]) -> None:
+    for one in types:
+        if not (isinstance(one, type) and issubclass(one, Event)):
+            raise TypeError(f"events() takes classes of events, such as Event, not {one!r}")
 
 
 @attrs.define(eq=False, repr=False)
-class Subscription(Generic[E_co]):
+class Subscription(trio.abc.ReceiveChannel[E_co]):
     """A stream of events: iterate over it with ``async for``.
 
-    It buffers from the moment it was made, so nothing is missed between making it and
-    iterating. Leaving it (``with client.events() as events:``, or simply dropping it)
-    ends it; when the client logs out the loop ends; when the client is ended by an error,
-    the loop raises that error after the events that came before it.
+    It is a `trio.abc.ReceiveChannel` and goes wherever one is expected. It buffers from the
+    moment it was made, so nothing is missed between making it and iterating. Leaving it
+    (``with client.events() as events:``, or simply dropping it) ends it; when the client logs
+    out the loop ends; when the client is ended by an error, the loop raises that error after
+    the events that came before it.
+
+    One task at a time may wait for its events. Where several are to share the work, each
+    takes a `clone`.
 
     Raises:
         SlowConsumer: the loop fell behind by more than the buffer. The events buffered
             until then are delivered first; nothing else is affected.
         RealtimeError: the error that ended the client.
+        trio.BusyResourceError: another task waits for an event of this very subscription.
     """
 
     _hub: Hub
-    _queue: _Queue
+    _buffer: Buffer
     _handled: Callable[[Event], None] | None = None
     """With acknowledgement on the next step: called with the event that was dealt with."""
     _last: Event | None = None
+    _receiving: bool = False
+    _closed: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self._buffer.readers += 1
+
+    async def receive(self) -> E_co:
+        """The next event. Of those that are buffered already, without letting others run.
+
+        Raises:
+            trio.EndOfChannel: the client has logged out, and nothing is left.
+            trio.ClosedResourceError: the subscription was closed here.
+        """
+        if self._receiving:
+            raise trio.BusyResourceError(
+                "another task waits for an event of this subscription: give each its clone()"
+            )
+        self._deal_with_last()
+        if self._buffer.events and not self._closed:
+            # A loop that is behind catches up without going through the scheduler for
+            # every event; it stops at once when cancelled.
+            await trio.lowlevel.checkpoint_if_cancelled()
+            event: Event = self._buffer.events.popleft()
+        else:
+            event = await self._wait()
+        if self._handled is not None:
+            self._last = event
+        return cast("E_co", event)
+
+    def receive_nowait(self) -> E_co:
+        """The next event, if there is one at once; for the rest see `receive`.
+
+        Raises:
+            trio.WouldBlock: there is none yet.
+        """
+        if self._receiving:
+            raise trio.WouldBlock
+        self._deal_with_last()
+        if not self._buffer.events or self._closed:
+            self._check()
+            raise trio.WouldBlock
+        event = self._buffer.events.popleft()
+        if self._handled is not None:
+            self._last = event
+        return cast("E_co", event)
+
+    async def _wait(self) -> Event:
+        self._receiving = True
+        try:
+            try:
+                self._check()
+            except BaseException:
+                await trio.lowlevel.checkpoint()
+                raise
+            while True:
+                event = await self._buffer.wait(self)
+                if event is not None:
+                    return event
+                self._check()
+        finally:
+            self._receiving = False
+
+    def _check(self) -> None:
+        """Raise why nothing will come any more, now that no event is left."""
+        buffer = self._buffer
+        if self._closed:
+            raise trio.ClosedResourceError("this subscription was closed")
+        if buffer.dropped is not None:
+            self._hub.discard(buffer)
+            raise buffer.dropped
+        if buffer.error is not None:
+            self._hub.error_seen = True
+            raise buffer.error
+        if buffer.ended:
+            raise trio.EndOfChannel
+
+    def _deal_with_last(self) -> None:
+        if self._last is not None and self._handled is not None:
+            self._handled(self._last)
+            self._last = None
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> E_co:
-        queue = self._queue
-        if self._last is not None and self._handled is not None:
-            self._handled(self._last)
-            self._last = None
-        if not queue.events:
-            if queue.dropped is not None:
-                await trio.lowlevel.checkpoint()
-                self.close()
-                raise queue.dropped
-            if not queue.ended:
-                await self._wait()
-            else:
-                await trio.lowlevel.checkpoint()
-            if not queue.events:
-                self.close()
-                if queue.error is not None:
-                    self._hub.error_seen = True
-                    raise queue.error
-                raise StopAsyncIteration
-        else:
-            # A loop that is behind catches up without going through the scheduler for
-            # every event; it stops at once when cancelled.
-            await trio.lowlevel.checkpoint_if_cancelled()
-        event = queue.events.popleft()
-        if self._handled is not None:
-            self._last = event
-        return cast("E_co", event)
+        try:
+            return await self.receive()
+        except (trio.EndOfChannel, trio.ClosedResourceError):
+            raise StopAsyncIteration from None
 
-    async def _wait(self) -> None:
-        queue = self._queue
-        if queue.task is not None:
-            raise trio.BusyResourceError("another task is already iterating over these events")
-        queue.task = trio.lowlevel.current_task()
+    def clone(self) -> Self:
+        """Another handle of the same stream, for another task: each event goes to one of them.
 
-        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
-            queue.task = None
-            return trio.lowlevel.Abort.SUCCEEDED
+        The stream ends when all of them are closed, as with the channels of Trio.
 
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        Raises:
+            trio.ClosedResourceError: the subscription was closed.
+        """
+        if self._closed:
+            raise trio.ClosedResourceError("this subscription was closed")
+        return type(self)(self._hub, self._buffer, self._handled)
 
     def close(self) -> None:
-        """Stop receiving. Events that are still buffered are forgotten."""
-        self._hub.discard(self._queue)
-        self._queue.end(None)
+        """Stop receiving; a loop over it ends. Events still buffered are left to its clones."""
+        if self._closed:
+            return
+        self._closed = True
+        buffer = self._buffer
+        buffer.readers -= 1
+        buffer.wake(self)
+        if not buffer.readers:
+            self._hub.discard(buffer)
+            buffer.events.clear()
+            buffer.end(None)
+
+    async def aclose(self) -> None:
+        """`close`, and a checkpoint."""
+        self.close()
+        await trio.lowlevel.checkpoint()
 
     def __enter__(self) -> Self:
         return self
@@ -218,7 +345,18 @@ class Subscription(Generic[E_co]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if exc_type is None and not self._closed:
+            self._deal_with_last()
         self.close()
 
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(exc_type, exc, traceback)
+        await self.aclose()
+
     def __del__(self) -> None:
-        self._hub.discard(self._queue)
+        self.close()
