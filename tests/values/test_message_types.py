@@ -151,6 +151,13 @@ def test_annotations_may_look_ahead():
     assert registry.parse(Later([Part("a")]).payload(), {}) == Later([Part("a")])
 
 
+def test_a_type_may_come_from_no_module():
+    names = {"__name__": "nowhere", "TypedMessage": TypedMessage}
+    exec("class Made(TypedMessage):\n    floor: 'int | None' = None", names)
+    made = message_type(8)(names["Made"])
+    assert MessageRegistry([made]).parse(made(3).payload(), {}) == made(3)
+
+
 def test_an_annotation_that_cannot_be_read_is_named():
     @message_type(9)
     class Wave(TypedMessage):

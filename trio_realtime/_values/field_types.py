@@ -91,10 +91,11 @@ def _annotation(cls: type, field: attrs.Attribute[Any]) -> Any:
     # A text means what it meant where it was written: in the module of the class that has it.
     owner = next(one for one in cls.__mro__ if field.name in get_annotations(one))
     annotations = SimpleNamespace(__annotations__={field.name: written})
+    # Code that is executed from a text may belong to no module.
+    module = sys.modules.get(owner.__module__)
+    names = {} if module is None else vars(module)
     try:
-        return get_type_hints(
-            annotations, vars(sys.modules[owner.__module__]), {owner.__name__: owner}
-        )[field.name]
+        return get_type_hints(annotations, names, {owner.__name__: owner})[field.name]
     except NameError as error:
         raise TypeError(
             f"{cls.__name__}.{field.name}: {error}; import it into the module of the class,"
