@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from trio_realtime import (
     ChatRoom,
     ConversationFull,
     ConversationNotFound,
+    ConversationQuery,
     ConversationReadOnly,
     ConversationUpdated,
     Gap,
@@ -407,3 +409,34 @@ async def test_ids_are_checked_before_anything_is_sent(autojump_clock, bad):
             await tom.add_members(chat, bad)
         with pytest.raises((TypeError, ValueError)):
             await tom.create_conversation(bad)
+
+
+async def test_a_change_of_members_stands_for_its_conversation(autojump_clock):
+    async with world("Tom", "Jerry", "Mary") as (_w, tom, jerry, mary):
+        chat = await tom.create_conversation(["Jerry"], unique=False)
+        chat = await tom.add_members(chat, ["Mary"])
+        chat = await tom.add_members(chat, ["Spike"])
+        assert chat.id == chat.conversation.id
+        assert chat.conversation.members == ("Jerry", "Tom", "Mary", "Spike")
+        assert (await tom.send(chat, TextMessage("hi"))).conversation_id == chat.id
+        await mary.mute(chat)
+        assert (await tom.update_conversation(chat, name="x")).name == "x"
+        assert [m.text async for m in jerry.history(chat)] == ["hi"]
+        await jerry.read(chat)
+        assert await tom.is_member([chat]) == {chat.id: True}
+        with tom.events(conversation=chat) as events:
+            await jerry.send(chat, TextMessage("ho"))
+            assert (await anext(events)).message.text == "ho"
+        left = await tom.remove_members(chat, ["Spike"])
+        assert left.conversation.members == ("Jerry", "Tom", "Mary")
+
+
+async def test_a_query_without_a_client_is_asked_by_any(autojump_clock):
+    async with world("Tom") as (_w, tom):
+        chat = await tom.create_conversation(["Jerry"], attributes={"topic": "film"})
+        query = ConversationQuery().equal_to("topic", "film")
+        assert await tom.query(query).find() == [chat]
+        either = ConversationQuery.or_(query, ConversationQuery().equal_to("topic", "food"))
+        assert await tom.query(either).first() == chat
+        pickled = pickle.loads(pickle.dumps(tom.query().equal_to("topic", "film").limit(1)))
+        assert await tom.query(pickled).find() == [chat]

@@ -19,6 +19,7 @@ from trio_realtime import (
     InvalidMessagingTarget,
     LinkState,
     LocationMessage,
+    Message,
     MessageDelivered,
     MessageNotFound,
     MessageOwnershipRequired,
@@ -520,3 +521,18 @@ async def test_history_goes_on_where_the_server_gives_less_than_was_asked_for(
             async for message in tom.history(chat, page_size=1000, oldest_first=oldest_first)
         ]
         assert read == sorted(range(201), reverse=not oldest_first)
+
+
+async def test_history_of_a_class_holds_nothing_else(autojump_clock):
+    async with world("Tom", message_types=[Order]) as (_w, tom):
+        chat = await tom.create_conversation(["Jerry"])
+        await tom.send(chat, Order(["a"]))
+        await tom.send(chat, Message('{"_lctype":5,"names":"no list"}'))
+        assert [type(m) for m in await tom.history_page(chat, type=5)] == [Order, Message]
+        assert [m.names for m in await tom.history_page(chat, type=Order)] == [["a"]]
+        assert [m.names async for m in tom.history(chat, type=Order, page_size=1)] == [["a"]]
+        with pytest.raises(ValueError, match="does not know Transfer: open it with message_types"):
+            await tom.history_page(chat, type=Transfer)
+        for kind in (TypedMessage, BinaryMessage, "text", True):
+            with pytest.raises(TypeError, match="expected a message type or its number"):
+                tom.history(chat, type=kind)

@@ -1,5 +1,7 @@
 """The query builder, against what the JavaScript SDK puts into `where`."""
 
+import copy
+import pickle
 import re
 from datetime import datetime, timedelta, timezone
 
@@ -186,3 +188,26 @@ async def test_combined_query_stays_bound():
     assert isinstance(both, BoundQuery)
     assert both.page_size is None
     assert await both.first() == Conversation("0")
+
+
+async def test_a_query_can_be_copied_and_pickled():
+    async def run(query):
+        return [Conversation(str(query.where["a"]))]
+
+    query = BoundQuery(run=run).equal_to("a", 1).limit(3)
+    for same in (copy.copy(query), copy.deepcopy(query)):
+        assert same == query
+        assert [one.id for one in await same.find()] == ["1"]
+    restored = pickle.loads(pickle.dumps(query))
+    assert restored == query
+    with pytest.raises(RuntimeError, match=r"no client.*client\.query\(query\)"):
+        await restored.first()
+
+
+def test_one_bound_query_lends_its_client():
+    async def run(_):
+        return []
+
+    plain = ConversationQuery().equal_to("a", 1)
+    both = ConversationQuery.or_(plain, BoundQuery(run=run).equal_to("a", 2))
+    assert isinstance(both, BoundQuery)

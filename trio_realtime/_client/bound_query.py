@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Generic, Self, TypeVar
 
 import attrs
 
@@ -26,9 +26,26 @@ class BoundQuery(ConversationQuery, Generic[C]):
     """A `ConversationQuery` of one client: build it further, then ask.
 
     ``await query.find()`` gives one page, ``async for conversation in query`` all of them.
+    It can be pickled, but its client stays behind: ``client.query(query)`` gives it another.
     """
 
-    _run: Run = attrs.field(eq=False, repr=False)
+    _run: Run | None = attrs.field(default=None, eq=False, repr=False)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        # Nothing in it changes, and a client cannot be copied.
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        known = {field.name: getattr(self, field.name) for field in attrs.fields(ConversationQuery)}
+        return _without_client, (type(self), known)
+
+    async def _ask(self, query: Self) -> list[C]:
+        if self._run is None:
+            raise RuntimeError("this query has no client, for it was pickled: client.query(query)")
+        return list(await self._run(query))
 
     async def find(self) -> list[C]:
         """One page: what fits into the limit, after what is skipped.
@@ -36,7 +53,7 @@ class BoundQuery(ConversationQuery, Generic[C]):
         Raises:
             RealtimeError: the server refused, or could not be reached.
         """
-        return list(await self._run(self))
+        return await self._ask(self)
 
     async def first(self) -> C | None:
         """The first conversation found, or None.
@@ -44,7 +61,7 @@ class BoundQuery(ConversationQuery, Generic[C]):
         Raises:
             RealtimeError: the server refused, or could not be reached.
         """
-        page = await self._run(self.limit(1))
+        page = await self._ask(self.limit(1))
         return page[0] if page else None
 
     def __aiter__(self) -> AsyncIterator[C]:
@@ -54,6 +71,10 @@ class BoundQuery(ConversationQuery, Generic[C]):
         message for instance, may be missed; sort by ``createdAt`` where that matters.
         """
         return _Results(self, self.offset, self.page_size or PAGE)
+
+
+def _without_client(cls: type[BoundQuery[Any]], known: Mapping[str, Any]) -> BoundQuery[Any]:
+    return cls(**known)
 
 
 @attrs.define(eq=False)

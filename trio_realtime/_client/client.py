@@ -18,12 +18,11 @@ from trio_realtime._io.authentication import Credentials
 from trio_realtime._io.connection import ClientConnection, ConnectionConfig, run_connection
 from trio_realtime._io.session import COMMAND_TIMEOUT, AckMode, ClientSession, SessionConfig
 from trio_realtime._io.subscription import DEFAULT_BUFFER, E_co, Subscription
-from trio_realtime._values.conversations import BaseConversation
 from trio_realtime._values.events import Event
 from trio_realtime._values.typed_messages import TypedMessage
 from trio_realtime.transport import StreamOpener, TransportName
 
-from .operations.base import id_of
+from .operations.base import ConversationLike, id_of
 from .operations.conversations import ConversationOperations
 from .operations.editing import EditOperations
 from .operations.files import FileOperations
@@ -74,7 +73,7 @@ class IMClient(
     def events(
         self,
         *,
-        conversation: BaseConversation | str | None = None,
+        conversation: ConversationLike | None = None,
         max_buffer: int = DEFAULT_BUFFER,
     ) -> Subscription[Event]: ...
 
@@ -82,14 +81,14 @@ class IMClient(
     def events(
         self,
         *types: type[E_co],
-        conversation: BaseConversation | str | None = None,
+        conversation: ConversationLike | None = None,
         max_buffer: int = DEFAULT_BUFFER,
     ) -> Subscription[E_co]: ...
 
     def events(
         self,
         *types: type[Event],
-        conversation: BaseConversation | str | None = None,
+        conversation: ConversationLike | None = None,
         max_buffer: int = DEFAULT_BUFFER,
     ) -> Subscription[Any]:
         """Subscribe to what happens; each call gives an independent stream.

@@ -16,8 +16,11 @@ from trio_realtime._engine.plugins import Plugin
 from trio_realtime._values.conversations import BaseConversation, ChatRoom
 from trio_realtime._values.events import ConversationEvent
 from trio_realtime._values.messages import BaseMessage, SendOptions
+from trio_realtime._values.results import MemberChange
 from trio_realtime._values.times import utc_now
 from trio_realtime._values.typed_messages import TypedMessage, date_field, message_type
+
+from .operations.base import ConversationLike, id_of
 
 if TYPE_CHECKING:
     from .client import IMClient
@@ -71,7 +74,7 @@ class GroupReceipts:
         )
         """To be passed to ``open_client(plugins=[...])``."""
 
-    async def read(self, *conversations: BaseConversation | str) -> None:
+    async def read(self, *conversations: ConversationLike) -> None:
         """Mark conversations as read as `IMClient.read` does, and tell the members of groups.
 
         Raises:
@@ -83,10 +86,10 @@ class GroupReceipts:
             raise RuntimeError("open a client with plugins=[receipts.plugin] first")
         await client.read(*conversations)
         for one in conversations:
-            conversation = one if isinstance(one, BaseConversation) and one.members else None
+            known = one.conversation if isinstance(one, MemberChange) else one
+            conversation = known if isinstance(known, BaseConversation) and known.members else None
             if conversation is None:
-                cid = one if isinstance(one, str) else one.id
-                conversation = await client.get_conversation(cid)
+                conversation = await client.get_conversation(id_of(one))
             if conversation is not None and _is_group(conversation):
                 await client.send(conversation, _ReadMark(at=utc_now()))
 

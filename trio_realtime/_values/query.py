@@ -8,13 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import attrs
 
 from .json import EMPTY, freeze, thaw
 
 __all__ = ["ConversationQuery"]
+
+Q = TypeVar("Q", bound="ConversationQuery")
 
 MAX_LIMIT = 1000
 """Conversations in one page, at most."""
@@ -156,12 +158,12 @@ class ConversationQuery:
     # Combinations
 
     @staticmethod
-    def and_(*queries: ConversationQuery) -> ConversationQuery:
+    def and_(*queries: Q) -> Q:
         """All conditions of all these queries; their order and extent do not count."""
         return _combined("$and", queries)
 
     @staticmethod
-    def or_(*queries: ConversationQuery) -> ConversationQuery:
+    def or_(*queries: Q) -> Q:
         """The conditions of at least one of these queries; order and extent do not count."""
         return _combined("$or", queries)
 
@@ -234,15 +236,15 @@ class ConversationQuery:
         return attrs.evolve(self, flag=self.flag | bit if enabled else self.flag & ~bit)
 
 
-def _combined(operator: str, queries: tuple[ConversationQuery, ...]) -> ConversationQuery:
+def _combined(operator: str, queries: tuple[Q, ...]) -> Q:
     if len(queries) < 2:
         raise ValueError("there is nothing to combine: at least two queries are needed")
     for query in queries:
         if not isinstance(query, ConversationQuery):
             raise TypeError(f"not a ConversationQuery: {query!r}")
-    # The first query lends its type and what else it carries, a bound client for instance.
+    # A query that can do more, for instance one that knows a client, lends that to the whole.
     return attrs.evolve(
-        queries[0],
+        max(queries, key=lambda query: len(type(query).__mro__)),
         where={operator: [query.where for query in queries]},
         order=(),
         page_size=None,

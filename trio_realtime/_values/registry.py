@@ -58,6 +58,10 @@ class MessageRegistry:
         others = self._by_number.get(cls.lctype, ())
         self._by_number[cls.lctype] = (cls, *(other for other in others if other is not cls))
 
+    def knows(self, cls: type[TypedMessage]) -> bool:
+        """Whether bodies may become messages of this class."""
+        return any(issubclass(one, cls) for one in self._by_number.get(cls.lctype, ()))
+
     def parse(self, body: str | bytes, envelope: Mapping[str, Any]) -> BaseMessage:
         """The message with this body, and these fields of `BaseMessage`. Never fails.
 

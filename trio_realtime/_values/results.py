@@ -12,6 +12,7 @@ from .errors import CommandError, RealtimeError
 __all__ = ["Failure", "MemberChange", "NothingSucceeded", "Page", "PartialResult"]
 
 T = TypeVar("T")
+C_co = TypeVar("C_co", bound=BaseConversation, covariant=True)
 
 
 @attrs.frozen
@@ -51,11 +52,20 @@ class PartialResult:
 
 
 @attrs.frozen
-class MemberChange(PartialResult):
-    """What became of adding or removing members, and the conversation afterwards."""
+class MemberChange(PartialResult, Generic[C_co]):
+    """What became of adding or removing members, and the conversation afterwards.
 
-    conversation: BaseConversation = attrs.field(kw_only=True)
+    Operations take it wherever they take a conversation, so that
+    ``chat = await tom.add_members(chat, ["Mary"])`` can be followed by ``tom.send(chat, ...)``.
+    """
+
+    conversation: C_co = attrs.field(kw_only=True)
     """The new snapshot."""
+
+    @property
+    def id(self) -> str:
+        """Id of the conversation."""
+        return self.conversation.id
 
 
 class NothingSucceeded(RealtimeError):

@@ -8,6 +8,7 @@ from typing import TypeVar
 from trio_realtime._io.session import ClientSession
 from trio_realtime._values.conversations import BaseConversation
 from trio_realtime._values.errors import MalformedReply
+from trio_realtime._values.results import MemberChange
 from trio_realtime.wire import GenericCommand
 
 T = TypeVar("T")
@@ -19,7 +20,11 @@ class Operations:
     _session: ClientSession
 
 
-def id_of(conversation: BaseConversation | str) -> str:
+ConversationLike = BaseConversation | MemberChange[BaseConversation] | str
+"""What names a conversation: a snapshot, what `add_members` and its like returned, or the id."""
+
+
+def id_of(conversation: ConversationLike) -> str:
     """The id of a conversation given as value or as id.
 
     Raises:
@@ -29,7 +34,7 @@ def id_of(conversation: BaseConversation | str) -> str:
         if not conversation:
             raise ValueError("the conversation id is empty")
         return conversation
-    if isinstance(conversation, BaseConversation):
+    if isinstance(conversation, BaseConversation | MemberChange):
         return conversation.id
     raise TypeError(f"expected a conversation or its id, not {conversation!r}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import attrs
 
@@ -26,6 +26,7 @@ from trio_realtime._values.errors import ConversationNotFound, MalformedReply
 from trio_realtime._values.json import decode_date, dump, load_object
 from trio_realtime._values.protocol import TEMPORARY_PREFIX
 from trio_realtime._values.query import ConversationQuery
+from trio_realtime._values.results import MemberChange
 from trio_realtime._values.times import utc_now
 from trio_realtime.wire import (
     CommandType,
@@ -35,7 +36,7 @@ from trio_realtime.wire import (
     OpType,
 )
 
-from .base import Operations, client_ids, id_of, part
+from .base import ConversationLike, Operations, client_ids, id_of, part
 
 C = TypeVar("C", bound=BaseConversation)
 
@@ -237,14 +238,33 @@ class ConversationOperations(Operations):
                 cache.forget(cid)
         return [found.get(cid) or cache.get(cid) for cid in wanted]
 
-    def query(self) -> BoundQuery[BaseConversation]:
+    @overload
+    def query(self, query: BoundQuery[C]) -> BoundQuery[C]: ...
+
+    @overload
+    def query(self, query: ConversationQuery | None = None) -> BoundQuery[BaseConversation]: ...
+
+    def query(self, query: ConversationQuery | None = None) -> BoundQuery[Any]:
         """Look for conversations: build the query, then ``find()`` or iterate over it.
 
         Without a condition it finds the conversations of which this client is a member.
 
+        Args:
+            query: one that was built without a client, or pickled, to be asked by this one.
+
         Protocol: docs/protocol/conversations.md §3.
         """
-        return BoundQuery(run=self._run_query)
+        found: BoundQuery[Any] = BoundQuery(run=self._run_query)
+        if query is None:
+            return found
+        return attrs.evolve(
+            found,
+            where=query.where,
+            order=query.order,
+            page_size=query.page_size,
+            offset=query.offset,
+            flag=query.flag,
+        )
 
     def query_chat_rooms(self) -> BoundQuery[ChatRoom]:
         """Look for chat rooms. Protocol: docs/protocol/conversations.md §1, §3."""
@@ -284,9 +304,31 @@ class ConversationOperations(Operations):
 
     # Changing.
 
+    @overload
     async def update_conversation(
         self,
-        conversation: BaseConversation | str,
+        conversation: C | MemberChange[C],
+        changes: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        delete: Iterable[str] = (),
+        increment: Mapping[str, float] | None = None,
+    ) -> C: ...
+
+    @overload
+    async def update_conversation(
+        self,
+        conversation: str,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        delete: Iterable[str] = (),
+        increment: Mapping[str, float] | None = None,
+    ) -> BaseConversation: ...
+
+    async def update_conversation(
+        self,
+        conversation: ConversationLike,
         changes: Mapping[str, Any] | None = None,
         *,
         name: str | None = None,
@@ -336,7 +378,13 @@ class ConversationOperations(Operations):
             fields = updated(before, {**removed, **plain})
         return self._remember(attrs.evolve(before, **fields), reply)
 
-    async def mute(self, conversation: BaseConversation | str) -> BaseConversation:
+    @overload
+    async def mute(self, conversation: C | MemberChange[C]) -> C: ...
+
+    @overload
+    async def mute(self, conversation: str) -> BaseConversation: ...
+
+    async def mute(self, conversation: ConversationLike) -> BaseConversation:
         """Do not disturb: no push notifications from here; returns the new snapshot.
 
         Raises:
@@ -346,7 +394,13 @@ class ConversationOperations(Operations):
         """
         return await self._mute(conversation, OpType.MUTE, muted=True)
 
-    async def unmute(self, conversation: BaseConversation | str) -> BaseConversation:
+    @overload
+    async def unmute(self, conversation: C | MemberChange[C]) -> C: ...
+
+    @overload
+    async def unmute(self, conversation: str) -> BaseConversation: ...
+
+    async def unmute(self, conversation: ConversationLike) -> BaseConversation:
         """Get push notifications again; returns the new snapshot.
 
         Raises:
@@ -357,7 +411,7 @@ class ConversationOperations(Operations):
         return await self._mute(conversation, OpType.UNMUTE, muted=False)
 
     async def _mute(
-        self, conversation: BaseConversation | str, op: OpType, *, muted: bool
+        self, conversation: ConversationLike, op: OpType, *, muted: bool
     ) -> BaseConversation:
         reply = await self._conv(op, ConvCommand(cid=id_of(conversation)))
         before = await self._known(conversation)
@@ -374,9 +428,11 @@ class ConversationOperations(Operations):
         )
         return part(reply, reply.conv_message)
 
-    async def _known(self, conversation: BaseConversation | str) -> BaseConversation:
+    async def _known(self, conversation: ConversationLike) -> BaseConversation:
         """The latest snapshot of a conversation; asks for it if there is none."""
         known = self._session.conversations.get(id_of(conversation))
+        if isinstance(conversation, MemberChange):
+            conversation = conversation.conversation
         if known is None and isinstance(conversation, BaseConversation):
             known = conversation
         if known is None:

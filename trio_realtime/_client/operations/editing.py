@@ -7,14 +7,13 @@ from typing import Any, TypeVar
 
 import attrs
 
-from trio_realtime._values.conversations import BaseConversation
 from trio_realtime._values.events import MessageRecalled, MessageUpdated
 from trio_realtime._values.messages import BaseMessage, MessageStatus, with_envelope
 from trio_realtime._values.times import ms_from_datetime
 from trio_realtime._values.typed_messages import RecalledMessage
 from trio_realtime.wire import CommandType, GenericCommand, OpType, PatchCommand, PatchItem
 
-from .base import Operations, id_of, part
+from .base import ConversationLike, Operations, id_of, part
 
 M = TypeVar("M", bound=BaseMessage)
 
@@ -25,7 +24,7 @@ __all__ = ["MessageRef"]
 class MessageRef:
     """Names a message that is not at hand."""
 
-    conversation: BaseConversation | str
+    conversation: ConversationLike
     """Where it was sent, by value or by id."""
     id: str
     """Its id."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from typing import Any, TypeVar, overload
 
 import attrs
 
 from trio_realtime._engine.mapping import message_from_log_item
 from trio_realtime._io.session import ClientSession
-from trio_realtime._values.conversations import BaseConversation
 from trio_realtime._values.messages import BaseMessage
 from trio_realtime._values.times import ms_from_datetime
 from trio_realtime._values.typed_messages import TypedMessage
 from trio_realtime.wire import CommandType, GenericCommand, LogsCommand, QueryDirection
 
-from .base import Operations, id_of, part
+from .base import ConversationLike, Operations, id_of, part
+
+T = TypeVar("T", bound=TypedMessage)
 
 Point = BaseMessage | datetime
 """A place in a history: a message, or a time."""
@@ -35,7 +37,7 @@ class _Range:
     end: tuple[int, str | None] | None
     end_included: bool
     newer: bool
-    lctype: int | None
+    kind: type[TypedMessage] | int | None
 
     async def page(self, session: ClientSession, limit: int) -> list[BaseMessage]:
         """A page from the start of the range, oldest first."""
@@ -43,7 +45,9 @@ class _Range:
             cid=self.cid,
             l=limit,
             direction=QueryDirection.NEW if self.newer else QueryDirection.OLD,
-            lctype=self.lctype,
+            lctype=self.kind
+            if self.kind is None or isinstance(self.kind, int)
+            else self.kind.lctype,
         )
         if self.start is not None:
             logs.t, logs.mid = self.start
@@ -56,6 +60,11 @@ class _Range:
             message_from_log_item(item, self.cid, session.registry, session.client_id)
             for item in part(reply, reply.logs_message).logs
         ]
+
+    def admits(self, message: BaseMessage) -> bool:
+        """Whether a message is of the class asked for; a body may bear its number and not fit."""
+        kind = self.kind
+        return kind is None or isinstance(kind, int) or isinstance(message, kind)
 
     def after(self, page: Sequence[BaseMessage]) -> _Range:
         """What is left of the range behind a page."""
@@ -74,7 +83,7 @@ class _Messages(AsyncIterator[BaseMessage]):
     _exhausted: bool = attrs.field(default=False, init=False)
 
     async def __anext__(self) -> BaseMessage:
-        if not self._waiting:
+        while not self._waiting:
             if self._exhausted:
                 raise StopAsyncIteration
             page = await self._range.page(self._session, self._page_size)
@@ -82,7 +91,8 @@ class _Messages(AsyncIterator[BaseMessage]):
             self._exhausted = len(page) < min(self._page_size, PAGE)
             if not page:
                 raise StopAsyncIteration
-            self._waiting.extend(page if self._range.newer else reversed(page))
+            ordered = page if self._range.newer else reversed(page)
+            self._waiting.extend(one for one in ordered if self._range.admits(one))
             self._range = self._range.after(page)
         return self._waiting.popleft()
 
@@ -90,9 +100,37 @@ class _Messages(AsyncIterator[BaseMessage]):
 class HistoryOperations(Operations):
     """History."""
 
+    @overload
     def history(
         self,
-        conversation: BaseConversation | str,
+        conversation: ConversationLike,
+        *,
+        start: Point | None = None,
+        end: Point | None = None,
+        start_included: bool = False,
+        end_included: bool = False,
+        oldest_first: bool = False,
+        type: type[T],
+        page_size: int = PAGE,
+    ) -> AsyncIterator[T]: ...
+
+    @overload
+    def history(
+        self,
+        conversation: ConversationLike,
+        *,
+        start: Point | None = None,
+        end: Point | None = None,
+        start_included: bool = False,
+        end_included: bool = False,
+        oldest_first: bool = False,
+        type: int | None = None,
+        page_size: int = PAGE,
+    ) -> AsyncIterator[BaseMessage]: ...
+
+    def history(
+        self,
+        conversation: ConversationLike,
         *,
         start: Point | None = None,
         end: Point | None = None,
@@ -101,7 +139,7 @@ class HistoryOperations(Operations):
         oldest_first: bool = False,
         type: type[TypedMessage] | int | None = None,
         page_size: int = PAGE,
-    ) -> AsyncIterator[BaseMessage]:
+    ) -> AsyncIterator[Any]:
         """Walk through the messages of a conversation: ``async for message in ...``.
 
         Newest first, unless ``oldest_first``. Pages are asked for as needed. Messages that
@@ -115,7 +153,8 @@ class HistoryOperations(Operations):
             start_included: also the message at ``start``.
             end_included: also the message at ``end``.
             oldest_first: walk towards the present.
-            type: only messages of this class, or with this number.
+            type: only messages of this class, which the client must know, or with this number.
+                What bears the number of the class and does not fit it is left out.
             page_size: messages asked for at a time, 1 to 1000.
 
         Raises:
@@ -124,12 +163,41 @@ class HistoryOperations(Operations):
 
         Protocol: docs/protocol/messages.md §7.
         """
+        self._check_type(type)
         wanted = _range(conversation, start, end, start_included, end_included, oldest_first, type)
         return _Messages(self._session, wanted, _page_size(page_size))
 
+    @overload
     async def history_page(
         self,
-        conversation: BaseConversation | str,
+        conversation: ConversationLike,
+        *,
+        start: Point | None = None,
+        end: Point | None = None,
+        start_included: bool = False,
+        end_included: bool = False,
+        oldest_first: bool = False,
+        type: type[T],
+        limit: int = 20,
+    ) -> list[T]: ...
+
+    @overload
+    async def history_page(
+        self,
+        conversation: ConversationLike,
+        *,
+        start: Point | None = None,
+        end: Point | None = None,
+        start_included: bool = False,
+        end_included: bool = False,
+        oldest_first: bool = False,
+        type: int | None = None,
+        limit: int = 20,
+    ) -> list[BaseMessage]: ...
+
+    async def history_page(
+        self,
+        conversation: ConversationLike,
         *,
         start: Point | None = None,
         end: Point | None = None,
@@ -138,7 +206,7 @@ class HistoryOperations(Operations):
         oldest_first: bool = False,
         type: type[TypedMessage] | int | None = None,
         limit: int = 20,
-    ) -> list[BaseMessage]:
+    ) -> list[Any]:
         """One page of a conversation's messages, always in ascending order of time.
 
         It holds the messages next to ``start``: those before it, or with ``oldest_first``
@@ -150,12 +218,25 @@ class HistoryOperations(Operations):
 
         Protocol: docs/protocol/messages.md §7.
         """
+        self._check_type(type)
         wanted = _range(conversation, start, end, start_included, end_included, oldest_first, type)
-        return await wanted.page(self._session, _page_size(limit))
+        page = await wanted.page(self._session, _page_size(limit))
+        return [message for message in page if wanted.admits(message)]
+
+    def _check_type(self, kind: Any) -> None:
+        if kind is None or (isinstance(kind, int) and not isinstance(kind, bool)):
+            return
+        if not isinstance(kind, type) or not issubclass(kind, TypedMessage) or not kind.lctype:
+            raise TypeError(f"expected a message type or its number, not {kind!r}")
+        if not self._session.registry.knows(kind):
+            raise ValueError(
+                f"this client does not know {kind.__name__}:"
+                f" open it with message_types=[{kind.__name__}]"
+            )
 
 
 def _range(
-    conversation: BaseConversation | str,
+    conversation: ConversationLike,
     start: Point | None,
     end: Point | None,
     start_included: bool,
@@ -170,7 +251,7 @@ def _range(
         _point(end),
         end_included,
         oldest_first,
-        kind if kind is None or isinstance(kind, int) else kind.lctype,
+        kind,
     )
 
 

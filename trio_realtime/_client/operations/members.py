@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, TypeVar, overload
 
 import attrs
 
@@ -19,8 +20,10 @@ from trio_realtime._values.json import load_object
 from trio_realtime._values.results import MemberChange
 from trio_realtime.wire import ConvCommand, ConvMemberInfo, OpType
 
-from .base import client_ids, id_of
+from .base import ConversationLike, client_ids, id_of
 from .conversations import ConversationOperations
+
+C = TypeVar("C", bound=BaseConversation)
 
 MEMBER_INFOS_PAGE = 1000
 
@@ -28,13 +31,24 @@ MEMBER_INFOS_PAGE = 1000
 class MemberOperations(ConversationOperations):
     """Membership and roles."""
 
+    @overload
     async def add_members(
-        self, conversation: BaseConversation | str, members: Iterable[str]
-    ) -> MemberChange:
+        self, conversation: C | MemberChange[C], members: Iterable[str]
+    ) -> MemberChange[C]: ...
+
+    @overload
+    async def add_members(
+        self, conversation: str, members: Iterable[str]
+    ) -> MemberChange[BaseConversation]: ...
+
+    async def add_members(
+        self, conversation: ConversationLike, members: Iterable[str]
+    ) -> MemberChange[Any]:
         """Add clients to a conversation.
 
         Some of them may fail while others succeed: look at the result's ``failures``. Its
-        ``conversation`` is the new snapshot.
+        ``conversation`` is the new snapshot, and operations take the result itself as well:
+        ``chat = await tom.add_members(chat, ["Mary"])``.
 
         Raises:
             ConversationFull: there is no room for any of them.
@@ -47,9 +61,19 @@ class MemberOperations(ConversationOperations):
         """
         return await self._change(conversation, client_ids(members), OpType.ADD, "invite")
 
+    @overload
     async def remove_members(
-        self, conversation: BaseConversation | str, members: Iterable[str]
-    ) -> MemberChange:
+        self, conversation: C | MemberChange[C], members: Iterable[str]
+    ) -> MemberChange[C]: ...
+
+    @overload
+    async def remove_members(
+        self, conversation: str, members: Iterable[str]
+    ) -> MemberChange[BaseConversation]: ...
+
+    async def remove_members(
+        self, conversation: ConversationLike, members: Iterable[str]
+    ) -> MemberChange[Any]:
         """Remove clients from a conversation; see `add_members` for partial success.
 
         Raises:
@@ -60,7 +84,13 @@ class MemberOperations(ConversationOperations):
         """
         return await self._change(conversation, client_ids(members), OpType.REMOVE, "kick")
 
-    async def join(self, conversation: BaseConversation | str) -> BaseConversation:
+    @overload
+    async def join(self, conversation: C | MemberChange[C]) -> C: ...
+
+    @overload
+    async def join(self, conversation: str) -> BaseConversation: ...
+
+    async def join(self, conversation: ConversationLike) -> BaseConversation:
         """Become a member of a conversation, or enter a chat room; returns the new snapshot.
 
         Raises:
@@ -73,7 +103,13 @@ class MemberOperations(ConversationOperations):
         me = [self._session.client_id]
         return (await self._change(conversation, me, OpType.ADD, "invite")).conversation
 
-    async def quit(self, conversation: BaseConversation | str) -> BaseConversation:
+    @overload
+    async def quit(self, conversation: C | MemberChange[C]) -> C: ...
+
+    @overload
+    async def quit(self, conversation: str) -> BaseConversation: ...
+
+    async def quit(self, conversation: ConversationLike) -> BaseConversation:
         """Leave a conversation or a chat room; returns the new snapshot.
 
         Raises:
@@ -85,17 +121,29 @@ class MemberOperations(ConversationOperations):
         me = [self._session.client_id]
         return (await self._change(conversation, me, OpType.REMOVE, "kick")).conversation
 
-    async def subscribe(self, conversation: BaseConversation | str) -> BaseConversation:
+    @overload
+    async def subscribe(self, conversation: C | MemberChange[C]) -> C: ...
+
+    @overload
+    async def subscribe(self, conversation: str) -> BaseConversation: ...
+
+    async def subscribe(self, conversation: ConversationLike) -> BaseConversation:
         """Subscribe to a service conversation; returns the new snapshot. See `join`."""
         return await self.join(conversation)
 
-    async def unsubscribe(self, conversation: BaseConversation | str) -> BaseConversation:
+    @overload
+    async def unsubscribe(self, conversation: C | MemberChange[C]) -> C: ...
+
+    @overload
+    async def unsubscribe(self, conversation: str) -> BaseConversation: ...
+
+    async def unsubscribe(self, conversation: ConversationLike) -> BaseConversation:
         """Unsubscribe from a service conversation; returns the new snapshot. See `quit`."""
         return await self.quit(conversation)
 
     async def _change(
-        self, conversation: BaseConversation | str, targets: list[str], op: OpType, action: str
-    ) -> MemberChange:
+        self, conversation: ConversationLike, targets: list[str], op: OpType, action: str
+    ) -> MemberChange[BaseConversation]:
         cid = id_of(conversation)
         conv = ConvCommand(m=targets, cid=cid)
         await self._session.authentication.sign_conversation(conv, cid, targets, action)
@@ -117,7 +165,7 @@ class MemberOperations(ConversationOperations):
             result.succeeded, result.failures, conversation=self._remember(after, reply)
         )
 
-    async def count_members(self, conversation: BaseConversation | str) -> int:
+    async def count_members(self, conversation: ConversationLike) -> int:
         """How many members there are; for a chat room, how many are in it now.
 
         Raises:
@@ -130,9 +178,7 @@ class MemberOperations(ConversationOperations):
             raise MalformedReply("the number of members is missing")
         return reply.count
 
-    async def online_members(
-        self, conversation: BaseConversation | str, *, limit: int = 50
-    ) -> list[str]:
+    async def online_members(self, conversation: ConversationLike, *, limit: int = 50) -> list[str]:
         """Some of the clients that are in a chat room now, at most 50.
 
         Raises:
@@ -143,7 +189,7 @@ class MemberOperations(ConversationOperations):
         conv = ConvCommand(cid=id_of(conversation), limit=limit)
         return list((await self._conv(OpType.MEMBERS, conv)).m)
 
-    async def is_member(self, conversations: Iterable[BaseConversation | str]) -> dict[str, bool]:
+    async def is_member(self, conversations: Iterable[ConversationLike]) -> dict[str, bool]:
         """Of which of these conversations this client is a member or subscriber, by id.
 
         Raises:
@@ -160,7 +206,7 @@ class MemberOperations(ConversationOperations):
 
     # Roles.
 
-    async def get_member_infos(self, conversation: BaseConversation | str) -> dict[str, MemberInfo]:
+    async def get_member_infos(self, conversation: ConversationLike) -> dict[str, MemberInfo]:
         """The roles of all members, by client id.
 
         Raises:
@@ -190,13 +236,13 @@ class MemberOperations(ConversationOperations):
         return infos
 
     async def get_member_info(
-        self, conversation: BaseConversation | str, client_id: str
+        self, conversation: ConversationLike, client_id: str
     ) -> MemberInfo | None:
         """The role of one member; None for who is no member. See `get_member_infos`."""
         return (await self.get_member_infos(conversation)).get(client_id)
 
     async def set_role(
-        self, conversation: BaseConversation | str, client_id: str, role: Role
+        self, conversation: ConversationLike, client_id: str, role: Role
     ) -> MemberInfo:
         """Make a member a manager, or an ordinary member again.
 

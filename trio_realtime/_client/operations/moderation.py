@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 import attrs
 
 from trio_realtime._engine.mapping import partial_result
-from trio_realtime._values.conversations import BaseConversation
 from trio_realtime._values.results import Page, PartialResult
 from trio_realtime.wire import BlacklistCommand, CommandType, ConvCommand, GenericCommand, OpType
 
-from .base import client_ids, id_of, part
+from .base import ConversationLike, client_ids, id_of, part
 from .conversations import ConversationOperations
 
 LIST_PAGE = 50
@@ -43,7 +42,7 @@ class ModerationOperations(ConversationOperations):
     # The silence list: who may read but not send. Protocol: docs/protocol/conversations.md §7.
 
     async def silence_members(
-        self, conversation: BaseConversation | str, members: Iterable[str]
+        self, conversation: ConversationLike, members: Iterable[str]
     ) -> PartialResult:
         """Forbid members to send; they may still read.
 
@@ -58,7 +57,7 @@ class ModerationOperations(ConversationOperations):
         return partial_result(await self._conv(OpType.ADD_SHUTUP, conv)).checked()
 
     async def unsilence_members(
-        self, conversation: BaseConversation | str, members: Iterable[str]
+        self, conversation: ConversationLike, members: Iterable[str]
     ) -> PartialResult:
         """Let members send again. Raises as `silence_members` does.
 
@@ -68,7 +67,7 @@ class ModerationOperations(ConversationOperations):
         return partial_result(await self._conv(OpType.REMOVE_SHUTUP, conv)).checked()
 
     async def silenced_page(
-        self, conversation: BaseConversation | str, *, limit: int = 10, after: str | None = None
+        self, conversation: ConversationLike, *, limit: int = 10, after: str | None = None
     ) -> Page[str]:
         """A page of the silenced members; ``after`` is the ``next`` of the page before.
 
@@ -81,14 +80,14 @@ class ModerationOperations(ConversationOperations):
         reply = await self._conv(OpType.QUERY_SHUTUP, conv)
         return Page(tuple(reply.m), reply.next or None)
 
-    def silenced_members(self, conversation: BaseConversation | str) -> AsyncIterator[str]:
+    def silenced_members(self, conversation: ConversationLike) -> AsyncIterator[str]:
         """All silenced members, page by page: ``async for client_id in ...``."""
         return _Entries(
             lambda after: self.silenced_page(conversation, limit=LIST_PAGE, after=after)
         )
 
     async def which_silenced(
-        self, conversation: BaseConversation | str, members: Iterable[str]
+        self, conversation: ConversationLike, members: Iterable[str]
     ) -> list[str]:
         """Which of these members are silenced.
 
@@ -103,7 +102,7 @@ class ModerationOperations(ConversationOperations):
     # The block list: who may not come in. Protocol: docs/protocol/conversations.md §8.
 
     async def block_members(
-        self, conversation: BaseConversation | str, members: Iterable[str]
+        self, conversation: ConversationLike, members: Iterable[str]
     ) -> PartialResult:
         """Remove clients, if they are members, and keep them out.
 
@@ -123,7 +122,7 @@ class ModerationOperations(ConversationOperations):
         return result
 
     async def unblock_members(
-        self, conversation: BaseConversation | str, members: Iterable[str]
+        self, conversation: ConversationLike, members: Iterable[str]
     ) -> PartialResult:
         """Let clients come in again. Raises as `block_members` does.
 
@@ -132,7 +131,7 @@ class ModerationOperations(ConversationOperations):
         return await self._block(conversation, members, OpType.UNBLOCK, "unblock")
 
     async def blocked_page(
-        self, conversation: BaseConversation | str, *, limit: int = 10, after: str | None = None
+        self, conversation: ConversationLike, *, limit: int = 10, after: str | None = None
     ) -> Page[str]:
         """A page of the blocked clients; ``after`` is the ``next`` of the page before.
 
@@ -145,13 +144,11 @@ class ModerationOperations(ConversationOperations):
         reply = await self._blacklist(OpType.QUERY, command)
         return Page(tuple(reply.blocked_pids), reply.next or None)
 
-    def blocked_members(self, conversation: BaseConversation | str) -> AsyncIterator[str]:
+    def blocked_members(self, conversation: ConversationLike) -> AsyncIterator[str]:
         """All blocked clients, page by page: ``async for client_id in ...``."""
         return _Entries(lambda after: self.blocked_page(conversation, limit=LIST_PAGE, after=after))
 
-    async def which_blocked(
-        self, conversation: BaseConversation | str, ids: Iterable[str]
-    ) -> list[str]:
+    async def which_blocked(self, conversation: ConversationLike, ids: Iterable[str]) -> list[str]:
         """Which of these clients are blocked.
 
         Raises:
@@ -163,7 +160,7 @@ class ModerationOperations(ConversationOperations):
         return list((await self._blacklist(OpType.CHECK_BLOCK, command)).blocked_pids)
 
     async def _block(
-        self, conversation: BaseConversation | str, members: Iterable[str], op: OpType, verb: str
+        self, conversation: ConversationLike, members: Iterable[str], op: OpType, verb: str
     ) -> PartialResult:
         cid, targets = id_of(conversation), client_ids(members)
         command = BlacklistCommand(src_cid=cid, to_pids=targets)

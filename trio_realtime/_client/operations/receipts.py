@@ -7,11 +7,10 @@ from datetime import datetime
 import attrs
 
 from trio_realtime._engine.unread import Unread
-from trio_realtime._values.conversations import BaseConversation
 from trio_realtime._values.times import optional_datetime
 from trio_realtime.wire import CommandType, ConvCommand, GenericCommand, OpType
 
-from .base import Operations, id_of, part
+from .base import ConversationLike, Operations, id_of, part
 
 __all__ = ["ReadState"]
 
@@ -29,7 +28,7 @@ class ReadState:
 class ReceiptOperations(Operations):
     """Read marks, unread counts, receipts."""
 
-    def unread(self, conversation: BaseConversation | str) -> Unread:
+    def unread(self, conversation: ConversationLike) -> Unread:
         """How many messages of a conversation this client has not read, as far as it knows.
 
         The server's counts arrive after the login as `UnreadUpdated` events.
@@ -45,7 +44,7 @@ class ReceiptOperations(Operations):
         """
         return self._session.unread.all()
 
-    async def read(self, *conversations: BaseConversation | str) -> None:
+    async def read(self, *conversations: ConversationLike) -> None:
         """Mark everything in these conversations as read, on all devices of the user.
 
         Returns when the marks are queued; they leave at most once a second, and after a
@@ -55,7 +54,7 @@ class ReceiptOperations(Operations):
         """
         await self._session.mark_read([id_of(conversation) for conversation in conversations])
 
-    async def fetch_receipts(self, conversation: BaseConversation | str) -> dict[str, ReadState]:
+    async def fetch_receipts(self, conversation: ConversationLike) -> dict[str, ReadState]:
         """How far the other members have received and read a conversation, by client id.
 
         Members of whom nothing is known are left out.

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TypeVar
 
 from trio_realtime._client.sending import Sending
-from trio_realtime._values.conversations import BaseConversation
 from trio_realtime._values.messages import NO_OPTIONS, BaseMessage, SendOptions, send_options_for
 
-from .base import Operations, id_of
+from .base import ConversationLike, Operations, id_of
 
 M = TypeVar("M", bound=BaseMessage)
 
@@ -18,7 +17,7 @@ class SendOperations(Operations):
 
     async def send(
         self,
-        conversation: BaseConversation | str,
+        conversation: ConversationLike,
         message: M,
         options: SendOptions = NO_OPTIONS,
         *,
@@ -53,7 +52,7 @@ class SendOperations(Operations):
 
     def sending(
         self,
-        conversation: BaseConversation | str,
+        conversation: ConversationLike,
         message: M,
         options: SendOptions = NO_OPTIONS,
     ) -> Sending[M]:
