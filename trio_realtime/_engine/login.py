@@ -33,7 +33,10 @@ PERSONAL_NOTICES: dict[OpType, type[PersonalNotice]] = {
     OpType.SHUTUPED: Muted,
     OpType.UNSHUTUPED: Unmuted,
 }
-"""What is said about this client itself, and the event it becomes; a server keeps it for replay: docs/protocol/session.md §7."""
+"""What is said about this client itself, and the event it becomes; a server keeps it for replay.
+
+Protocol: docs/protocol/session.md §7.
+"""
 
 USER_AGENT = "trio-realtime/0.1.0"
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 TEMPORARY_PREFIX = "_tmp:"
-"""Ids of temporary conversations begin with this, and no others do: docs/protocol/conversations.md §1."""
+"""Ids of temporary conversations begin with this, and no others do.
+
+Protocol: docs/protocol/conversations.md §1.
+"""
 
 MAX_CLIENT_ID = 64
 """Characters of the longest client id: docs/protocol/session.md §1."""
 
 TOKEN_GRACE_MS = 48 * 3600 * 1000
-"""How long after its expiry a session token still tells who logged in: docs/protocol/session.md §1.3."""
+"""How long after its expiry a session token still tells who logged in.
+
+Protocol: docs/protocol/session.md §1.3.
+"""
 
 CONVERSATION_KEYS = frozenset(
     {

@@ -12,7 +12,9 @@ frozen value::
 
     hooks = Hooks(message_received=no_shouting)
 
-`web_hooks` makes the same of a URL, `leanengine_hooks` of a program for LeanEngine. Protocol: docs/protocol/rest.md §10.
+`web_hooks` makes the same of a URL, `leanengine_hooks` of a program for LeanEngine.
+
+Protocol: docs/protocol/rest.md §10.
 """
 
 from __future__ import annotations
