@@ -15,7 +15,7 @@ import trustme
 
 from tests.server.gateway.world import PROTOBUF, Peer, conversation_of, direct, error_of
 from trio_realtime.transport import connect
-from trio_realtime.wire import CommandType
+from trio_realtime.wire import CommandType, ConvCommand, GenericCommand, JsonObjectMessage, OpType
 
 APP = "demo:demo-key:demo-master"
 
@@ -234,6 +234,27 @@ async def test_limits_origins_and_enforcement_are_options(tmp_path):
             peer = Peer(transport, "demo")
             assert error_of(await peer.open("Tom"))[0] == 4102
             assert await peer.closed() == (4108, "LOGIN_TIMEOUT")
+
+
+async def test_conversations_are_for_members_where_asked(tmp_path):
+    async with (
+        Program("--data", tmp_path, "--app", APP, "--members-only") as program,
+        connect(program.url.replace("http", "ws"), subprotocol=PROTOBUF) as transport,
+    ):
+        peer = Peer(transport, "demo")
+        await peer.login("Tom")
+        await peer.login("Jerry")
+        cid = await conversation_of(peer, "Tom", client_id="Tom")
+        where = JsonObjectMessage(data=json.dumps({"objectId": cid}))
+        for who, found in (("Tom", 1), ("Jerry", 0)):
+            query = GenericCommand(
+                cmd=CommandType.CONV,
+                op=OpType.QUERY,
+                peer_id=who,
+                conv_message=ConvCommand(where=where),
+            )
+            results = (await peer.call(query)).conv_message.results.data
+            assert len(json.loads(results)) == found
 
 
 @pytest.mark.parametrize(

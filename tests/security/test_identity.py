@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import json
 from contextlib import asynccontextmanager
@@ -327,6 +328,49 @@ async def test_signatures_are_bound_to_app_client_and_purpose(clock):
         assert (
             await tom.call(conv(OpType.ADD, cid, m=["Mary"], **signed(invite)))
         ).op == OpType.ADDED
+
+
+async def asks_as_master(server, sign):
+    """Whether the sign lets in where only the master key does."""
+    stream = await server.connect()
+    head = f"GET /1.2/rtm/service-conversations/x/subscribers/count HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-LC-Id: one\r\nX-LC-Sign: {sign}\r\n\r\n"
+    await stream.send_all(head.encode())
+    answer = b""
+    with trio.fail_after(PATIENCE):
+        while data := await stream.receive_some():
+            answer += data
+    return answer.split()[1] != b"401"
+
+
+def md5_sign(key, stamp):
+    return hashlib.md5(f"{stamp}{key}".encode()).hexdigest() + f",{stamp}"
+
+
+async def test_a_sign_with_the_master_key_is_good_for_ten_minutes(clock):
+    async with world(apps=[ONE]) as server:
+        now = server.server.config.clock()
+        for away in (0, -599_000, 599_000):
+            assert await asks_as_master(server, md5_sign("one-master", now + away) + ",master")
+        for away in (-601_000, 601_000, 1_000_000_000_000 - now, -now):
+            assert not await asks_as_master(server, md5_sign("one-master", now + away) + ",master")
+        good = md5_sign("one-master", now)
+        for bad in (good, f"{good[1:]},master", f"{'0' * 32},{now},master", ",,master"):
+            assert not await asks_as_master(server, bad)
+        assert not await asks_as_master(server, md5_sign("one-master", "9" * 5000) + ",master")
+
+
+def test_how_long_a_sign_with_the_master_key_is_good_is_an_option():
+    now = 1_700_000_000_000
+    assert signatures.rest_sign_is(md5_sign("master", now - 60_000), "master", now, 60)
+    assert not signatures.rest_sign_is(md5_sign("master", now - 60_001), "master", now, 60)
+    assert not signatures.rest_sign_is(md5_sign("master", now + 60_001), "master", now, 60)
+
+
+def test_a_sign_with_the_app_key_is_good_whatever_its_time():
+    """Native SDKs send it from phones whose clocks are wrong."""
+    now = 1_700_000_000_000
+    for then in (0, now - 10**11, now + 10**11):
+        assert signatures.rest_sign_is(md5_sign("key", then), "key", now)
 
 
 async def test_secrets_are_compared_in_constant_time(monkeypatch, clock):

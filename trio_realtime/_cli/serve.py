@@ -87,6 +87,18 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         choices=["all", *ENFORCEABLE],
         help="what needs a signature; may be repeated (nothing)",
     )
+    parser.add_argument(
+        "--members-only",
+        action="store_true",
+        help="show conversations, and their last messages, to their members alone",
+    )
+    parser.add_argument(
+        "--master-sign-validity",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="how long a sign made with the master key is good, each way (%(default)s)",
+    )
     parser.add_argument("--tls-cert", type=Path, help="certificate chain (PEM); serve wss://")
     parser.add_argument("--tls-key", type=Path, help="private key (PEM)")
     parser.add_argument("--public-url", help="URL by which clients reach a proxy in front")
@@ -176,6 +188,7 @@ async def _run(
         limits=limits,
         tls=_tls(args.tls_cert, args.tls_key),
         public_url=args.public_url,
+        master_sign_validity=args.master_sign_validity,
         hooks={} if hooks is None else {app.id: hooks for app in apps},
     )
     try:
@@ -244,7 +257,12 @@ def _guarded(app: App, args: argparse.Namespace) -> App:
     origins = app.origins
     if args.origin:
         origins = frozenset(args.origin) | (origins or frozenset())
-    return attrs.evolve(app, enforce=_enforcement([*theirs, *args.enforce]), origins=origins)
+    return attrs.evolve(
+        app,
+        enforce=_enforcement([*theirs, *args.enforce]),
+        origins=origins,
+        members_only=app.members_only or args.members_only,
+    )
 
 
 def _warn(args: argparse.Namespace, apps: list[App]) -> None:

@@ -35,6 +35,9 @@ class ServerConfig:
     behind a proxy that terminates TLS for instance: ``https://im.example.com``."""
     refuse_repeated_nonces: bool = False
     """Accept each login signature only once: docs/protocol/signatures.md §1."""
+    master_sign_validity: float = 600.0
+    """How far the time of an ``X-LC-Sign`` made with the master key may be from ours, in
+    seconds: docs/protocol/rest.md §1."""
     user_lookup: UserLookup | None = None
     """Enables ``POST /1.1/rtm/sign``: docs/protocol/session.md §11."""
     hooks: Mapping[str, Hooks] = attrs.field(factory=dict)

@@ -175,18 +175,22 @@ def authorized_app(gateway: Gateway, request: Request, *, master: bool = False) 
     app = gateway.apps.get(request.headers.get("x-lc-id", ""))
     if app is not None:
         keys = [(app.master_key, True)] if master else [(app.master_key, True), (app.key, False)]
-        if any(_shows(request, key, master=is_master) for key, is_master in keys):
+        if any(_shows(gateway, request, key, master=is_master) for key, is_master in keys):
             return app
     raise HttpError(401, 401, "Unauthorized.")
 
 
-def _shows(request: Request, key: str, *, master: bool) -> bool:
-    for name, check in (("x-lc-key", rest_key_is), ("x-lc-sign", rest_sign_is)):
-        presented = request.headers.get(name)
-        if presented is not None:
-            if presented.endswith(",master") != master:
-                return False
-            return check(presented.removesuffix(",master"), key)
+def _shows(gateway: Gateway, request: Request, key: str, *, master: bool) -> bool:
+    config = gateway.config
+    if (presented := request.headers.get("x-lc-key")) is not None:
+        if presented.endswith(",master") != master:
+            return False
+        return rest_key_is(presented.removesuffix(",master"), key)
+    if (presented := request.headers.get("x-lc-sign")) is not None:
+        if presented.endswith(",master") != master:
+            return False
+        validity = config.master_sign_validity if master else None
+        return rest_sign_is(presented.removesuffix(",master"), key, config.clock(), validity)
     return False
 
 

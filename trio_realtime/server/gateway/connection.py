@@ -79,6 +79,8 @@ class GatewayConnection:
         self.sessions: dict[str, GatewaySession] = {}
         self.opening: dict[str, list[GenericCommand]] = {}
         """Clients whose login is under way, with the commands that wait for it."""
+        self.expired_tokens: dict[str, str] = {}
+        """By client id, the client's own expired token with which it just tried to return."""
         self.closed = False
         """Nothing can be sent any more."""
         self.buffer = SendBuffer(

@@ -19,9 +19,11 @@ from trio_realtime.server.hooks.types import ClientOffline, ClientOnline, Offlin
 from trio_realtime.server.rules.session import (
     LoginRequest,
     Opened,
+    TokenExpired,
     generated_client_id,
     open_session,
     refresh_session,
+    stated_ttl,
 )
 from trio_realtime.server.rules.types import App, Caller, Feature, Refusal, Will
 from trio_realtime.server.store.interface import TokenRow
@@ -55,6 +57,8 @@ class GatewaySession:
     """The chat room it is in."""
     will: Will | None = None
     """What to send when the connection is lost."""
+    kicks: int = 0
+    """How often the client had been kicked before it logged in."""
     tokens: frozenset[str] = frozenset()
     """With which its client may return: the token it was given last, and the one before, as
     long as it is not known that the answer has arrived."""
@@ -141,6 +145,7 @@ def log_in(connection: GatewayConnection, command: GenericCommand) -> None:
         connection.dialect.delivery,
         gateway.config.limits.token_ttl,
         gateway.nonces,
+        connection.expired_tokens.pop(client_id, None),
     )
     connection.opening[client_id] = []
     connection.submit(
@@ -186,6 +191,8 @@ def _opened(
     if connection.closed:
         return
     if isinstance(result, outcome.Error):
+        if isinstance(result.error, TokenExpired):
+            connection.expired_tokens[login.client_id] = login.message.st or ""
         connection.fail(command, result.error, login.client_id)
     else:
         _register(connection, command, login, result.unwrap())
@@ -223,6 +230,7 @@ def _register(
         bus.add(session)
     else:
         session.update(login.features, opened.tag, opened.device)
+    session.kicks = opened.kicks
     session.tokens = frozenset({token or opened.token, opened.token})
     session.tell_online(reconnect=login.reopen)
     connection.note_login()
@@ -230,7 +238,7 @@ def _register(
         end_session(rival, 4111, "SESSION_CONFLICT")
     if login.reopen:
         bus.return_to_room(session)
-    granted = SessionCommand(st=opened.token, st_ttl=login.ttl)
+    granted = SessionCommand(st=opened.token, st_ttl=stated_ttl(login.ttl))
     _answer(connection, command, login.client_id, OpType.OPENED, granted, opened.at)
     for push in opened.backlog:
         connection.push_alone(push, login.client_id, opened.at)
@@ -266,6 +274,7 @@ def _refresh(
     message = command.session_message or SessionCommand()
     ttl = connection.gateway.config.limits.token_ttl
     row = TokenRow(client_id, 0, session.tag, session.device)
+    kicks = session.kicks
 
     def refreshed(result: outcome.Outcome[tuple[int, str]]) -> None:
         if isinstance(result, outcome.Error):
@@ -273,11 +282,13 @@ def _refresh(
         else:
             at, token = result.unwrap()
             session.tokens |= {token}
-            granted = SessionCommand(st=token, st_ttl=ttl)
+            granted = SessionCommand(st=token, st_ttl=stated_ttl(ttl))
             _answer(connection, command, client_id, OpType.REFRESHED, granted, at)
 
     connection.submit(
-        app, lambda tx: refresh_session(tx, app, client_id, message, row, ttl), refreshed
+        app,
+        lambda tx: refresh_session(tx, app, client_id, message, row, ttl, kicks),
+        refreshed,
     )
 
 

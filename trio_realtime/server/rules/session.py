@@ -26,6 +26,17 @@ _SLOTS = "session-slot"
 _KICKS = "session-kick"
 
 
+MAX_STATED_TTL = 2_147_483
+"""The longest life of a token in seconds that all SDKs can count: Java in 32-bit milliseconds."""
+
+
+class TokenExpired(Refusal):
+    """The client's own token, past its end: it may return without one, here and at once."""
+
+    def __init__(self) -> None:
+        super().__init__(4112, "SESSION_TOKEN_EXPIRED")
+
+
 @attrs.frozen
 class LoginRequest:
     """What a client asks for with ``session/open``."""
@@ -37,6 +48,9 @@ class LoginRequest:
     ttl: int
     """Life of the token in seconds."""
     nonces: NonceMemory | None = None
+    shown: str | None = None
+    """The token for which `TokenExpired` was answered to this client on this connection just
+    now."""
 
     @property
     def reopen(self) -> bool:
@@ -56,6 +70,8 @@ class Opened:
     token: str
     tag: str | None
     device: str | None
+    kicks: int
+    """How often the client had been kicked before."""
     assumed: bool
     """Tag and device are those of the client's newest login: it named neither, and brought no
     token that would tell."""
@@ -71,7 +87,7 @@ def generated_client_id() -> str:
 def open_session(tx: Tx, login: LoginRequest) -> Opened:
     """Grant or refuse a login."""
     message = login.message
-    known = _authenticate(tx, login)
+    known, assumed = _authenticate(tx, login)
     # The JavaScript SDK names neither tag nor device when it returns.
     tag = message.tag or (known.tag if known else None)
     device = message.device_token or message.device_id or (known.device_id if known else None)
@@ -79,15 +95,36 @@ def open_session(tx: Tx, login: LoginRequest) -> Opened:
         tag = None
     if tag is not None:
         _take_slot(tx, login, tag, device)
-    assumed = known is not None and not (message.st or message.device_token or message.device_id)
+    assumed = assumed and not (message.device_token or message.device_id)
     token = _issue(tx, login.client_id, tag, device, login.ttl)
-    return Opened(tx.now, token, tag, device, assumed, _backlog(tx, login))
+    kicks = _kicks(tx, login.client_id)
+    return Opened(tx.now, token, tag, device, kicks, assumed, _backlog(tx, login))
+
+
+def stated_ttl(ttl: int) -> int:
+    """What clients are told of a token's life, in seconds: longer than it lives.
+
+    An SDK that believes its token to be over returns without any, which looks like a stranger;
+    with the expired one it shows who it is.
+    """
+    return min(ttl + TOKEN_GRACE_MS // 1000, MAX_STATED_TTL)
 
 
 def refresh_session(
-    tx: Tx, app: App, client_id: str, message: SessionCommand, row: TokenRow, ttl: int
+    tx: Tx,
+    app: App,
+    client_id: str,
+    message: SessionCommand,
+    row: TokenRow,
+    ttl: int,
+    kicks: int,
 ) -> tuple[int, str]:
-    """A new token for a live session, whose login is ``row``; the old one may have expired."""
+    """A new token for a live session, whose login is ``row``; the old one may have expired.
+
+    ``kicks`` is what its login said: a session that was kicked meanwhile gets none.
+    """
+    if _kicks(tx, client_id) != kicks:
+        raise Refusal(4115, "KICKED_BY_APP")
     if message.st is not None:
         old = tx.token(message.st)
         if old is not None and old.client_id != client_id:
@@ -98,30 +135,47 @@ def refresh_session(
 
 
 def note_kick(tx: Tx, client_id: str) -> int:
-    """Void the login signatures made until now, and the tokens they led to."""
+    """Void the login signatures made until now, the tokens they led to, and the renewal of
+    sessions that are open now.
+    """
     tx.forget_tokens(client_id)
-    tx.put_document(_KICKS, client_id, {"at": tx.now})
+    kick = {"at": tx.now, "count": _kicks(tx, client_id) + 1}
+    tx.put_document(_KICKS, client_id, kick)
     return tx.now
 
 
+def _kicks(tx: Tx, client_id: str) -> int:
+    kick = tx.document(_KICKS, client_id)
+    # Kicks were not counted in earlier versions.
+    return 0 if kick is None else kick.get("count", 1)
+
+
 def token_holder(tx: Tx, token: str | None) -> str | None:
-    """The client id a live token stands for."""
+    """The client id a token stands for, until the end that its holder was told."""
     row = tx.token(token) if token else None
-    return row.client_id if row is not None and row.expires_at > tx.now else None
+    return None if row is None else row.client_id
 
 
-def _authenticate(tx: Tx, login: LoginRequest) -> TokenRow | None:
-    """Check token or signature; the earlier login if this one continues it."""
+def _authenticate(tx: Tx, login: LoginRequest) -> tuple[TokenRow | None, bool]:
+    """Check token or signature; the earlier login if this one continues it, and whether that is
+    a guess.
+    """
     message, client_id = login.message, login.client_id
     if message.st:
         row = tx.token(message.st)
-        if row is None or row.client_id != client_id or row.expires_at <= tx.now:
+        if row is None or row.client_id != client_id:
             raise Refusal(4112, "SESSION_TOKEN_EXPIRED")
-        return row
-    known = tx.recent_login(client_id, tx.now - TOKEN_GRACE_MS) if login.reopen else None
-    if login.app.enforce.login and (message.s is not None or known is None):
+        if row.expires_at <= tx.now:
+            raise TokenExpired
+        return row, False
+    # Forgotten, if the client was kicked since it showed it.
+    shown = tx.token(login.shown) if login.reopen and login.shown is not None else None
+    if login.app.enforce.login and (message.s is not None or shown is None):
         _check_signature(tx, login.app, client_id, message, login.nonces)
-    return known
+    if shown is not None:
+        return shown, False
+    known = tx.recent_login(client_id, tx.now - TOKEN_GRACE_MS) if login.reopen else None
+    return known, known is not None
 
 
 def _check_signature(
