@@ -23,6 +23,9 @@ from .errors import StoreError as StoreError  # noqa: PLC0414 - part of the inte
 
 T = TypeVar("T")
 
+NOTIFICATIONS_KEPT = 1000
+"""How many notifications are kept for a client; the oldest go first."""
+
 Bound = tuple[int, str | None]
 """A point in a conversation's history: timestamp and, to break a tie, message id."""
 

@@ -1,21 +1,16 @@
-"""A transaction without an event loop: rules run at once on a database in memory."""
+"""SQLite without an event loop: rules run at once, on one connection."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
 
-from trio_realtime.server.store.conditions import parse_condition, parse_sort
-from trio_realtime.server.store.interface import (
-    ConversationRow,
-    Kind,
-    MessageRow,
-    NewMessage,
-    Query,
-    Tx,
-)
+from trio_realtime.server.store.interface import Tx
 from trio_realtime.server.store.sqlite.database import Database
 from trio_realtime.server.store.sqlite.runner import Job, Runner
 from trio_realtime.server.store.sqlite.schema import connect
@@ -27,36 +22,30 @@ def ignore(_: Any) -> None:
     """A callback for results nobody wants."""
 
 
-def query(
-    where: Mapping[str, Any] | None = None,
-    sort: Iterable[tuple[str, bool]] = (("lm", True),),
-    **more: Any,
-) -> Query:
-    """A query from JSON, as a client sends it."""
-    return Query(parse_condition(where or {}), parse_sort(sort), **more)
+@attrs.frozen
+class SqliteRules:
+    """`Rules` on one connection."""
 
+    runner: Runner
 
-@attrs.define
-class World:
-    """A store whose clock the test moves."""
+    @classmethod
+    @contextmanager
+    def opened(cls, path: Path | None) -> Iterator[SqliteRules]:
+        """On a database file, or one in memory."""
+        runner = Runner(Database(connect(path)))
+        try:
+            yield cls(runner)
+        finally:
+            runner.close()
 
-    now: int = 1_000_000
-    runner: Runner = attrs.field(factory=lambda: Runner(Database(connect(None))))
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """For a look at the tables themselves."""
+        return self.runner.database.connection
 
-    def do(self, rule: Callable[[Tx], T], app: str = "app") -> T:
-        """Run a rule that writes."""
-        (result,) = self.runner.write([Job(app, rule, ignore, self.now)])
+    def write(self, rule: Callable[[Tx], T], app: str, now: int) -> T:
+        (result,) = self.runner.write([Job(app, rule, ignore, now)])
         return result.unwrap()
 
-    def see(self, rule: Callable[[Tx], T], app: str = "app") -> T:
-        """Run a rule that reads."""
-        return self.runner.read(Job(app, rule, ignore, self.now, read_only=True)).unwrap()
-
-    def create(self, *members: str, app: str = "app", **more: Any) -> ConversationRow:
-        more = {"kind": Kind.NORMAL, "creator": members[0] if members else "nobody", **more}
-        return self.do(lambda tx: tx.create_conversation(members=members, **more), app)
-
-    def say(self, cid: str, sender: str, body: str | bytes = "hi", **more: Any) -> MessageRow:
-        row, new = self.do(lambda tx: tx.append(cid, NewMessage(sender, body, **more)))
-        assert new
-        return row
+    def read(self, rule: Callable[[Tx], T], app: str, now: int) -> T:
+        return self.runner.read(Job(app, rule, ignore, now, read_only=True)).unwrap()

@@ -8,8 +8,9 @@ import re
 
 import pytest
 
-from tests.server.store.sqlite.support import World, query
+from tests.server.store.world import query
 from trio_realtime.server.store.interface import Kind, Listing, NewMessage, TokenRow
+from trio_realtime.server.store.sqlite.find import find_sql
 
 OPERATIONS = {
     "conversation": lambda tx, c, m: tx.conversation(c),
@@ -78,11 +79,9 @@ OPERATIONS = {
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_no_table_is_scanned(name):
-    world = World()
+def test_no_table_is_scanned(world, connection, name):
     cid = world.create("tom", "jerry").id
     mid = world.say(cid, "tom", receipt=True, dt="0").id
-    connection = world.runner.database.connection
     statements = []
     connection.set_trace_callback(statements.append)
     world.do(lambda tx: OPERATIONS[name](tx, cid, mid))
@@ -99,7 +98,7 @@ def test_no_table_is_scanned(name):
 
 
 def sql_of(world, rule):
-    connection = world.runner.database.connection
+    connection = world.rules.connection
     statements = []
     connection.set_trace_callback(statements.append)
     world.see(rule)
@@ -124,9 +123,40 @@ def sql_of(world, rule):
     ],
     ids=str,
 )
-def test_a_page_of_history_is_read_in_order(page, search):
-    world = World()
+def test_a_page_of_history_is_read_in_order(world, page, search):
     cid = world.create("tom").id
     plan = sql_of(world, lambda tx: tx.history(cid, **page))
     assert f"SEARCH m USING INDEX {search}" in plan
     assert "TEMP B-TREE" not in plan
+
+
+def plan(connection, where, **more):
+    sql, parameters = find_sql(query(where, **more), 1, 0)
+    rows = connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)
+    return " / ".join(row[3] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("where", "index"),
+    [
+        ({"m": "tom"}, "SEARCH members USING COVERING INDEX members_by_client"),
+        ({"m": {"$all": ["tom"], "$size": 2}}, "members_by_client"),
+        ({"m": {"$all": ["tom", "jerry"], "$size": 2}}, "members_by_client"),
+        ({"m": {"$in": ["tom"]}, "attr.v": 1}, "members_by_client"),
+        ({"mu": "tom"}, "muted_by_client"),
+        ({"objectId": "x"}, "SEARCH c USING INDEX sqlite_autoindex_conversations_1"),
+        ({"objectId": {"$in": ["x"]}}, "SEARCH c USING INDEX sqlite_autoindex_conversations_1"),
+        ({"c": "tom"}, "SEARCH c USING INDEX conversations_by_creator"),
+        ({"uniqueId": "u"}, "SEARCH c USING INDEX conversations_by_members"),
+        ({}, "SEARCH c USING INDEX conversations_by_message"),
+    ],
+    ids=str,
+)
+def test_common_queries_use_an_index(connection, where, index):
+    assert index in plan(connection, where)
+    if where and "c" not in where and "uniqueId" not in where and "objectId" not in where:
+        assert "SEARCH c USING INTEGER PRIMARY KEY" in plan(connection, where)
+
+
+def test_the_default_order_needs_no_sorting(connection):
+    assert "TEMP B-TREE" not in plan(connection, {})

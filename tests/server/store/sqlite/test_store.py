@@ -5,23 +5,15 @@ import subprocess
 import sys
 import threading
 
-import outcome
 import pytest
 import trio
 
-from tests.server.store.sqlite.support import query
+from tests.server.store.world import query
 from trio_realtime.server.store.interface import Kind, NewMessage, StoreError
 from trio_realtime.server.store.sqlite import schema as _sqlite_schema
 from trio_realtime.server.store.sqlite.store import open_store
 
 APP = "app"
-
-
-@pytest.fixture(params=["memory", "memory-inline", "file", "file-inline"])
-def where(request, tmp_path):
-    """The four ways to open a store."""
-    path = tmp_path / "sub" / "data.db" if request.param.startswith("file") else None
-    return path, request.param.endswith("inline")
 
 
 def create(tx):
@@ -30,67 +22,6 @@ def create(tx):
 
 def count(tx):
     return len(tx.find(query({}, limit=1000)))
-
-
-class Oops(Exception):
-    pass
-
-
-def create_and_fail(tx):
-    tx.create_conversation(kind=Kind.NORMAL, creator="new", members=["newer", "newest"])
-    raise Oops
-
-
-async def test_write_then_read(where):
-    path, inline = where
-    async with open_store(path, inline=inline) as store:
-        cid = await store.write(APP, create)
-        assert await store.read(APP, lambda tx: tx.members(cid)) == ["tom", "jerry"]
-        assert await store.write(APP, lambda tx: tx.member_count(cid)) == 2
-
-
-async def test_a_raising_rule_is_undone_alone(where):
-    path, inline = where
-    async with open_store(path, inline=inline) as store:
-        results = []
-        for rule in (create, create_and_fail, create):
-            store.submit(APP, rule, results.append)
-        await store.write(APP, lambda _: None)
-        good, bad, last = results
-        assert isinstance(good, outcome.Value)
-        assert isinstance(last, outcome.Value)
-        with pytest.raises(Oops):
-            bad.unwrap()
-        assert await store.read(APP, count) == 2
-        # What the failed rule was told about clients is forgotten as well.
-        cid = good.value
-        for name in ("newer", "newest", "new"):
-            await store.write(APP, lambda tx, n=name: tx.add_members(cid, [n]))
-        assert (await store.read(APP, lambda tx: tx.members(cid)))[2:] == [
-            "newer",
-            "newest",
-            "new",
-        ]
-
-
-async def test_a_failed_first_rule_leaves_no_app(where):
-    path, inline = where
-    async with open_store(path, inline=inline) as store:
-        with pytest.raises(Oops):
-            await store.write("fresh", create_and_fail)
-        await store.write("fresh", create)
-        assert await store.read("fresh", count) == 1
-
-
-async def test_a_reading_rule_cannot_write(where):
-    path, inline = where
-    async with open_store(path, inline=inline) as store:
-        await store.write(APP, create)
-        with pytest.raises(StoreError):
-            await store.read(APP, create)
-        assert await store.read(APP, count) == 1
-        await store.write(APP, create)
-        assert await store.read("unknown", count) == 0
 
 
 async def test_many_waiters_share_a_commit(tmp_path):
@@ -108,37 +39,6 @@ async def test_many_waiters_share_a_commit(tmp_path):
         assert after.waiting == 0
         assert len(await store.read(APP, lambda tx: tx.history(cid, limit=999))) == 300
         assert store.statistics().reads == 1
-
-
-async def test_results_come_in_the_order_of_submission(where):
-    path, inline = where
-    async with open_store(path, inline=inline) as store:
-        cid = await store.write(APP, create)
-        order, rows = [], []
-        finished = trio.Event()
-
-        def submit(n):
-            def done(result):
-                order.append(n)
-                rows.append(result.unwrap()[0])
-                if len(order) == 2500:
-                    finished.set()
-
-            store.submit(APP, lambda tx: tx.append(cid, NewMessage("tom", str(n))), done)
-
-        for n in range(2500):
-            submit(n)
-        assert order == []
-        await finished.wait()
-        assert order == list(range(2500))
-        assert await store.read(APP, lambda tx: tx.history(cid, limit=2500)) == rows
-
-
-async def test_a_read_sees_every_write_already_reported(tmp_path):
-    async with open_store(tmp_path / "data.db") as store:
-        for n in range(1, 30):
-            await store.write(APP, create)
-            assert await store.read(APP, count) == n
 
 
 async def test_a_read_sees_one_moment(tmp_path):
@@ -163,89 +63,6 @@ async def test_a_read_sees_one_moment(tmp_path):
         assert await store.read(APP, count) == 2
 
 
-async def test_cancelling_the_caller_does_not_undo_the_write(where):
-    path, inline = where
-    token = trio.lowlevel.current_trio_token()
-    async with open_store(path, inline=inline) as store:
-        with trio.CancelScope() as scope:
-
-            def create_unwanted(tx):
-                if inline:
-                    scope.cancel()
-                else:
-                    trio.from_thread.run_sync(scope.cancel, trio_token=token)
-                return create(tx)
-
-            await store.write(APP, create_unwanted)
-        assert scope.cancelled_caught
-        await store.write(APP, lambda _: None)
-        assert await store.read(APP, count) == 1
-
-
-async def test_a_cancelled_caller_submits_nothing(where):
-    path, inline = where
-    async with open_store(path, inline=inline) as store:
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await store.write(APP, create)
-        assert scope.cancelled_caught
-        assert await store.read(APP, count) == 0
-
-
-async def test_leaving_finishes_what_is_queued(tmp_path):
-    results = []
-    async with open_store(tmp_path / "data.db") as store:
-        for _ in range(5):
-            store.submit(APP, create, results.append)
-    assert [type(result) for result in results] == [outcome.Value] * 5
-    with pytest.raises(StoreError, match="closed"):
-        store.submit(APP, create, results.append)
-    with pytest.raises(StoreError, match="closed"):
-        await store.write(APP, create)
-    async with open_store(tmp_path / "data.db") as store:
-        assert await store.read(APP, count) == 5
-
-
-async def test_leaving_by_an_exception_tells_those_who_wait(where):
-    path, inline = where
-    results = []
-    with pytest.raises(Oops):  # noqa: PT012 - leaving the block is what is tested
-        async with open_store(path, inline=inline) as store:
-            for _ in range(5):
-                store.submit(APP, create, results.append)
-            raise Oops
-    assert len(results) == 5
-    for result in results:
-        with pytest.raises(StoreError, match="closed"):
-            result.unwrap()
-
-
-async def test_leaving_by_cancellation(where):
-    path, inline = where
-    with trio.CancelScope() as scope:
-        async with open_store(path, inline=inline) as store:
-            await store.write(APP, create)
-            scope.cancel()
-            await trio.sleep_forever()
-    assert scope.cancelled_caught
-    if path is not None:
-        async with open_store(path, inline=inline) as store:
-            assert await store.read(APP, count) == 1
-
-
-async def test_a_raising_callback_harms_nobody(where, caplog):
-    path, inline = where
-
-    def bad(_):
-        raise Oops
-
-    async with open_store(path, inline=inline) as store:
-        store.submit(APP, create, bad)
-        await store.write(APP, create)
-        assert await store.read(APP, count) == 2
-    assert "callback" in caplog.text
-
-
 async def test_inline_runs_in_the_event_loop():
     async with open_store(None, inline=True) as store:
         here = threading.get_ident()
@@ -253,13 +70,6 @@ async def test_inline_runs_in_the_event_loop():
         assert await store.read(APP, lambda _: threading.get_ident()) == here
     async with open_store(None) as store:
         assert await store.write(APP, lambda _: threading.get_ident()) != here
-
-
-async def test_the_clock_of_rules_never_goes_back():
-    times = iter([100, 50, 120])
-    async with open_store(None, inline=True, clock=lambda: next(times)) as store:
-        seen = [await store.write(APP, lambda tx: tx.now) for _ in range(3)]
-    assert seen == [100, 100, 120]
 
 
 async def test_a_failed_commit_fails_its_rules_and_nothing_else(tmp_path, monkeypatch):
@@ -290,23 +100,6 @@ async def test_a_failed_commit_fails_its_rules_and_nothing_else(tmp_path, monkey
 
 
 # Files.
-
-
-async def test_everything_is_there_after_reopening(tmp_path):
-    path = tmp_path / "data.db"
-    async with open_store(path) as store:
-        cid = await store.write(APP, create)
-        message, _ = await store.write(APP, lambda tx: tx.append(cid, NewMessage("tom", "hi")))
-        chat = await store.read(APP, lambda tx: tx.conversation(cid))
-    assert not path.with_name("data.db-wal").exists()
-    async with open_store(path, clock=lambda: 5) as store:
-        assert await store.read(APP, lambda tx: tx.conversation(cid)) == chat
-        assert await store.read(APP, lambda tx: tx.history(cid)) == [message]
-        (row,) = await store.read(APP, lambda tx: tx.unread_of("jerry"))
-        assert (row.count, row.newest) == (1, message)
-        # The clock of the machine went back meanwhile.
-        later, _ = await store.write(APP, lambda tx: tx.append(cid, NewMessage("tom", "hi")))
-        assert later.timestamp == message.timestamp + 1
 
 
 WRITER = """
@@ -358,6 +151,13 @@ async def test_a_kill_loses_nothing_acknowledged(tmp_path):
         }
         times = [row.timestamp for row in rows]
         assert times == sorted(set(times))
+
+
+async def test_the_log_is_tidied_away(tmp_path):
+    path = tmp_path / "data.db"
+    async with open_store(path) as store:
+        await store.write(APP, create)
+    assert not path.with_name("data.db-wal").exists()
 
 
 async def refused(path, match):

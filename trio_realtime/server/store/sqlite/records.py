@@ -9,12 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trio_realtime._values.protocol import TOKEN_GRACE_MS
-from trio_realtime.server.store.interface import NotificationRow, TokenRow
+from trio_realtime.server.store.interface import NOTIFICATIONS_KEPT, NotificationRow, TokenRow
 
 from .base import TxBase, to_json
-
-NOTIFICATIONS_AT_MOST = 1000
-"""How many notifications are kept for a client; the oldest go first."""
 
 _PURGED_AT_ONCE = 20
 
@@ -86,7 +83,7 @@ class Records(TxBase):
                 " VALUES (?, ?, ?, ?)",
                 (client, position, max(self.now, timestamp), notice),
             )
-            self._drop_notifications(client, position - NOTIFICATIONS_AT_MOST)
+            self._drop_notifications(client, position - NOTIFICATIONS_KEPT)
 
     def notifications(self, client_id: str, after: int, *, limit: int) -> list[NotificationRow]:
         rows = self._execute(

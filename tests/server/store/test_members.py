@@ -2,18 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.server.store.sqlite.support import World
 from trio_realtime.server.store.interface import Listing, NewMessage, StoreError
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def chat(world):
-    return world.create("tom", "jerry").id
 
 
 def test_members_keep_the_order_of_joining(world, chat):

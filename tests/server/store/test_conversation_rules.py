@@ -1,11 +1,10 @@
-"""The rules in the store they live in: through `open_store`, reads apart from writes."""
+"""The rules of conversations in any store, reads apart from writes."""
 
 from __future__ import annotations
 
 from tests.server.rules.conversation_world import APP, JS
 from trio_realtime.server.rules.conversation_table import CONVERSATION_HANDLERS
 from trio_realtime.server.rules.types import Caller
-from trio_realtime.server.store.sqlite.store import open_store
 from trio_realtime.wire import BlacklistCommand, CommandType, ConvCommand, GenericCommand, OpType
 
 READS = {
@@ -37,13 +36,8 @@ async def run(store, op, message):
     return await act("app", lambda tx: handler.rule(tx, caller, command))
 
 
-async def test_writing_then_reading_in_memory():
-    async with open_store(None, inline=True) as store:
-        await written_then_read(store)
-
-
-async def test_writing_then_reading_a_file(tmp_path):
-    async with open_store(tmp_path / "data.db") as store:
+async def test_writing_then_reading(open_store):
+    async with open_store() as store:
         await written_then_read(store)
 
 

@@ -7,18 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.server.store.sqlite.support import World
 from trio_realtime.server.store.interface import Kind, MessageRow, NewMessage, StoreError
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def chat(world):
-    return world.create("tom", "jerry").id
 
 
 def test_a_message_comes_back_as_it_was_stored(world, chat):
@@ -113,8 +102,8 @@ def test_a_given_id_is_used_once(world, chat):
 
 
 @given(clock=st.lists(st.integers(0, 20), min_size=1, max_size=20), data=st.data())
-def test_timestamps_increase_whatever_the_clock_does(clock, data):
-    world = World()
+def test_timestamps_increase_whatever_the_clock_does(make_world, clock, data):
+    world = make_world()
     chat = world.create("tom").id
     times = []
     for now in clock:
@@ -160,20 +149,23 @@ def expected_page(messages, *, start, start_included, end, end_included, newer, 
     return found[:limit] if newer else found[len(found) - min(limit, len(found)) :]
 
 
-HISTORY = World(now=100)
-HISTORY_CHAT = HISTORY.create("tom").id
-HISTORY_MESSAGES = []
-for step in range(12):
-    HISTORY.now += step % 3
-    HISTORY_MESSAGES.append(
-        HISTORY.say(
-            HISTORY_CHAT, "tom", str(step), lctype=[None, -1, 2][step % 3], id=f"m{step * 7 % 12}"
-        )
-    )
+HISTORY_IDS = [f"m{step * 7 % 12}" for step in range(12)]
 
-bounds = st.none() | st.tuples(
-    st.integers(98, 116), st.none() | st.sampled_from([m.id for m in HISTORY_MESSAGES])
-)
+
+@pytest.fixture(scope="session")
+def history(make_world):
+    """A conversation of twelve messages, some of them in the same millisecond of the clock."""
+    world = make_world()
+    world.now = 100
+    cid = world.create("tom").id
+    messages = []
+    for step, mid in enumerate(HISTORY_IDS):
+        world.now += step % 3
+        messages.append(world.say(cid, "tom", str(step), lctype=[None, -1, 2][step % 3], id=mid))
+    return world, cid, messages
+
+
+bounds = st.none() | st.tuples(st.integers(98, 116), st.none() | st.sampled_from(HISTORY_IDS))
 
 
 @given(
@@ -185,9 +177,10 @@ bounds = st.none() | st.tuples(
     limit=st.integers(0, 14),
     lctype=st.sampled_from([None, -1, 2, 7]),
 )
-def test_history_pages(**page):
-    got = HISTORY.see(lambda tx: tx.history(HISTORY_CHAT, **page))
-    assert got == expected_page(HISTORY_MESSAGES, **page)
+def test_history_pages(history, **page):
+    world, cid, messages = history
+    got = world.see(lambda tx: tx.history(cid, **page))
+    assert got == expected_page(messages, **page)
 
 
 def test_history_defaults_to_the_newest_twenty_ascending(world, chat):

@@ -1,21 +1,8 @@
 from __future__ import annotations
 
-import pytest
-
-from tests.server.store.sqlite.support import World
 from trio_realtime.server.store.interface import Kind, ReadMarks
 
 LATER = 10**15
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def chat(world):
-    return world.create("tom", "jerry").id
 
 
 def ids(messages):
