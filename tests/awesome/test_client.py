@@ -310,6 +310,34 @@ async def test_a_server_that_stops_answering_is_taken_for_dead(autojump_clock):
         assert w.attempts == 1
 
 
+async def test_a_server_that_stops_reading_is_taken_for_dead_whatever_is_queued(autojump_clock):
+    async def behave(socket):
+        try:
+            message = unpack(await socket.get_message())
+            await socket.send_message(pack({"code": 0, "data": message}))
+            while stalled:
+                stalled.pop()
+                await trio.sleep_forever()
+            while True:
+                payload = await socket.get_message()
+                await socket.send_message(pack({"code": 0, "data": unpack(payload)}))
+        except ConnectionClosed:
+            return
+
+    stalled = [True]
+    async with scripted(behave) as w, w.client("tom", answer_timeout=60) as tom:
+        events = tom.events(Disconnected, Connected)
+        assert isinstance(await anext(events), Connected)
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for _ in range(60):
+                nursery.start_soon(tom.send, TextMessage("x" * 20_000))
+            with trio.fail_after(3600):
+                assert isinstance(await anext(events), Disconnected)
+            assert trio.current_time() - began < 18 + 3
+            assert isinstance(await anext(events), Connected)
+
+
 async def test_a_first_attempt_that_fails_is_an_error(autojump_clock):
     async with world() as w:
         w.refusing = True

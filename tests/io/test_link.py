@@ -338,6 +338,30 @@ async def test_a_silent_link_is_given_up_after_380_seconds(scripted, autojump_cl
         assert "380 seconds" in str(lost.error)
 
 
+@pytest.mark.parametrize("transport", ["trio-websocket", "websockets"])
+async def test_a_peer_that_stops_reading_is_given_up_whatever_is_queued(
+    transport, scripted, autojump_clock
+):
+    async def server():
+        _stalled = await scripted.log_in()
+        link = await scripted.log_in()
+        while (command := await link.receive()) is not None:
+            if command.cmd == CommandType.DIRECT:
+                await link.acknowledge(command, f"m{command.i}", command.i)
+
+    options = scripted.options | {"transport": transport}
+    start = trio.current_time()
+    async with in_background(server), open_client("Tom", **options) as tom:
+        events = tom.events(Disconnected, Reconnected)
+        async with trio.open_nursery() as nursery:
+            for _ in range(200):
+                nursery.start_soon(tom.send, "c", TextMessage("x" * 4000))
+            with trio.fail_after(3600):
+                assert isinstance(await anext(events), Disconnected)
+            assert 380 <= trio.current_time() - start <= 383
+            assert await anext(events) == Reconnected()
+
+
 async def test_a_conflict_ends_loops_operations_and_the_client_with_one_error(
     scripted, autojump_clock
 ):

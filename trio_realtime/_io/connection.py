@@ -195,8 +195,9 @@ class ClientConnection:
         self._endpoints.forget()
         raise failure
 
-    def _link_up(self, transport: Transport) -> None:
-        self.link.start_soon(self._heartbeat, transport)
+    def _link_up(self) -> None:
+        self.link.limit_silence(SILENCE_LIMIT)
+        self.link.start_soon(self._heartbeat)
         for client in self._attached:
             if client.begun:
                 self.link.start_soon(client.resume)
@@ -267,22 +268,15 @@ class ClientConnection:
             return self._addressees.get(client_id)
         return next(iter(self._addressees.values()), None)
 
-    async def _heartbeat(self, transport: Transport) -> None:
-        """Everything that happens because time passes; one timer for all of it."""
+    async def _heartbeat(self) -> None:
+        """Everything that is sent because time passes; one timer for all of it."""
         next_echo = trio.current_time() + ECHO_INTERVAL
         while True:
             commands_due = min((client.due_at for client in self._attached), default=float("inf"))
-            self._due = min(
-                next_echo,
-                transport.last_received + SILENCE_LIMIT,
-                commands_due,
-                self.serials.resend_at,
-            )
+            self._due = min(next_echo, commands_due, self.serials.resend_at)
             with trio.CancelScope(deadline=self._due) as self._timer:
                 await trio.sleep_forever()
             now = trio.current_time()
-            if now >= transport.last_received + SILENCE_LIMIT:
-                self.link.drop(f"nothing heard for {SILENCE_LIMIT:g} seconds")
             if now >= next_echo:
                 next_echo = now + ECHO_INTERVAL
                 await self.transmit(GenericCommand(cmd=CommandType.ECHO, i=self.serials.skip()))

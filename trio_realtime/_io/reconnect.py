@@ -46,7 +46,7 @@ class LinkKeeper:
         self,
         *,
         dial: Callable[[], AbstractAsyncContextManager[Transport]],
-        on_up: Callable[[Transport], None],
+        on_up: Callable[[], None],
         on_down: Callable[[Exception], None],
         publish: Callable[[Event], None],
         final_error: Callable[[TransportClosed], RealtimeError | None] = never_final,
@@ -67,6 +67,9 @@ class LinkKeeper:
         """The present link, or the attempt to open one."""
         self._lost: Exception | None = None
         """Why the present link ended."""
+        self._silence_limit = float("inf")
+        self._silence = trio.CancelScope()
+        """Cancelled when the present link may have been silent for too long."""
         self._wakeup = trio.Event()
         """Set when the wait for the next attempt is to be reconsidered."""
         self._up = trio.Event()
@@ -137,6 +140,13 @@ class LinkKeeper:
             self._lost = ConnectionLost(1006, reason)
             self._scope.cancel()
 
+    def limit_silence(self, seconds: float) -> None:
+        """Give up the present link if nothing at all is heard on it for this long."""
+        transport = self._transport
+        assert transport is not None, "no link"
+        self._silence_limit = seconds
+        self._silence.deadline = transport.last_received + seconds
+
     def silent_for(self, seconds: float) -> bool:
         """Whether nothing at all has been heard on the present link for this long."""
         transport = self._transport
@@ -189,19 +199,28 @@ class LinkKeeper:
     def _came_up(self, transport: Transport) -> None:
         self._transport = transport
         self._lost = None
+        self._silence_limit = float("inf")
         self._machine.handle(LinkTrigger.OPENED)
         self._up.set()
 
     async def _serve(self, transport: Transport) -> None:
         """Let the tasks of the link run until it ends."""
         async with trio.open_nursery() as self._tasks:
-            self._on_up(transport)
+            self._on_up()
             try:
-                # Messages go where `dial` said, as they arrive; this waits for the end.
-                await transport.receive()
+                await self._wait_for_end(transport)
             except TransportClosed as closed:
                 self._closed_by_peer(closed)
             self._tasks.cancel_scope.cancel()
+
+    async def _wait_for_end(self, transport: Transport) -> None:
+        """Wait until the peer closes, or is silent for too long, whatever is still to be sent."""
+        while not self.silent_for(self._silence_limit):
+            deadline = transport.last_received + self._silence_limit
+            with trio.CancelScope(deadline=deadline) as self._silence:
+                # Messages go where `dial` said, as they arrive; this waits for the end.
+                await transport.receive()
+        self.drop(f"nothing heard for {self._silence_limit:g} seconds")
 
     def _closed_by_peer(self, closed: TransportClosed) -> None:
         error = self._final_error(closed)

@@ -104,7 +104,6 @@ class _MessageChannel:
         self._online = False
         """What is sent leaves at once: nothing waits in front of it."""
         self._answered: deque[str] = deque(maxlen=REMEMBERED)
-        self._pings_are_answered = False
 
     # The link.
 
@@ -132,10 +131,10 @@ class _MessageChannel:
         finally:
             self._end(ClientClosed("the client has been closed"))
 
-    def _link_up(self, transport: Transport) -> None:
+    def _link_up(self) -> None:
         self.link.healthy()
         self._publish(Connected())
-        self.link.start_soon(self._ping, transport)
+        self.link.start_soon(self._ping)
         self.link.start_soon(self._send_deferred)
 
     def _link_down(self, error: Exception) -> None:
@@ -146,16 +145,11 @@ class _MessageChannel:
             if not pending.retry:
                 pending.answer.set(outcome.Error(error))
 
-    async def _ping(self, transport: Transport) -> None:
+    async def _ping(self) -> None:
         """The first one at once: it tells the server who this is."""
-        self._pings_are_answered = False
-        interval = self.config.ping_interval
         while True:
             await self.link.send(encode_ping(self._new_id("ping"), self.config.user_id))
-            await trio.sleep(interval)
-            silence = trio.current_time() - transport.last_received
-            if self._pings_are_answered and silence >= DEAD_AFTER * interval:
-                self.link.drop(f"nothing heard for {silence:g} seconds")
+            await trio.sleep(self.config.ping_interval)
 
     async def _send_deferred(self) -> None:
         """Send what waits, in order; what is sent meanwhile queues up behind."""
@@ -188,8 +182,9 @@ class _MessageChannel:
         elif message is None:
             logger.warning("dropped an envelope without a message")
         elif isinstance(message, CustomMessage) and message.type == PING:
-            # Also those of others, which a server may pass on.
-            self._pings_are_answered |= (message.message_id or "").startswith(self._prefix)
+            # A server may pass on those of others; one that answers this client's will go on.
+            if (message.message_id or "").startswith(self._prefix):
+                self.link.limit_silence(DEAD_AFTER * self.config.ping_interval)
         elif message.message_id in self._pending:
             pending = self._pending.pop(message.message_id)
             self._answered.append(message.message_id)
