@@ -16,6 +16,7 @@ import attrs
 from trio_realtime.wire import (
     CommandType,
     GenericCommand,
+    OpType,
     WireError,
     decode,
     decode_json,
@@ -48,6 +49,12 @@ class ServerDialect(Protocol):
 
     def decode(self, payload: bytes, *, text: bool) -> GenericCommand:
         """Read a payload. Raises `WireError`."""
+
+    def size_of(self, command: GenericCommand, /) -> int:
+        """Bytes of a command's protobuf form, 0 where the payload's own bound measures it.
+
+        Raises `WireError` for one that has none, because of text that is no Unicode.
+        """
 
     def prepare(self, command: GenericCommand) -> Any:
         """Encode once what all receivers have in common."""
@@ -85,6 +92,9 @@ class ProtobufDialect:
             raise WireError("a text frame in a binary sub-protocol")
         return decode(payload)
 
+    def size_of(self, _command: GenericCommand, /) -> int:
+        return 0
+
     def prepare(self, command: GenericCommand) -> bytes:
         return encode(command)
 
@@ -114,6 +124,9 @@ class Base64Dialect:
             return decode(base64.b64decode(payload, validate=True))
         except binascii.Error as error:
             raise WireError("not base64") from error
+
+    def size_of(self, _command: GenericCommand, /) -> int:
+        return 0
 
     def prepare(self, command: GenericCommand) -> bytes:
         return encode(command)
@@ -146,11 +159,18 @@ class JsonDialect:
             raise WireError("a binary frame in a text sub-protocol")
         return decode_json(payload)
 
+    def size_of(self, command: GenericCommand, /) -> int:
+        return len(encode(command))
+
     def prepare(self, command: GenericCommand) -> str:
         return encode_json(command)
 
     def answer(self, command: GenericCommand, reply: GenericCommand, /) -> str:
         prepared = encode_json(reply)
+        empty = _LISTS.get((reply.cmd, reply.op))
+        if empty is not None and f'"{empty}":' not in prepared:
+            # Lists that are empty are left out; old SDKs read their length.
+            prepared = f'{prepared[:-1]},"{empty}":[]}}'
         if self.names_refusals and reply.cmd == CommandType.ERROR and command.cmd in _NAMED:
             named = {"cmd": _NAMED[command.cmd], "op": "error"}
             prepared = json.dumps({**json.loads(prepared), **named}, ensure_ascii=False)
@@ -163,6 +183,12 @@ class JsonDialect:
 
 
 _NAMED = {CommandType.SESSION: "session", CommandType.CONV: "conv"}
+
+_LISTS: Mapping[tuple[CommandType | None, OpType | None], str] = {
+    (CommandType.LOGS, None): "logs",
+    (CommandType.SESSION, OpType.QUERY_RESULT): "onlineSessionPeerIds",
+}
+"""The list that an answer carries also when it is empty: docs/protocol/v2-and-json.md §1."""
 
 NAMELESS = JsonDialect("", 1, names_refusals=True)
 """Spoken on connections that name no sub-protocol: docs/protocol/v2-and-json.md §1."""

@@ -90,6 +90,8 @@ class Server:
     ) -> str:
         """Make a service conversation, which no client can; returns its id.
 
+        Raises `Refusal` for a name or attributes that no client could give a conversation (4301).
+
         Protocol: docs/protocol/conversations.md §1.
         """
         return await Services(self.gateway).create(app_id, name, attributes)

@@ -248,7 +248,15 @@ def _value(field: _Field, value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # JSON can spell halves of surrogate pairs, UTF-8 cannot: they stay spelled.
+        return json.dumps(value, separators=(",", ":"))
+    return text
 
 
 def _sub_message(field: _Field, value: Any) -> Any:

@@ -48,7 +48,7 @@ class Services:
     async def create(
         self, app_id: str, name: str | None, attributes: Mapping[str, Any] | None
     ) -> str:
-        """Make a service conversation; returns its id."""
+        """Make a service conversation; returns its id. Raises `Refusal`."""
         row = await self._gateway.store.write(
             app_id, lambda tx: create_service(tx, name, attributes, "")
         )
@@ -99,7 +99,7 @@ class Services:
         name = body.pop("name", None)
         if name is not None and not isinstance(name, str):
             raise HttpError(400, 1, "name is no text.")
-        cid = await self.create(app.id, name, body)
+        cid = await self._checked(self.create(app.id, name, body))
         return json_response({"objectId": cid}, status=201)
 
     async def _broadcast(self, request: Request) -> Response:
@@ -107,7 +107,7 @@ class Services:
         sender, message = body.get("from_client"), body.get("message")
         if not isinstance(sender, str) or not isinstance(message, str):
             raise HttpError(400, 1, "from_client and message are needed, and are texts.")
-        if len(message.encode()) > MAX_BODY:
+        if len(message.encode("utf-8", "replace")) > MAX_BODY:
             raise HttpError(400, 4109, f"message has more than {MAX_BODY} bytes.")
         sent = await self._checked(self.broadcast(app.id, self._id(request), sender, message, None))
         told = {"msg-id": sent.id, "timestamp": sent.timestamp}

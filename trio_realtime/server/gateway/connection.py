@@ -260,6 +260,14 @@ class GatewayConnection:
             self.close(4114, "UNPARSEABLE_RAW_MESSAGE")
             return False
         self.gateway.metrics.commands_total += 1
+        try:
+            size = self.dialect.size_of(command)
+        except WireError as error:
+            self.refuse(command, Refusal(4114, "UNPARSEABLE_RAW_MESSAGE", str(error)), None)
+            return True
+        if size > self._limits.frame_bytes:
+            self.close(FRAME_TOO_LONG, "FRAME_TOO_LONG")
+            return False
         self.dispatch(command)
         return True
 

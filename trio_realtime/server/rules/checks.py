@@ -62,13 +62,22 @@ def require_kind(row: ConversationRow, *kinds: Kind) -> None:
         refuse(ErrorCode.NORMAL_CONVERSATION_REQUIRED)
 
 
+def is_unicode(text: str) -> bool:
+    """Whether text has an UTF-8 form; halves of surrogate pairs have none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def client_ids(given: Iterable[str]) -> list[str]:
     """The ids of a request, each once, or 4301 if there is none or one cannot be an id."""
     ids = list(dict.fromkeys(given))
     if not ids:
         refuse(ErrorCode.CONVERSATION_API_FAILED, "no client id is given")
     for client_id in ids:
-        if not client_id or len(client_id) > MAX_CLIENT_ID:
+        if not client_id or len(client_id) > MAX_CLIENT_ID or not is_unicode(client_id):
             refuse(
                 ErrorCode.CONVERSATION_API_FAILED,
                 f"a client id has 1 to {MAX_CLIENT_ID} characters",

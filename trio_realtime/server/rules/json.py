@@ -48,6 +48,7 @@ def _parse(text: str, max_depth: int) -> Any:
     _check_depth(text, max_depth)
     try:
         value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
+        text.encode()
         if "\\u" in text:  # JSON can spell halves of surrogate pairs, UTF-8 cannot
             dump(value).encode()
     except ValueError as exc:

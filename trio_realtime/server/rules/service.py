@@ -12,7 +12,7 @@ from trio_realtime._values.errors import ErrorCode
 from trio_realtime.server.store.interface import ConversationRow, Kind, MessageRow, NewMessage, Tx
 
 from .bodies import direct_command, lctype_of
-from .checks import refuse
+from .checks import client_ids, is_unicode, refuse
 from .direct import SERVICE_MESSAGES
 from .types import Clients, Push
 
@@ -30,8 +30,15 @@ def service(tx: Tx, cid: str) -> ConversationRow:
 def broadcast(
     tx: Tx, cid: str, sender: str, body: str | bytes, push_data: str | None = None
 ) -> tuple[MessageRow, list[Push]]:
-    """Store a message of the service, for the history of all subscribers, and push it."""
+    """Store a message of the service, for the history of all subscribers, and push it.
+
+    Refuses what no client could have sent: a sender that is no client id (4301), a text that is no
+    Unicode (4114).
+    """
     service(tx, cid)
+    client_ids([sender])
+    if isinstance(body, str) and not is_unicode(body):
+        refuse(ErrorCode.UNPARSEABLE_RAW_MESSAGE, "the text is not Unicode")
     message, _new = tx.append(
         cid, NewMessage(sender, body, push_data=push_data, lctype=lctype_of(body))
     )

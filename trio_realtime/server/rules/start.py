@@ -13,7 +13,7 @@ from trio_realtime.server.store.interface import ConversationRow, Kind, Query, T
 from trio_realtime.wire import CommandType, ConvCommand, GenericCommand, OpType
 
 from .checks import MAX_MEMBERS, MAX_TEMPORARY_MEMBERS, check_signature, client_ids, conv_of, refuse
-from .json import BadJson, dump, iso, parse_object
+from .json import MAX_DEPTH, BadJson, dump, iso, parse_object
 from .notifications import Notices
 from .types import Caller, Outcome, Presence, Push
 
@@ -31,7 +31,8 @@ RESERVED = CONVERSATION_KEYS | SERVICE_KEYS | TEMPORARY_KEYS
 def start(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     """``start``: create a conversation, or find the one with the same members."""
     message = conv_of(command)
-    name, attributes = _attributes(message, caller.json_depth)
+    text = message.attr.data if message.attr is not None else None
+    name, attributes = _attributes(text, caller.json_depth)
     if message.transient:
         check_signature(tx, caller, message, None, "create")
         return _start_room(tx, caller, name, attributes)
@@ -45,10 +46,17 @@ def start(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
 def create_service(
     tx: Tx, name: str | None, attributes: Mapping[str, Any] | None, creator: str
 ) -> ConversationRow:
-    """Create a service conversation, which no client may do."""
-    return tx.create_conversation(
-        kind=Kind.SERVICE, creator=creator, name=name, attributes=attributes
-    )
+    """Create a service conversation, which no client may do.
+
+    Its name and attributes keep to the same rules as those from clients; refuses others (4301).
+    """
+    given = {**(attributes or {}), **({} if name is None else {"name": name})}
+    try:
+        text = dump(given)
+    except (ValueError, TypeError, RecursionError) as exc:
+        refuse(ErrorCode.CONVERSATION_API_FAILED, f"the attributes are not JSON: {exc}")
+    name, columns = _attributes(text, MAX_DEPTH)
+    return tx.create_conversation(kind=Kind.SERVICE, creator=creator, name=name, attributes=columns)
 
 
 def unique_id(members: Iterable[str]) -> str:
@@ -175,9 +183,8 @@ def _started(row: ConversationRow, **fields: Any) -> GenericCommand:
     )
 
 
-def _attributes(message: ConvCommand, max_depth: int) -> tuple[str | None, dict[str, Any]]:
+def _attributes(text: str | None, max_depth: int) -> tuple[str | None, dict[str, Any]]:
     """Name and custom columns; what the server sets itself is passed over."""
-    text = message.attr.data if message.attr is not None else None
     try:
         given = parse_object(text or "{}", max_depth)
     except BadJson as exc:

@@ -1,0 +1,201 @@
+"""What cannot be kept is refused at every entrance, and answered; sizes are the same in all dialects."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from tests.security.test_identity import conv
+from tests.server.gateway.world import PATIENCE, direct, peer_of, world
+from trio_realtime.server.rules.types import Refusal
+from trio_realtime.transport import TransportClosed, connect
+from trio_realtime.wire import (
+    JsonObjectMessage,
+    OpType,
+    encode,
+)
+
+HALF = "\ud800"
+
+
+@pytest.fixture
+def clock(autojump_clock):
+    return autojump_clock
+
+
+class Text:
+    """A connection that speaks JSON, with or without the name of a dialect."""
+
+    def __init__(self, transport, app_id):
+        self.transport = transport
+        self.app_id = app_id
+        self.i = 0
+        self.arrived = []
+
+    async def call(self, **fields):
+        self.i += 1
+        # As ASCII: what JSON can spell.
+        await self.transport.send(json.dumps({"i": self.i, **fields}))
+        with trio.fail_after(PATIENCE):
+            while True:
+                while not self.arrived:
+                    self.arrived = [json.loads(text) for text in await self.transport.receive()]
+                reply = self.arrived.pop(0)
+                if reply.get("i") == self.i:
+                    return reply
+
+    async def login(self, client_id):
+        opened = await self.call(cmd="session", op="open", appId=self.app_id, peerId=client_id)
+        assert opened["op"] == "opened"
+
+
+@asynccontextmanager
+async def text_peer(server, subprotocol="lc.json.3"):
+    async with connect(
+        server.ws_url, subprotocol=subprotocol, open_stream=server.open_stream
+    ) as transport:
+        yield Text(transport, server.app_id)
+
+
+BAD = {
+    "half a pair": HALF,
+    "no number": math.nan,
+    "infinity": math.inf,
+    "a bad key": {HALF: 1},
+    "deep inside": [{"a": [HALF]}],
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+@pytest.mark.parametrize("key", ["name", "topic"])
+async def test_attributes_that_are_no_json_are_refused_on_the_socket(what, key, clock):
+    async with world() as server, text_peer(server) as tom:
+        await tom.login("Tom")
+        reply = await tom.call(cmd="conv", op="start", m=["Tom"], attr={key: BAD[what]})
+        assert reply["code"] == 4301
+        made = await tom.call(cmd="conv", op="start", m=["Tom"], attr={"name": "fine"})
+        reply = await tom.call(cmd="conv", op="update", cid=made["cid"], attr={key: BAD[what]})
+        assert reply["code"] == 4306
+        if key == "topic":
+            reply = await tom.call(cmd="conv", op="query", where={key: BAD[what]})
+            assert reply["code"] == 4310
+        (found,) = (await tom.call(cmd="conv", op="query"))["results"]
+        assert found["name"] == "fine"
+        assert server.stats().metrics.internal_errors_total == 0
+
+
+async def rest(server, path, body, method="POST"):
+    stream = await server.connect()
+    data = json.dumps(body).encode()
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-LC-Id: {server.app_id}\r\n"
+        f"X-LC-Key: {server.master_key},master\r\nContent-Length: {len(data)}\r\n\r\n"
+    )
+    await stream.send_all(head.encode() + data)
+    answer = b""
+    with trio.fail_after(PATIENCE):
+        while part := await stream.receive_some():
+            answer += part
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)
+
+
+@pytest.mark.parametrize("what", BAD)
+@pytest.mark.parametrize("key", ["name", "topic"])
+async def test_attributes_that_are_no_json_are_refused_over_rest(what, key, clock):
+    async with world() as server, peer_of(server) as tom:
+        await tom.login("Tom")
+        base = "/1.2/rtm/service-conversations"
+        status, answer = await rest(server, base, {"name": "News", key: BAD[what]})
+        assert (status, answer["code"] in {1, 4301}) == (400, True)
+        with pytest.raises(Refusal):
+            await server.server.create_service_conversation(
+                server.app_id, attributes={key: BAD[what]}
+            )
+        status, made = await rest(server, base, {"name": "News", "topic": 1})
+        assert status == 201
+        where = JsonObjectMessage(data='{"topic":{"$gt":0}}')
+        found = (await tom.call(conv(OpType.QUERY, None, where=where))).conv_message.results
+        assert [one["objectId"] for one in json.loads(found.data)] == [made["objectId"]]
+
+
+@pytest.mark.parametrize(
+    ("sender", "message", "code"),
+    [(HALF, "x", 4301), ("", "x", 4301), ("x" * 65, "x", 4301), ("shop", HALF, 4114)],
+)
+async def test_broadcasts_that_no_client_could_receive_are_refused(sender, message, code, clock):
+    async with world() as server:
+        cid = await server.server.create_service_conversation(server.app_id, name="News")
+        path = f"/1.2/rtm/service-conversations/{cid}/broadcasts"
+        body = {"from_client": sender, "message": message}
+        status, answer = await rest(server, path, body)
+        assert (status, answer["code"]) == (400, code)
+
+
+async def test_text_that_is_no_unicode_is_refused_wherever_it_stands(clock):
+    async with world() as server, text_peer(server) as tom:
+        await tom.login("Tom")
+        cid = (await tom.call(cmd="conv", op="start", m=["Tom"]))["cid"]
+        for command in (
+            {"cmd": "direct", "cid": cid, "msg": HALF},
+            {"cmd": "direct", "cid": HALF, "msg": "x"},
+            {"cmd": "conv", "op": "add", "cid": cid, "m": [HALF]},
+            {"cmd": "conv", "op": "start", "m": ["x"], "peerId": HALF},
+            {"cmd": "session", "op": "open", "appId": server.app_id, "peerId": HALF},
+        ):
+            assert (await tom.call(**command))["code"] == 4114
+        assert "code" not in await tom.call(cmd="direct", cid=cid, msg="\ud83d\ude00")
+        (item,) = (await tom.call(cmd="logs", cid=cid))["logs"]
+        assert item["data"] == "\N{GRINNING FACE}"
+        assert server.stats().metrics.internal_errors_total == 0
+
+
+@pytest.mark.parametrize("subprotocol", ["lc.json.1", "lc.json.3", None])
+async def test_one_size_limit_in_every_dialect(subprotocol, clock):
+    async with world() as server, text_peer(server, subprotocol) as tom:
+        await tom.login("Tom")
+        cid = (await tom.call(cmd="conv", op="start", m=["Tom"]))["cid"]
+        # Six bytes of JSON for one of protobuf are no reason to refuse.
+        reply = await tom.call(cmd="direct", cid=cid, msg="\x01" * 4500)
+        assert reply["cmd"] == "ack"
+        assert reply.get("code") is None
+        with pytest.raises(TransportClosed) as closed:
+            await tom.call(cmd="direct", cid=cid, msg="x" * 5200)
+        assert closed.value.code == 4109
+        await trio.sleep(10)
+        assert server.stats().metrics.limits["frame_bytes"] == 1
+
+
+async def test_base64_is_measured_without_its_clothes(clock):
+    async with world() as server:
+        for size, fits in ((4900, True), (5200, False)):
+            async with connect(
+                server.ws_url, subprotocol="lc.proto2base64.3", open_stream=server.open_stream
+            ) as transport:
+                command = direct("x" * 24, "x" * size)
+                command.i = 1
+                await transport.send(base64.b64encode(encode(command)).decode())
+                if fits:
+                    assert await transport.receive()
+                else:
+                    with pytest.raises(TransportClosed) as closed:
+                        await transport.receive()
+                    assert closed.value.code == 4109
+
+
+@pytest.mark.parametrize("subprotocol", ["lc.json.1", "lc.json.3", None])
+async def test_lists_that_old_sdks_read_are_there_when_they_are_empty(subprotocol, clock):
+    async with world() as server, text_peer(server, subprotocol) as tom:
+        await tom.login("Tom")
+        cid = (await tom.call(cmd="conv", op="start", m=["Tom"]))["cid"]
+        assert (await tom.call(cmd="logs", cid=cid))["logs"] == []
+        online = {"cmd": "session", "op": "query"}
+        assert (await tom.call(**online, sessionPeerIds=["X"]))["onlineSessionPeerIds"] == []
+        assert (await tom.call(**online, sessionPeerIds=["Tom"]))["onlineSessionPeerIds"] == ["Tom"]
+        await tom.call(cmd="direct", cid=cid, msg="x")
+        assert len((await tom.call(cmd="logs", cid=cid))["logs"]) == 1
