@@ -141,6 +141,44 @@ async def test_unknown_paths_and_methods_have_json_errors():
         assert (await ask(server, "HEAD", "/healthz"))[:2] == (200, None)
 
 
+@pytest.mark.parametrize("target", ["//[x", "//[x/y?a=b", "http://[x/", "//", "/%", "*", "?", "#"])
+async def test_an_odd_target_is_an_answer_and_no_noise(target, caplog):
+    async with world() as server:
+        reply = await exchange(
+            server, f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+        )
+        assert parsed(reply)[0] in {400, 404}
+        assert not caplog.records
+        assert server.stats().metrics.internal_errors_total == 0
+
+
+async def test_a_target_may_be_a_whole_url():
+    async with world() as server:
+        reply = await exchange(
+            server, b"GET http://x/healthz?a#b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        assert parsed(reply)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"name": NaN}',
+        b'{"name": 1e999}',
+        b'{"name": "\\ud800"}',
+        b"\xff",
+        b"[]",
+        b"{",
+        b'{"a":' * 200 + b"1" + b"}" * 200,
+    ],
+)
+async def test_a_body_that_is_no_json_object_is_refused(body):
+    async with world() as server:
+        status, said, _ = await ask(server, "POST", "/1.1/rtm/sign", body=body)
+        assert (status, said["code"]) == (400, 107)
+        assert said["error"].startswith("The body is ")
+
+
 async def test_a_connection_serves_many_requests():
     async with world() as server:
         stream = await server.connect()

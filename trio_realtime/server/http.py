@@ -18,6 +18,7 @@ import trio
 
 from .limits import Limits
 from .metrics import Metrics, log
+from .rules.json import BadJson, parse_object
 from .rules.types import Refusal
 
 CORS = (
@@ -39,6 +40,9 @@ CORS = (
 )
 
 READ_SIZE = 64 * 1024
+
+JSON_DEPTH = 128
+"""How deep a body may nest; what it holds has limits of its own."""
 
 BODILESS = frozenset({204, 304})
 """Answers that say nothing about a body, not even that it is empty."""
@@ -72,12 +76,11 @@ class Request:
     def json(self) -> dict[str, Any]:
         """The body as an object. Raises `HttpError` 400."""
         try:
-            value = json.loads(self.body or b"{}")
-        except (ValueError, RecursionError):
-            raise HttpError(400, 107, "The body is not JSON.") from None
-        if not isinstance(value, dict):
-            raise HttpError(400, 107, "The body is not a JSON object.")
-        return value
+            return parse_object(self.body.decode("utf-8-sig") or "{}", JSON_DEPTH)
+        except UnicodeDecodeError:
+            raise HttpError(400, 107, "The body is not UTF-8.") from None
+        except BadJson as error:
+            raise HttpError(400, 107, f"The body is {error}.") from None
 
 
 class Content(Protocol):
@@ -385,12 +388,24 @@ class HttpConnection:
 
 
 def _request(event: h11.Request, address: str, *, secure: bool) -> Request:
-    url = urlsplit(event.target.decode("ascii", "replace"))
+    path, query = _target(event.target.decode("ascii", "replace"))
     return Request(
         event.method.decode("ascii", "replace").upper(),
-        url.path,
-        dict(parse_qsl(url.query, keep_blank_values=True)),
+        path,
+        dict(parse_qsl(query, keep_blank_values=True)),
         {name.decode("ascii", "replace"): value.decode("latin-1") for name, value in event.headers},
         secure=secure,
         address=address,
     )
+
+
+def _target(target: str) -> tuple[str, str]:
+    """Path and query of a request's target, which may be a whole URL."""
+    if target.startswith("/"):
+        path, _, query = target.partition("#")[0].partition("?")
+        return path, query
+    try:
+        url = urlsplit(target)
+    except ValueError:
+        raise h11.RemoteProtocolError("a target that is no URL", 400) from None
+    return url.path, url.query

@@ -35,7 +35,7 @@ from trio_realtime.server.metrics import log
 from trio_realtime.server.rules.types import App
 from trio_realtime.server.store.interface import Tx
 
-from .rest import authorized_app, origin_of
+from .rest import authorized_app, origin_of, shows_master_key
 
 NAME_LENGTH = 1024
 KEY_LENGTH = 1024
@@ -63,6 +63,8 @@ class Files:
         router.add("PUT", "/uploads/{app}/{token}", self.upload, streams=True)
         router.add("POST", "/1.1/fileCallback", self.callback)
         router.add("POST", "/1.1/files", self.add_external)
+        # Early versions of the storage SDK put the name into the path.
+        router.add("POST", "/1.1/files/{name}", self.add_external)
         router.add("GET", "/1.1/files/{id}", self.describe)
         router.add("DELETE", "/1.1/files/{id}", self.delete)
         router.add("GET", "/files/{app}/{id}/{tail}", self.download)
@@ -82,9 +84,16 @@ class Files:
                 await self.blobs.discard(name)
 
     async def announce(self, request: Request) -> Response:
-        """Permit an upload: ``POST /1.1/fileTokens``."""
+        """Permit an upload: ``POST /1.1/fileTokens``.
+
+        A key is chosen with the master key. Versions of the storage SDK always send one; without
+        the master key the server makes its own, so that nobody takes the key of another's file.
+        """
         body = request.json()
-        app = authorized_app(self.gateway, request, master=bool(body.get("key")))
+        app = authorized_app(self.gateway, request)
+        chosen = _text(body, "key", KEY_LENGTH)
+        if not shows_master_key(self.gateway, app, request):
+            chosen = ""
         name, meta = _name(body), _meta(body)
         self._check_size(meta.get("size"))
         row = FileRow(
@@ -93,7 +102,7 @@ class Files:
             mime_type=media_type(body.get("mime_type"), name),
             created_at=self.gateway.config.clock(),
             meta=meta,
-            key=_text(body, "key", KEY_LENGTH) or secrets.token_hex(16) + extension(name),
+            key=chosen or secrets.token_hex(16) + extension(name),
             keep_name=body.get("keep_file_name") is True,
         )
         lifetime = int(self.gateway.config.limits.upload_ttl * 1000)
@@ -160,7 +169,7 @@ class Files:
         return json_response({})
 
     async def add_external(self, request: Request) -> Response:
-        """Remember a file that lies elsewhere: ``POST /1.1/files``."""
+        """Remember a file that lies elsewhere: ``POST /1.1/files``, or ``/1.1/files/{name}``."""
         app = authorized_app(self.gateway, request)
         body = request.json()
         name, url = _name(body), _external(_text(body, "url", URL_LENGTH))

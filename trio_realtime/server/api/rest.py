@@ -180,6 +180,11 @@ def authorized_app(gateway: Gateway, request: Request, *, master: bool = False) 
     raise HttpError(401, 401, "Unauthorized.")
 
 
+def shows_master_key(gateway: Gateway, app: App, request: Request) -> bool:
+    """Whether a request comes from the operator."""
+    return _shows(gateway, request, app.master_key, master=True)
+
+
 def _shows(gateway: Gateway, request: Request, key: str, *, master: bool) -> bool:
     config = gateway.config
     if (presented := request.headers.get("x-lc-key")) is not None:
