@@ -131,6 +131,6 @@ def test_the_client_needs_no_extras():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     loaded = set(done.stdout.split())
-    assert "trio_realtime._client.client" in loaded
+    assert "trio_realtime._client.im_client" in loaded
     unwanted = {"websockets", "sqlite3", "trio_realtime.server", "trio_realtime.testing"}
     assert loaded & unwanted == set()

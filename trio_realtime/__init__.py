@@ -12,14 +12,15 @@ Log in with `open_client`, then iterate over ``client.events()``::
 from __future__ import annotations
 
 from ._client.bound_query import BoundQuery
-from ._client.client import IMClient, RealtimeConnection, open_client, open_connection
 from ._client.group_receipts import GroupRead, GroupReceipts
+from ._client.im_client import IMClient
+from ._client.opening import RealtimeConnection, open_client, open_connection
 from ._client.operations.editing import MessageRef
 from ._client.operations.receipts import ReadState
+from ._client.plugin import Plugin
 from ._client.sending import Sending, SendStatus
 from ._engine.link_state import LinkState
 from ._engine.login import Signature
-from ._engine.plugins import Plugin
 from ._engine.signing import ConversationSigner, LoginSigner, MasterKeySigner
 from ._engine.unread import Unread
 from ._io.subscription import Subscription

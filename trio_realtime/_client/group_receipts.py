@@ -8,11 +8,10 @@ Protocol: docs/protocol/live-query-and-plugins.md §3.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import attrs
 
-from trio_realtime._engine.plugins import Plugin
 from trio_realtime._values.conversations import BaseConversation, ChatRoom
 from trio_realtime._values.events import ConversationEvent
 from trio_realtime._values.messages import BaseMessage, SendOptions
@@ -20,10 +19,9 @@ from trio_realtime._values.results import MemberChange
 from trio_realtime._values.times import utc_now
 from trio_realtime._values.typed_messages import TypedMessage, date_field, message_type
 
+from .im_client import IMClient
 from .operations.base import ConversationLike, id_of
-
-if TYPE_CHECKING:
-    from .client import IMClient
+from .plugin import Plugin
 
 __all__ = ["GroupRead", "GroupReceipts"]
 
@@ -101,8 +99,9 @@ class GroupReceipts:
         if not isinstance(message, _ReadMark):
             return True
         if self._client is not None:
-            session = self._client._session  # noqa: SLF001 - a plugin of our own may
-            session.publish(GroupRead(message.conversation_id, message.sender, message.timestamp))
+            self._client.publish(
+                GroupRead(message.conversation_id, message.sender, message.timestamp)
+            )
         return False
 
 

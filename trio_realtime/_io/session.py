@@ -15,7 +15,7 @@ from trio_realtime._engine.conversation_cache import ConversationCache
 from trio_realtime._engine.delivery import Acknowledgements, Delivery
 from trio_realtime._engine.login import LoginState
 from trio_realtime._engine.mapping import events_from_command, message_from_direct
-from trio_realtime._engine.plugins import Plugin, PluginRegistry
+from trio_realtime._engine.message_hooks import HookedRegistry, MessageHooks
 from trio_realtime._engine.session_state import SessionMachine, SessionState, SessionTrigger
 from trio_realtime._engine.unread import UnreadCounters
 from trio_realtime._values.conversations import ConversationKind
@@ -67,7 +67,7 @@ class SessionConfig:
     ack: AckMode = "delivery"
     credentials: Credentials = attrs.field(factory=Credentials)
     message_types: Sequence[type[TypedMessage]] = ()
-    plugins: Sequence[Plugin] = ()
+    plugins: Sequence[MessageHooks] = ()
 
 
 class ClientSession:
@@ -86,7 +86,7 @@ class ClientSession:
         self._tokens = itertools.count(1)
         self._machine = SessionMachine()
         self.hub = Hub(self._delivered)
-        self.registry = PluginRegistry(config.message_types, config.plugins, self._report)
+        self.registry = HookedRegistry(config.message_types, config.plugins, self._report)
         self.delivery: Delivery[Event] = Delivery()
         self.acks = Acknowledgements()
         self.unread = UnreadCounters()

@@ -1,132 +1,25 @@
-"""Clients, and how they are opened: the entrance of the SDK."""
+"""How clients are opened: the entrance of the SDK."""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, overload
 
 import trio
 
 from trio_realtime._engine.dialect import DIALECTS, DialectName, OfflineMessages
 from trio_realtime._engine.link_state import LinkState
 from trio_realtime._engine.login import LoginState
-from trio_realtime._engine.plugins import Plugin
 from trio_realtime._engine.signing import ConversationSigner, LoginSigner
 from trio_realtime._io.authentication import Credentials
 from trio_realtime._io.connection import ClientConnection, ConnectionConfig, run_connection
 from trio_realtime._io.session import COMMAND_TIMEOUT, AckMode, ClientSession, SessionConfig
-from trio_realtime._io.subscription import DEFAULT_BUFFER, E_co, Subscription
-from trio_realtime._values.events import Event
 from trio_realtime._values.typed_messages import TypedMessage
 from trio_realtime.transport import StreamOpener, TransportName
 
-from .operations.base import ConversationLike, id_of
-from .operations.conversations import ConversationOperations
-from .operations.editing import EditOperations
-from .operations.files import FileOperations
-from .operations.history import HistoryOperations
-from .operations.members import MemberOperations
-from .operations.moderation import ModerationOperations
-from .operations.presence import PresenceOperations
-from .operations.receipts import ReceiptOperations
-from .operations.send import SendOperations
-
-
-class IMClient(
-    SendOperations,
-    EditOperations,
-    HistoryOperations,
-    ReceiptOperations,
-    FileOperations,
-    MemberOperations,
-    ModerationOperations,
-    ConversationOperations,
-    PresenceOperations,
-):
-    """A logged-in client: everything one client id can do.
-
-    Made by `open_client`; it lives until that block ends. All operations may be awaited
-    from any task, also inside an event loop. Operations on a conversation take the
-    conversation or its id. While the connection is down they wait for it, for at most the
-    command time-out; `send` waits for as long as its caller does.
-    """
-
-    def __init__(self, session: ClientSession) -> None:
-        self._session = session
-
-    def __repr__(self) -> str:
-        return f"<IMClient {self.client_id!r} {self.state.name.lower()}>"
-
-    @property
-    def client_id(self) -> str:
-        """The id this client is logged in with, also where the server made it up."""
-        return self._session.client_id
-
-    @property
-    def state(self) -> LinkState:
-        """Where the connection stands. Protocol: docs/protocol/transport.md §7."""
-        return self._session.connection.link.state
-
-    @overload
-    def events(
-        self,
-        *,
-        conversation: ConversationLike | None = None,
-        max_buffer: int = DEFAULT_BUFFER,
-    ) -> Subscription[Event]: ...
-
-    @overload
-    def events(
-        self,
-        *types: type[E_co],
-        conversation: ConversationLike | None = None,
-        max_buffer: int = DEFAULT_BUFFER,
-    ) -> Subscription[E_co]: ...
-
-    def events(
-        self,
-        *types: type[Event],
-        conversation: ConversationLike | None = None,
-        max_buffer: int = DEFAULT_BUFFER,
-    ) -> Subscription[Any]:
-        """Subscribe to what happens; each call gives an independent stream.
-
-        What has arrived since the login and before the first subscription is kept, each event
-        for the first one that wants it.
-
-        Args:
-            types: event classes; without any, all events.
-            conversation: only events of this conversation.
-            max_buffer: events that may wait for the loop before the subscription ends
-                with `SlowConsumer`; at least 1.
-
-        Raises:
-            TypeError: one of the types is no class of events.
-            ValueError: ``max_buffer`` is less than 1.
-        """
-        hub = self._session.hub
-        cid = None if conversation is None else id_of(conversation)
-        buffer = hub.subscribe(types, cid, max_buffer)
-        handled = self._session.handled if self._session.config.ack == "next" else None
-        return Subscription(hub, buffer, handled)
-
-    def pause(self) -> None:
-        """Disconnect and stay offline until `resume`; allowed in any state."""
-        self._session.connection.link.pause()
-
-    def resume(self) -> None:
-        """Reconnect at once after `pause`; allowed in any state."""
-        self._session.connection.link.resume()
-
-    def retry(self) -> None:
-        """Try to reconnect now instead of at the scheduled time; allowed in any state."""
-        self._session.connection.link.retry()
-
-    async def close(self) -> None:
-        """Log out now. Loops over events end; leaving the block does this too."""
-        await self._session.log_out()
+from .im_client import IMClient
+from .plugin import Plugin, show_client
 
 
 class RealtimeConnection:
@@ -179,7 +72,7 @@ class RealtimeConnection:
         try:
             with trio.CancelScope() as session.body_scope:
                 client = IMClient(session)
-                session.registry.client_created(client)
+                show_client(plugins, client)
                 yield client
         finally:
             await session.log_out()

@@ -1,4 +1,4 @@
-"""Plugins: extensions of a client that travel together.
+"""What plugins do with messages.
 
 Protocol: docs/protocol/live-query-and-plugins.md §1.
 """
@@ -7,32 +7,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
-from trio_realtime._values.errors import PluginError
 from trio_realtime._values.events import MessageReceived, PluginFailed
 from trio_realtime._values.messages import BaseMessage
 from trio_realtime._values.registry import MessageRegistry
 from trio_realtime._values.typed_messages import TypedMessage
 
-if TYPE_CHECKING:
-    from trio_realtime._client.client import IMClient
-
-__all__ = ["Plugin"]
-
 logger = logging.getLogger("trio_realtime")
 
 
 @attrs.frozen(kw_only=True)
-class Plugin:
-    """A set of message classes and hooks, given to ``open_client(plugins=[...])``.
-
-    Hooks are plain functions: they run where messages are received, which never waits. One
-    that raises is reported as a `PluginFailed` event with the plugin's name, and what it was
-    given is used as it was.
-    """
+class MessageHooks:
+    """The part of a `Plugin` that has to do with messages."""
 
     name: str
     """Who to blame in errors."""
@@ -44,17 +33,15 @@ class Plugin:
     """May replace every parsed message."""
     before_message_dispatch: Callable[[BaseMessage], bool] | None = None
     """May keep a received message from the subscriptions by returning False."""
-    on_client_create: Callable[[IMClient], None] | None = None
-    """Called once with the logged-in client; `PluginError` if it raises."""
 
 
-class PluginRegistry(MessageRegistry):
+class HookedRegistry(MessageRegistry):
     """Parses messages with the hooks of all plugins, in their order."""
 
     def __init__(
         self,
         types: Iterable[type[TypedMessage]],
-        plugins: Sequence[Plugin],
+        plugins: Sequence[MessageHooks],
         report: Callable[[PluginFailed], None],
     ) -> None:
         super().__init__([*(cls for p in plugins for cls in p.message_types), *types])
@@ -63,19 +50,6 @@ class PluginRegistry(MessageRegistry):
         if not plugins:
             # The usual case costs nothing.
             self.parse = super().parse  # type: ignore[method-assign]
-
-    def client_created(self, client: IMClient) -> None:
-        """Show the new client to every plugin.
-
-        Raises:
-            PluginError: one of them failed.
-        """
-        for plugin in self._plugins:
-            if plugin.on_client_create is not None:
-                try:
-                    plugin.on_client_create(client)
-                except Exception as error:
-                    raise PluginError(plugin.name, error) from error
 
     def parse(self, body: str | bytes, envelope: Mapping[str, Any]) -> BaseMessage:
         """The message, after all hooks had their say. Never fails."""
@@ -98,7 +72,7 @@ class PluginRegistry(MessageRegistry):
 
     def _ask(
         self,
-        plugin: Plugin,
+        plugin: MessageHooks,
         hook: Callable[[Any], Any],
         value: Any,
         kinds: tuple[type, ...] | None,
