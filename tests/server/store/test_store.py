@@ -109,6 +109,49 @@ async def test_a_read_sees_every_write_already_reported(open_store):
             assert await store.read(APP, count) == n
 
 
+async def test_who_queues_many_delays_nobody_else(open_store):
+    ran = threading.Event()
+
+    def crowd(n):
+        # The other's turn comes before the third of these.
+        assert n < 2 or ran.wait(30)
+        return n
+
+    async with open_store() as store:
+        results = []
+        for n in range(50):
+            store.submit(APP, lambda _, n=n: crowd(n), results.append, mode="query", owner="crowd")
+        store.submit(APP, lambda _: ran.set(), results.append, mode="query", owner="single")
+    answers = [result.unwrap() for result in results]
+    assert [answer for answer in answers if answer is not None] == list(range(50))
+    assert len(answers) == 51
+
+
+async def test_a_query_sees_every_write_submitted_and_reported(open_store):
+    async with open_store() as store:
+        for n in range(1, 10):
+            await store.write(APP, create)
+            seen = trio.Event()
+            results = []
+
+            def done(result, results=results, seen=seen):
+                results.append(result.unwrap())
+                seen.set()
+
+            store.submit(APP, count, done, mode="query", owner="tom")
+            await seen.wait()
+            assert results == [n]
+
+
+async def test_a_query_cannot_write(open_store):
+    async with open_store() as store:
+        results = []
+        store.submit(APP, create, results.append, mode="query")
+        await store.write(APP, lambda _: None)
+    with pytest.raises(StoreError):
+        results[0].unwrap()
+
+
 async def test_cancelling_the_caller_does_not_undo_the_write(open_store):
     token = trio.lowlevel.current_trio_token()
     here = threading.get_ident()

@@ -25,7 +25,7 @@ from trio_realtime.server.hooks.types import OfflineReason
 from trio_realtime.server.metrics import log
 from trio_realtime.server.rules import carry_out, handler_of
 from trio_realtime.server.rules.types import App, Caller, Handler, Outcome, Refusal
-from trio_realtime.server.store.interface import StoreError, Tx
+from trio_realtime.server.store.interface import Mode, StoreError, Tx
 from trio_realtime.wire import (
     CommandType,
     GenericCommand,
@@ -346,7 +346,7 @@ class GatewayConnection:
                 self._ruled(session, out.command, out.at, out.decided, out.approval)
 
         self._in_flight += 1
-        submit = partial(self.submit, session.app, writes=handler.writes)
+        submit = partial(self.submit, session.app, mode=handler.mode)
         session.hook_queue.enter(Work(command, carry_out, caller, submit, done))
 
     def _carry_out(
@@ -363,7 +363,7 @@ class GatewayConnection:
             else:
                 self._ruled(session, command, *result.unwrap())
 
-        self.submit(session.app, run, done, writes=handler.writes)
+        self.submit(session.app, run, done, mode=handler.mode)
 
     def _ruled(
         self,
@@ -396,7 +396,7 @@ class GatewayConnection:
         rule: Callable[[Tx], T],
         done: Callable[[outcome.Outcome[T]], None],
         *,
-        writes: bool = True,
+        mode: Mode = "write",
     ) -> None:
         """Have a rule run; it counts as under way until ``done`` was called."""
 
@@ -411,9 +411,15 @@ class GatewayConnection:
                 self.gateway.metrics.internal_errors_total += 1
                 log.exception("a result could not be delivered")
 
+        def wanted(tx: Tx) -> T:
+            if self.closed and mode != "write":
+                # Who asks and goes away leaves no work behind.
+                raise Refusal(4105, "SESSION_REQUIRED", "the connection is closed")
+            return rule(tx)
+
         self._in_flight += 1
         try:
-            self.gateway.store.submit(app.id, rule, finished, mode="write" if writes else "read")
+            self.gateway.store.submit(app.id, wanted, finished, mode=mode, owner=self)
         except StoreError as error:
             finished(outcome.Error(error))
 

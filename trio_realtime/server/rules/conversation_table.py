@@ -16,7 +16,7 @@ from .update import update
 
 CONVERSATION_HANDLERS: dict[tuple[CommandType, OpType | None], Handler] = {
     (CommandType.CONV, OpType.START): Handler(start),
-    (CommandType.CONV, OpType.QUERY): Handler(query, writes=False),
+    (CommandType.CONV, OpType.QUERY): Handler(query, writes=False, slow=True),
     (CommandType.CONV, OpType.UPDATE): Handler(update),
     (CommandType.CONV, OpType.ADD): Handler(add),
     (CommandType.CONV, OpType.REMOVE): Handler(remove),

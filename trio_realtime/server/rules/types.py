@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from trio_realtime.server.store.interface import Tx
+from trio_realtime.server.store.interface import Mode, Tx
 from trio_realtime.wire import GenericCommand
 
 
@@ -182,3 +182,12 @@ class Handler:
 
     rule: Rule
     writes: bool = True
+    slow: bool = False
+    """Whether it may take as long as a conversation query may."""
+
+    @property
+    def mode(self) -> Mode:
+        """How the store runs it."""
+        if self.writes:
+            return "write"
+        return "query" if self.slow else "read"

@@ -10,7 +10,7 @@ Times are integer milliseconds since the epoch, as on the wire.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -25,6 +25,10 @@ T = TypeVar("T")
 
 NOTIFICATIONS_KEPT = 1000
 """How many notifications are kept for a client; the oldest go first."""
+
+Mode = Literal["write", "read", "query"]
+"""What a rule does: it may write; it reads, and is quick; or it reads, and may take as long as
+a conversation query may."""
 
 Bound = tuple[int, str | None]
 """A point in a conversation's history: timestamp and, to break a tie, message id."""
@@ -440,13 +444,18 @@ class Store(Protocol):
         rule: Callable[[Tx], T],
         done: Callable[[outcome.Outcome[T]], None],
         *,
-        mode: Literal["read", "write"] = "write",
+        mode: Mode = "write",
+        owner: Hashable | None = None,
     ) -> None:
         """Queue a rule without waiting.
 
         ``done`` is called in the event loop once the result is durable, for writes in the
         order of submission, and must neither block nor raise. What it does (answering,
         pushing) therefore happens in the order of the conversation's history.
+
+        Rules that only read run beside the writer, and queries beside quick reads. Of one
+        ``owner`` one read and one query runs at a time, in the order of submission, and
+        owners take turns: whoever queues many delays nobody else.
         """
 
     async def write(self, app_id: str, rule: Callable[[Tx], T]) -> T:

@@ -72,6 +72,39 @@ async def test_inline_runs_in_the_event_loop():
         assert await store.write(APP, lambda _: threading.get_ident()) != here
 
 
+async def test_quick_reads_and_writes_pass_queries_that_take_long(tmp_path):
+    release = threading.Event()
+    running, most, lock = set(), 0, threading.Lock()
+
+    def slow(owner):
+        def rule(_):
+            nonlocal most
+            with lock:
+                assert owner not in running
+                running.add(owner)
+                most = max(most, len(running))
+            assert release.wait(30)
+            with lock:
+                running.remove(owner)
+
+        return rule
+
+    async with open_store(tmp_path / "data.db") as store:
+        results = []
+        for owner in ("a", "b", "c"):
+            for _ in range(20):
+                store.submit(APP, slow(owner), results.append, mode="query", owner=owner)
+        await store.write(APP, create)
+        assert await store.read(APP, count) == 1
+        assert results == []
+        assert store.statistics().waiting > 50
+        release.set()
+    assert len(results) == 60
+    for result in results:
+        result.unwrap()
+    assert most > 1
+
+
 async def test_a_failed_commit_fails_its_rules_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "data.db"
     monkeypatch.setattr("trio_realtime.server.store.sqlite.store._READERS", 1)

@@ -4,24 +4,26 @@ Rules that write are queued. The writer takes all that are queued at each turn, 
 a worker thread inside one transaction, and reports each result in the event loop after the
 commit. So one flush to the disk is shared by everybody who waits, and the order of results
 is the order of submission. Rules that only read have connections of their own, and see what
-was committed when they begin, which includes every write already reported.
+was committed when they begin, which includes every write already reported. Queries, which may
+take long, have connections apart from those of quick reads.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import IO, Any, Literal, TypeVar
+from typing import IO, Any, TypeVar
 
 import attrs
 import outcome
 import trio
 
 from trio_realtime._values.times import now_ms
-from trio_realtime.server.store.interface import StoreError, Tx
+from trio_realtime.server.store.fair_queue import FairQueue
+from trio_realtime.server.store.interface import Mode, StoreError, Tx
 from trio_realtime.server.store.patterns import REGEX_STEPS
 
 from .database import Database
@@ -34,7 +36,9 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _BATCH_AT_MOST = 1000
-_READERS = 4
+_READERS = 3
+_QUERY_READERS = 2
+"""More would only contend for the interpreter, and for the writer's share of it."""
 
 
 @attrs.frozen
@@ -47,6 +51,15 @@ class StoreStatistics:
     reads: int
     waiting: int
     """Rules queued now."""
+
+
+class ReadLane:
+    """Rules that read, waiting for one of the connections that are there for their kind."""
+
+    def __init__(self, connections: int) -> None:
+        self.jobs: FairQueue[Job] = FairQueue()
+        self.lot = trio.lowlevel.ParkingLot()
+        self.limiter = trio.CapacityLimiter(connections)
 
 
 class SqliteStore:
@@ -66,11 +79,10 @@ class SqliteStore:
         self._clock = clock
         self._latest = 0
         self._writes: deque[Job] = deque()
-        self._reads: deque[Job] = deque()
         self._write_lot = trio.lowlevel.ParkingLot()
-        self._read_lot = trio.lowlevel.ParkingLot()
         self._write_limiter = trio.CapacityLimiter(1)
-        self._read_limiter = trio.CapacityLimiter(_READERS)
+        self.reads = ReadLane(_READERS)
+        self.queries = ReadLane(_QUERY_READERS)
         self._closed = False
         self._commits = 0
         self._written = 0
@@ -78,7 +90,7 @@ class SqliteStore:
 
     def statistics(self) -> StoreStatistics:
         """A snapshot of the counters."""
-        waiting = len(self._writes) + len(self._reads)
+        waiting = len(self._writes) + len(self.reads.jobs) + len(self.queries.jobs)
         return StoreStatistics(self._commits, self._written, self._read, waiting)
 
     def submit(
@@ -87,20 +99,22 @@ class SqliteStore:
         rule: Callable[[Tx], T],
         done: Callable[[outcome.Outcome[T]], None],
         *,
-        mode: Literal["read", "write"] = "write",
+        mode: Mode = "write",
+        owner: Hashable | None = None,
     ) -> None:
         """Queue a rule without waiting: see `Store.submit`. Raises `StoreError` once closed."""
         if self._closed:
             raise StoreError("the store is closed")
         # Time as rules see it never goes back.
         self._latest = max(self._latest, self._clock())
-        job = Job(app_id, rule, done, self._latest, read_only=mode == "read")
-        if mode == "write" or self._alone:
+        job = Job(app_id, rule, done, self._latest, read_only=mode != "write")
+        if mode == "write" or (mode == "read" and self._alone):
             self._writes.append(job)
             self._write_lot.unpark()
-        else:
-            self._reads.append(job)
-            self._read_lot.unpark()
+            return
+        lane = self.queries if mode == "query" else self.reads
+        lane.jobs.put(object() if owner is None else owner, job)
+        (self._write_lot if self._alone else lane.lot).unpark()
 
     async def write(self, app_id: str, rule: Callable[[Tx], T]) -> T:
         """Run a rule that may write; returns when it is durable.
@@ -117,9 +131,7 @@ class SqliteStore:
         """
         return await self._wait(app_id, rule, "read")
 
-    async def _wait(
-        self, app_id: str, rule: Callable[[Tx], T], mode: Literal["read", "write"]
-    ) -> T:
+    async def _wait(self, app_id: str, rule: Callable[[Tx], T], mode: Mode) -> T:
         await trio.lowlevel.checkpoint_if_cancelled()
         finished = trio.Event()
         result: outcome.Outcome[T] | None = None
@@ -139,9 +151,7 @@ class SqliteStore:
 
     async def write_queued(self) -> None:
         with trio.CancelScope(shield=True):
-            while await self._some(self._writes, self._write_lot):
-                count = min(len(self._writes), _BATCH_AT_MOST)
-                batch = [self._writes.popleft() for _ in range(count)]
+            while batch := await self._next_batch():
                 results = await self._call(self._writer.write, batch, self._write_limiter)
                 wrote = sum(not job.read_only for job in batch)
                 self._commits += wrote > 0
@@ -150,33 +160,50 @@ class SqliteStore:
                 for job, result in zip(batch, results, strict=True):
                     _report(job, result)
 
-    async def read_queued(self, reader: Runner) -> None:
+    async def read_queued(self, reader: Runner, lane: ReadLane) -> None:
         with trio.CancelScope(shield=True):
-            while await self._some(self._reads, self._read_lot):
-                job = self._reads.popleft()
-                result = await self._call(reader.read, job, self._read_limiter)
+            while (taken := await self._next_read(lane)) is not None:
+                owner, job = taken
+                result = await self._call(reader.read, job, lane.limiter)
+                lane.jobs.finished(owner)
+                lane.lot.unpark()
                 self._read += 1
                 _report(job, result)
+
+    async def _next_batch(self) -> list[Job]:
+        """What the writer does next; nothing once the store is closed and all is done."""
+        while True:
+            count = min(len(self._writes), _BATCH_AT_MOST)
+            batch = [self._writes.popleft() for _ in range(count)]
+            if self._alone and (taken := self.queries.jobs.take()) is not None:
+                # There is no other connection. One query in each turn, so that nobody waits long.
+                owner, job = taken
+                self.queries.jobs.finished(owner)
+                batch.append(job)
+            if batch or self._closed:
+                return batch
+            await self._write_lot.park()
+
+    async def _next_read(self, lane: ReadLane) -> tuple[Hashable, Job] | None:
+        while (taken := lane.jobs.take()) is None and not self._closed:
+            await lane.lot.park()
+        return taken
 
     async def _call(
         self, function: Callable[[Any], T], argument: Any, limiter: trio.CapacityLimiter
     ) -> T:
         return await _call(self._inline, function, argument, limiter=limiter)
 
-    async def _some(self, queue: deque[Job], lot: trio.lowlevel.ParkingLot) -> bool:
-        while not queue and not self._closed:
-            await lot.park()
-        return bool(queue)
-
     def close(self, *, finish: bool) -> None:
         """Take no more rules; the tasks end when the queues are empty."""
         self._closed = True
         if not finish:
-            for queue in (self._writes, self._reads):
-                while queue:
-                    _report(queue.popleft(), outcome.Error(StoreError("the store is closed")))
-        self._write_lot.unpark_all()
-        self._read_lot.unpark_all()
+            left = [*self._writes, *self.reads.jobs.drain(), *self.queries.jobs.drain()]
+            self._writes.clear()
+            for job in left:
+                _report(job, outcome.Error(StoreError("the store is closed")))
+        for lot in (self._write_lot, self.reads.lot, self.queries.lot):
+            lot.unpark_all()
 
 
 def _report(job: Job, result: outcome.Outcome[Any]) -> None:
@@ -207,15 +234,16 @@ async def open_store(
     Raises `StoreError` if the file is not a database of this program, or if another process
     has it open.
     """
-    readers = 0 if inline or path is None else _READERS
+    readers = 0 if inline or path is None else _READERS + _QUERY_READERS
     files = await _call(inline, _Files.open, path, readers, query_seconds, regex_steps)
     body: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             store = SqliteStore(files.writer, inline=inline, alone=not files.readers, clock=clock)
             nursery.start_soon(store.write_queued)
-            for reader in files.readers:
-                nursery.start_soon(store.read_queued, reader)
+            for number, reader in enumerate(files.readers):
+                lane = store.queries if number < _QUERY_READERS else store.reads
+                nursery.start_soon(store.read_queued, reader, lane)
             try:
                 yield store
             except BaseException as exc:

@@ -1,0 +1,72 @@
+"""Who asks much waits for himself."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import trio
+
+from tests.server.gateway.world import conversation_of, direct, peer_of, world
+from trio_realtime.wire import (
+    CommandType,
+    ConvCommand,
+    GenericCommand,
+    JsonObjectMessage,
+    LogsCommand,
+    OpType,
+)
+
+MANY = 60
+
+
+@pytest.fixture
+def clock(autojump_clock):
+    return autojump_clock
+
+
+def query(number):
+    where = {"m": "Tom", "name": {"$regex": f"(x?){{30}}x{{30}}{number}"}}
+    return GenericCommand(
+        cmd=CommandType.CONV,
+        op=OpType.QUERY,
+        conv_message=ConvCommand(where=JsonObjectMessage(data=json.dumps(where))),
+    )
+
+
+async def serve_a_bystander(server, tom, jerry, mary):
+    """How many queries of Tom were left when Jerry and Mary had got all they asked for."""
+    await tom.login("Tom")
+    await jerry.login("Jerry")
+    cid = await conversation_of(tom, "Tom", "Jerry")
+    for number in range(MANY):
+        await tom.send(query(number))
+    with trio.fail_after(60):
+        assert (await jerry.call(direct(cid, "hello"))).cmd == CommandType.ACK
+        logs = GenericCommand(cmd=CommandType.LOGS, logs_message=LogsCommand(cid=cid))
+        assert len((await jerry.call(logs)).logs_message.logs) == 1
+        await mary.login("Mary")
+    return server._store.statistics().waiting
+
+
+async def test_queries_of_one_connection_delay_no_other(clock):
+    async with (
+        world() as server,
+        peer_of(server) as tom,
+        peer_of(server) as jerry,
+        peer_of(server) as mary,
+    ):
+        left = await serve_a_bystander(server, tom, jerry, mary)
+        assert left > MANY // 2
+
+
+async def test_queries_of_a_closed_connection_are_left_undone(clock):
+    async with world() as server, peer_of(server) as mary:
+        async with peer_of(server) as tom:
+            await tom.login("Tom")
+            for number in range(MANY):
+                await tom.send(query(number))
+        await mary.login("Mary")
+        await trio.sleep(1)
+        assert server._store.statistics().waiting == 0
+        assert server.stats().metrics.internal_errors_total == 0
