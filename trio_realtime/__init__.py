@@ -129,6 +129,7 @@ from ._values.messages import (
 from ._values.query import ConversationQuery
 from ._values.registry import MessageRegistry
 from ._values.results import Failure, MemberChange, NothingSucceeded, Page, PartialResult
+from ._values.summaries import SummaryWords
 from ._values.typed_messages import (
     AudioMessage,
     FileMessage,
@@ -264,6 +265,7 @@ __all__ = [
     "Silenced",
     "SlowConsumer",
     "Subscription",
+    "SummaryWords",
     "TemporaryConversation",
     "TemporaryConversationExpired",
     "TextMessage",

@@ -7,6 +7,7 @@ import io
 import json
 import wave
 
+import attrs
 import httpx
 import pytest
 import trio
@@ -18,8 +19,11 @@ from trio_realtime import (
     FileUploadError,
     ImageMessage,
     LocalFile,
+    MessageStatus,
     RealtimeError,
+    TypedMessage,
     UploadProgress,
+    message_type,
     open_client,
 )
 from trio_realtime.testing import open_server
@@ -282,3 +286,48 @@ async def test_a_file_elsewhere_needs_no_upload(autojump_clock):
         assert (message.file.url, message.summary) == ("https://example.test/a.pdf", "[文件] a.pdf")
         known = await tom.register_file("https://example.test/a.pdf", name="a.pdf")
         assert known.id
+
+
+@message_type(3)
+@attrs.frozen
+class Album(TypedMessage):
+    cover: File
+    back: File | None = None
+
+
+async def test_a_message_brings_its_files_along(tmp_path):
+    path = tmp_path / "cat.bin"
+    path.write_bytes(b"miau" * 1000)
+    async with world("Tom", "Jerry", message_types=[Album]) as (_w, tom, jerry):
+        chat = await tom.create_conversation(["Jerry"])
+        send, receive = trio.open_memory_channel(100)
+        sent = await tom.send(chat, FileMessage(File.from_path(path)), progress=send)
+        assert receive.receive_nowait().total == 4000
+        assert sent.file.local is None
+        assert sent.file.id
+        assert await jerry.history_page(chat) == [sent]
+        assert await fetched(jerry, sent.file) == b"miau" * 1000
+
+        edited = await tom.edit(sent, FileMessage(File.from_bytes("dog", b"wau")))
+        assert await fetched(jerry, edited.file) == b"wau"
+
+        bare = ImageMessage(File.from_bytes("a.bin", b"a")).file
+        album = await tom.send(chat, Album(bare, back=File("http://elsewhere/b")))
+        assert await fetched(jerry, album.cover) == b"a"
+        assert album.back == File("http://elsewhere/b")
+
+
+async def test_a_message_whose_file_is_lost_is_not_sent(tmp_path):
+    path = tmp_path / "cat.bin"
+    path.write_bytes(b"miau")
+    async with world("Tom") as (_w, tom):
+        chat = await tom.create_conversation(["Jerry"])
+        sending = tom.sending(chat, FileMessage(File.from_path(path)))
+        path.unlink()
+        with pytest.raises(OSError, match=r"cat\.bin"):
+            await sending.send()
+        assert sending.message.status is MessageStatus.FAILED
+        assert await tom.history_page(chat) == []
+        path.write_bytes(b"miau")
+        sent = await sending.send()
+        assert await tom.history_page(chat) == [sent]

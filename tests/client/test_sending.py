@@ -9,11 +9,14 @@ from tests.client.world import world
 from trio_realtime import (
     CommandError,
     ConnectionLost,
+    Message,
     MessageReceived,
+    MessageStatus,
     MessageTooLarge,
     RealtimeError,
     SendStatus,
     TextMessage,
+    TypedMessage,
 )
 
 
@@ -33,6 +36,30 @@ async def test_a_sending_is_accepted_once_and_then_answers_at_once(autojump_cloc
         await w.forget()
         assert await sending.send() == sent
         assert await w.seen("Jerry") == []
+
+
+async def test_the_message_of_a_sending_says_how_far_it_has_come(autojump_clock):
+    async with world("Tom", "Jerry") as (_w, tom, _jerry):
+        chat = await tom.create_conversation(["Jerry"])
+        sending = tom.sending(chat, "hello")
+        assert sending.message.status is MessageStatus.NONE
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sending.send)
+            while sending.message.status is MessageStatus.NONE:
+                await trio.lowlevel.checkpoint()
+            assert sending.message.status is MessageStatus.SENDING
+            nursery.cancel_scope.cancel()
+        assert sending.status is SendStatus.UNKNOWN
+        assert sending.message.status is MessageStatus.SENDING
+        assert (await sending.send()).status is MessageStatus.SENT
+        assert sending.message.status is MessageStatus.SENT
+        for refused in (TextMessage("x" * 6000), Message("\ud83d"), TypedMessage(text="x")):
+            sending = tom.sending(chat, refused)
+            with pytest.raises((MessageTooLarge, ValueError, TypeError)):
+                await sending.send()
+            assert sending.status is SendStatus.REJECTED
+            assert sending.message.status is MessageStatus.FAILED
+            assert refused.status is MessageStatus.NONE
 
 
 async def test_wherever_it_was_cancelled_it_is_stored_once(autojump_clock):

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_realtime._values.files import File, GeoPoint
+from trio_realtime._values.local_file import LocalFile
 from trio_realtime._values.messages import (
     BaseMessage,
     BinaryMessage,
@@ -21,6 +22,7 @@ from trio_realtime._values.messages import (
     send_options_for,
 )
 from trio_realtime._values.registry import MessageRegistry
+from trio_realtime._values.summaries import SummaryWords
 from trio_realtime._values.typed_messages import (
     AudioMessage,
     FileMessage,
@@ -185,9 +187,12 @@ def test_json_of_plain_text():
     ("message", "summary"),
     [
         (Message("hi"), "hi"),
-        (BinaryMessage(b"x"), ""),
+        (Message(" "), "[消息]"),
+        (BinaryMessage(b"x"), "[消息]"),
+        (TextMessage(""), "[消息]"),
         (TextMessage("hi"), "hi"),
-        (Transfer(1), ""),
+        (Transfer(1), "[消息]"),
+        (Transfer(1, text="rent"), "rent"),
         (ImageMessage(PICTURE), "[图片]"),
         (AudioMessage(PICTURE), "[语音]"),
         (VideoMessage(PICTURE), "[视频]"),
@@ -200,6 +205,32 @@ def test_json_of_plain_text():
 )
 def test_summary(message, summary):
     assert message.summary == summary
+
+
+def test_the_language_of_summaries_is_a_choice():
+    assert ImageMessage(PICTURE).summarize(SummaryWords.ENGLISH) == "[image]"
+    assert FileMessage(PICTURE).summarize(SummaryWords.ENGLISH) == "[file] a.png"
+    assert TextMessage("hi").summarize(SummaryWords.ENGLISH) == "hi"
+    german = SummaryWords({-2: "[Bild]", 1: "[Überweisung]"}, "[Nachricht]")
+    assert ImageMessage(PICTURE).summarize(german) == "[Bild]"
+    assert Transfer(1).summarize(german) == "[Überweisung]"
+    for message in (BinaryMessage(b""), Message(""), RecalledMessage()):
+        assert message.summarize(german) == "[Nachricht]"
+
+
+def test_a_file_that_nobody_else_can_see_is_not_written_down():
+    local = LocalFile.from_bytes("cat.png", b"123")
+    message = ImageMessage(local)
+    assert message.file.local is local
+    assert (message.file.name, message.file.size, message.file.mime_type) == (
+        "cat.png",
+        3,
+        "image/png",
+    )
+    with pytest.raises(ValueError, match=r"cat\.png has not been uploaded"):
+        message.payload()
+    with pytest.raises(TypeError, match="expected a File or a LocalFile, not 'cat'"):
+        ImageMessage("cat")
 
 
 def test_times():

@@ -18,6 +18,7 @@ from trio_realtime._io.session import COMMAND_TIMEOUT, AckMode, ClientSession, S
 from trio_realtime._values.typed_messages import TypedMessage
 from trio_realtime.transport import StreamOpener, TransportName
 
+from .arguments import check_client, check_connection
 from .im_client import IMClient
 from .plugin import Plugin, show_client
 
@@ -51,6 +52,7 @@ class RealtimeConnection:
         command_timeout: float = COMMAND_TIMEOUT,
     ) -> AsyncIterator[IMClient]:
         """Log a client in on this connection; see `trio_realtime.open_client`."""
+        check_client(client_id=client_id, tag=tag, ack=ack, command_timeout=command_timeout)
         login = LoginState(self._connection.config.app_id, client_id, _tag(tag))
         if device_id is not None:
             login.device_id = device_id
@@ -119,12 +121,20 @@ async def open_connection(
     Raises:
         RoutingError: nobody could say where to connect.
         ConnectFailed: no server accepted the connection.
-        ValueError: the arguments name no server, or a dialect that does not exist.
+        TypeError, ValueError: an argument cannot be used; the message says which and why.
 
     Protocol: docs/protocol/transport.md §1 to §9.
     """
-    if dialect not in DIALECTS:
-        raise ValueError(f"there is no dialect {dialect!r}: it is one of {str([*DIALECTS])[1:-1]}")
+    check_connection(
+        app_id=app_id,
+        app_key=app_key,
+        server=server,
+        rtm_servers=rtm_servers,
+        transport=transport,
+        offline_messages=offline_messages,
+        dialect=dialect,
+        connect_timeout=connect_timeout,
+    )
     config = ConnectionConfig(
         app_id=app_id,
         app_key=app_key,
@@ -207,10 +217,13 @@ async def open_client(
             the block was there to be told.
         RealtimeError: likewise for everything else that ends the client for good.
         ConnectFailed: no connection could be made.
+        TypeError, ValueError: an argument cannot be used; the message says which and why.
         PluginError: a plugin failed at the sight of the new client.
 
     Protocol: docs/protocol/session.md §1 to §5.
     """
+    # Before there is a connection, which may take its time.
+    check_client(client_id=client_id, tag=tag, ack=ack, command_timeout=command_timeout)
     async with (
         open_connection(
             app_id=app_id,

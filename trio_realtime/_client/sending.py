@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import attrs
+import trio
 
 from trio_realtime._engine.command_size import MAX_COMMAND, check_size
-from trio_realtime._values.errors import CommandError, MalformedReply, MessageTooLarge
+from trio_realtime._values.errors import (
+    CommandError,
+    MalformedReply,
+)
 from trio_realtime._values.json import dump
+from trio_realtime._values.local_file import UploadProgress
 from trio_realtime._values.messages import BaseMessage, MessageStatus, SendOptions, with_envelope
-from trio_realtime._values.typed_messages import TypedMessage
+from trio_realtime._values.texts import encodable
+from trio_realtime._values.typed_messages import TypedMessage, files_to_upload
 from trio_realtime.wire import CommandType, DirectCommand, GenericCommand
 
-from .operations.base import part
+from .operations.base import client_ids, part
+from .operations.files import upload
 
 if TYPE_CHECKING:
     from trio_realtime._io.session import ClientSession
@@ -31,7 +40,7 @@ class SendStatus(Enum):
     ACCEPTED = "accepted"
     """The server has stored it (or, if it is transient, passed it on)."""
     REJECTED = "rejected"
-    """It was refused, and not stored."""
+    """It was refused, or could not be sent at all, and is not stored."""
     UNKNOWN = "unknown"
     """Nobody waited for the answer: the wait was cancelled, or the client ended."""
 
@@ -44,14 +53,20 @@ class Sending(Generic[M]):
     """
 
     def __init__(
-        self, session: ClientSession, conversation_id: str, message: M, options: SendOptions
+        self,
+        session: ClientSession,
+        conversation_id: str,
+        message: M,
+        options: SendOptions,
+        progress: trio.MemorySendChannel[UploadProgress] | None = None,
     ) -> None:
         self._session = session
         self._options = options
+        self._progress = progress
+        self._message = message
+        self._begun = False
         self.conversation_id = conversation_id
         """Where it goes."""
-        self.message = message
-        """As it was given; once it is accepted, with its id, time, sender and status."""
         # The token of a message that was sent before belongs to that sending.
         self.dt = (not message.id and message.dt) or session.new_token()
         """The token by which the server recognises it. A message with this `dt` continues the
@@ -63,27 +78,44 @@ class Sending(Generic[M]):
         status = "not finished" if self.status is None else self.status.value
         return f"<Sending of {self.message!r} to {self.conversation_id}: {status}>"
 
+    @property
+    def message(self) -> M:
+        """As it was given, with its status: being sent, or failed.
+
+        Once it is accepted, it has its id, time and sender too. Where it is unknown what became
+        of it, it still counts as being sent.
+        """
+        if self.status is SendStatus.ACCEPTED or not self._begun:
+            return self._message
+        failed = self.status is SendStatus.REJECTED
+        status = MessageStatus.FAILED if failed else MessageStatus.SENDING
+        return with_envelope(self._message, {"status": status})
+
     async def send(self, *, retry: bool = True) -> M:
         """Send it, or find out what became of it; returns the message once it is accepted.
 
         After that it returns at once. See `IMClient.send` for the rest and for what it raises.
         """
         if self.status is SendStatus.ACCEPTED:
-            return self.message
+            return self._message
         session = self._session
-        command = _direct(
-            session.client_id, self.conversation_id, self.message, self._options, self.dt
-        )
         self.status = None
+        self._begun = True
         try:
-            if not _is_small(command):
-                check_size(command)
+            command = await self._prepared()
+        except Exception:
+            self.status = SendStatus.REJECTED
+            raise
+        except BaseException:
+            self.status = SendStatus.UNKNOWN
+            raise
+        try:
             if retry:
                 reply = await session.insist(command)
             else:
                 reply = await session.request(command, retry=False)
-            self.message = self._accepted(command, reply)
-        except (CommandError, MessageTooLarge) as error:
+            self._message = self._accepted(command, reply)
+        except CommandError as error:
             # The end of the client is told with an error of the server too.
             ended = error is session.error
             self.status = SendStatus.UNKNOWN if ended else SendStatus.REJECTED
@@ -92,7 +124,17 @@ class Sending(Generic[M]):
             self.status = SendStatus.UNKNOWN
             raise
         self.status = SendStatus.ACCEPTED
-        return self.message
+        return self._message
+
+    async def _prepared(self) -> GenericCommand:
+        """The command, after what it refers to is where others can see it."""
+        self._message = await uploaded(self._session, self._message, self._progress)
+        command = _direct(
+            self._session.client_id, self.conversation_id, self._message, self._options, self.dt
+        )
+        if not _is_small(command):
+            check_size(command)
+        return command
 
     def _accepted(self, command: GenericCommand, reply: GenericCommand) -> M:
         session, options, cid = self._session, self._options, self.conversation_id
@@ -105,7 +147,7 @@ class Sending(Generic[M]):
         if stored:
             session.delivery.sent(cid, ack.t, ack.uid)
         sent = with_envelope(
-            self.message,
+            self._message,
             {
                 "id": ack.uid,
                 "conversation_id": cid,
@@ -129,6 +171,21 @@ class Sending(Generic[M]):
         return sent
 
 
+async def uploaded(
+    session: ClientSession,
+    message: M,
+    progress: trio.MemorySendChannel[UploadProgress] | None = None,
+) -> M:
+    """The message with its files where others can see them."""
+    pending = files_to_upload(message)
+    if not pending:
+        return message
+    files: dict[str, Any] = {
+        name: await upload(session, file, progress) for name, file in pending.items()
+    }
+    return attrs.evolve(message, **files)
+
+
 def _is_small(command: GenericCommand) -> bool:
     """Whether it fits for certain; most messages need not be encoded to know."""
     direct = command.direct_message
@@ -143,8 +200,9 @@ def _direct(
     client_id: str, cid: str, message: BaseMessage, options: SendOptions, dt: str
 ) -> GenericCommand:
     body = message.payload()
+    text = encodable(body, "the text of a message") if isinstance(body, str) else None
     direct = DirectCommand(
-        msg=body if isinstance(body, str) else None,
+        msg=text,
         r=options.receipt or None,
         cid=cid,
         transient=options.transient or None,
@@ -152,7 +210,7 @@ def _direct(
         push_data=None if options.push_data is None else dump(options.push_data),
         will=options.will or None,
         binary_msg=None if isinstance(body, str) else body,
-        mention_pids=list(message.mentions),
+        mention_pids=client_ids(message.mentions),
         mention_all=message.mention_all,
     )
     # In the order of the schema, with a place for the serial id: the fastest to encode.

@@ -47,6 +47,8 @@ class File:
         default=EMPTY, converter=freeze, kw_only=True, hash=False
     )
     """What else its sender wanted to say of it."""
+    local: LocalFile | None = attrs.field(default=None, kw_only=True, repr=False)
+    """What has to be uploaded before others can see it; None: it is where its URL says."""
 
     @staticmethod
     def from_path(
@@ -66,7 +68,15 @@ class File:
         return cls(url, name=name, mime_type=mime_type)
 
     def to_json(self) -> dict[str, Any]:
-        """The ``_lcfile object of a message body."""
+        """The ``_lcfile`` object of a message body.
+
+        Raises:
+            ValueError: it has not been uploaded.
+        """
+        if self.local is not None:
+            raise ValueError(
+                f"{self.name} has not been uploaded: send the message, or IMClient.upload"
+            )
         known = {key: getattr(self, name) for name, key in _METADATA.items()}
         metadata = thaw(self.metadata) | {k: v for k, v in known.items() if v is not None}
         result: dict[str, Any] = {"objId": self.id, "url": self.url or None}

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, TypeVar
 import attrs
 
 from .json import FrozenMapping, freeze
+from .summaries import SummaryWords
 from .times import datetime_from_ms, optional_datetime
 
 __all__ = [
@@ -176,8 +177,15 @@ class BaseMessage:
 
     @property
     def summary(self) -> str:
-        """A line of text that stands for the message, for instance in a list of chats."""
-        return ""
+        """A line of text that stands for the message, for instance in a list of chats.
+
+        It is never empty; `summarize` says it in other languages.
+        """
+        return self.summarize()
+
+    def summarize(self, words: SummaryWords = SummaryWords.CHINESE) -> str:
+        """What `summary` says, with your choice of words for what is no text."""
+        return words.other
 
     def payload(self) -> str | bytes:
         """The body as it goes over the wire. Protocol: docs/protocol/messages.md §3."""
@@ -205,6 +213,11 @@ class BaseMessage:
                 result[key] = list(value) if isinstance(value, tuple) else value
         result["status"] = self.status.value
         return result
+
+
+def has_text(text: str | None) -> bool:
+    """Whether a reader sees anything of a text."""
+    return bool(text) and not str(text).isspace()
 
 
 JSON_KEYS = {
@@ -244,10 +257,9 @@ class Message(BaseMessage):
         except (ValueError, RecursionError):
             return self.body
 
-    @property
-    def summary(self) -> str:
+    def summarize(self, words: SummaryWords = SummaryWords.CHINESE) -> str:
         """The text itself."""
-        return self.body
+        return self.body if has_text(self.body) else words.other
 
     def payload(self) -> str:
         """The text."""

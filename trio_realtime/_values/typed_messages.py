@@ -15,7 +15,9 @@ import attrs
 from .field_types import decoder_for, encode
 from .files import File, GeoPoint
 from .json import EMPTY, dump, freeze, load_object
-from .messages import BaseMessage
+from .local_file import LocalFile
+from .messages import BaseMessage, has_text
+from .summaries import SummaryWords
 from .times import datetime_from_iso
 
 __all__ = [
@@ -109,10 +111,10 @@ class TypedMessage(BaseMessage):
     attributes: Mapping[str, Any] = attrs.field(default=EMPTY, converter=_attributes, hash=False)
     """What the application wants to add: a JSON object, deeply immutable."""
 
-    @property
-    def summary(self) -> str:
-        """The text, if any."""
-        return self.text or ""
+    def summarize(self, words: SummaryWords = SummaryWords.CHINESE) -> str:
+        """The text, or the word for the type if there is none."""
+        text = self.text
+        return text if text and has_text(text) else words.of(self.lctype)
 
     def payload(self) -> str:
         """The body as JSON text, keys in the order of the JavaScript SDK.
@@ -178,6 +180,17 @@ class TypedMessage(BaseMessage):
 
 
 ENVELOPE = attrs.fields(BaseMessage)
+
+
+def files_to_upload(message: BaseMessage) -> dict[str, LocalFile]:
+    """The files of a message that nobody else can see yet, by constructor argument."""
+    if not isinstance(message, TypedMessage):
+        return {}
+    return {
+        field.argument: value.local
+        for field in _content_fields(type(message))
+        if isinstance(value := getattr(message, field.name), File) and value.local is not None
+    }
 
 
 @attrs.frozen
@@ -313,23 +326,32 @@ class TextMessage(TypedMessage):
     """The text."""
 
 
+def _file(value: File | LocalFile) -> File:
+    if isinstance(value, LocalFile):
+        return File("", name=value.name, mime_type=value.mime_type, size=value.size, local=value)
+    if not isinstance(value, File):
+        raise TypeError(f"expected a File or a LocalFile, not {value!r}")
+    return value
+
+
 @attrs.frozen(kw_only=True, slots=False)
 class MediaMessage(TypedMessage):
-    """What messages that refer to a file have in common."""
+    """What messages that refer to a file have in common.
 
-    label: ClassVar[str] = ""
+    The file may be one that is still to be uploaded, ``ImageMessage(File.from_path("cat.jpg"))``:
+    sending uploads it.
+    """
 
     file: File = attrs.field(
         kw_only=False,
-        validator=attrs.validators.instance_of(File),
+        converter=_file,
         metadata=_wire("_lcfile", File.from_json, File.to_json),
     )
-    """The file, uploaded."""
+    """The file; its `File.local` is what is still to be uploaded."""
 
-    @property
-    def summary(self) -> str:
+    def summarize(self, words: SummaryWords = SummaryWords.CHINESE) -> str:
         """What kind of file it is, in brackets."""
-        return f"[{self.label}]"
+        return words.of(self.lctype)
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -337,7 +359,6 @@ class ImageMessage(MediaMessage):
     """An image."""
 
     lctype: ClassVar[int] = -2
-    label: ClassVar[str] = "图片"
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -345,7 +366,6 @@ class AudioMessage(MediaMessage):
     """A recording."""
 
     lctype: ClassVar[int] = -3
-    label: ClassVar[str] = "语音"
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -353,7 +373,6 @@ class VideoMessage(MediaMessage):
     """A video."""
 
     lctype: ClassVar[int] = -4
-    label: ClassVar[str] = "视频"
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -361,12 +380,10 @@ class FileMessage(MediaMessage):
     """Any file."""
 
     lctype: ClassVar[int] = -6
-    label: ClassVar[str] = "文件"
 
-    @property
-    def summary(self) -> str:
+    def summarize(self, words: SummaryWords = SummaryWords.CHINESE) -> str:
         """``[文件]`` and the name of the file."""
-        return f"[{self.label}] {self.file.name or ''}".strip()
+        return f"{words.of(self.lctype)} {self.file.name or ''}".strip()
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -382,10 +399,9 @@ class LocationMessage(TypedMessage):
     )
     """The place."""
 
-    @property
-    def summary(self) -> str:
+    def summarize(self, words: SummaryWords = SummaryWords.CHINESE) -> str:
         """``[位置]`` and the text."""
-        return f"[位置] {self.text or ''}".strip()
+        return f"{words.of(self.lctype)} {self.text or ''}".strip()
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -397,7 +413,6 @@ class RecalledMessage(TypedMessage):
 
     lctype: ClassVar[int] = -127
 
-    @property
-    def summary(self) -> str:
+    def summarize(self, words: SummaryWords = SummaryWords.CHINESE) -> str:
         """A notice that the message was taken back."""
-        return "[该消息已撤回]"
+        return words.of(self.lctype)

@@ -8,7 +8,11 @@ from typing import TypeVar
 from trio_realtime._io.session import ClientSession
 from trio_realtime._values.conversations import BaseConversation
 from trio_realtime._values.errors import MalformedReply
+from trio_realtime._values.messages import BaseMessage
+from trio_realtime._values.protocol import MAX_CLIENT_ID
 from trio_realtime._values.results import MemberChange
+from trio_realtime._values.texts import checked_id
+from trio_realtime._values.typed_messages import TextMessage
 from trio_realtime.wire import GenericCommand
 
 T = TypeVar("T")
@@ -24,19 +28,22 @@ ConversationLike = BaseConversation | MemberChange[BaseConversation] | str
 """What names a conversation: a snapshot, what `add_members` and its like returned, or the id."""
 
 
+MAX_CONVERSATION_ID = 256
+"""Characters: no service gives ids as long as this."""
+
+
 def id_of(conversation: ConversationLike) -> str:
     """The id of a conversation given as value or as id.
 
     Raises:
         TypeError: it is neither.
+        ValueError: it is no id.
     """
-    if isinstance(conversation, str):
-        if not conversation:
-            raise ValueError("the conversation id is empty")
-        return conversation
     if isinstance(conversation, BaseConversation | MemberChange):
-        return conversation.id
-    raise TypeError(f"expected a conversation or its id, not {conversation!r}")
+        conversation = conversation.id
+    elif not isinstance(conversation, str):
+        raise TypeError(f"expected a conversation or its id, not {conversation!r}")
+    return checked_id(conversation, "a conversation id", MAX_CONVERSATION_ID)
 
 
 def client_ids(ids: Iterable[str] | str) -> list[str]:
@@ -44,17 +51,28 @@ def client_ids(ids: Iterable[str] | str) -> list[str]:
 
     Raises:
         TypeError: one of them is not a string, or one string was given instead of several.
-        ValueError: one of them is empty.
+        ValueError: one of them is no client id.
     """
     if isinstance(ids, str):
         raise TypeError(f"expected several client ids, not the single string {ids!r}")
-    distinct = list(dict.fromkeys(ids))
-    for one in distinct:
-        if not isinstance(one, str):
-            raise TypeError(f"a client id is a string, not {one!r}")
-        if not one:
-            raise ValueError("a client id is empty")
-    return distinct
+    try:
+        distinct = list(dict.fromkeys(ids))
+    except TypeError:
+        raise TypeError(f"expected several client ids, not {ids!r}") from None
+    return [checked_id(one, "a client id", MAX_CLIENT_ID) for one in distinct]
+
+
+def message_of(message: BaseMessage | str) -> BaseMessage:
+    """The message to send; a text is a `TextMessage`.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if isinstance(message, BaseMessage):
+        return message
+    if isinstance(message, str):
+        return TextMessage(message)
+    raise TypeError(f"expected a message or a text, not {message!r}")
 
 
 def part(reply: GenericCommand, message: T | None) -> T:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import attrs
 
+from trio_realtime._client.sending import uploaded
 from trio_realtime._values.events import MessageRecalled, MessageUpdated
 from trio_realtime._values.messages import BaseMessage, MessageStatus, with_envelope
+from trio_realtime._values.texts import checked_id, encodable
 from trio_realtime._values.times import ms_from_datetime
-from trio_realtime._values.typed_messages import RecalledMessage
+from trio_realtime._values.typed_messages import RecalledMessage, TextMessage
 from trio_realtime.wire import CommandType, GenericCommand, OpType, PatchCommand, PatchItem
 
-from .base import ConversationLike, Operations, id_of, part
+from .base import (
+    MAX_CONVERSATION_ID,
+    ConversationLike,
+    Operations,
+    client_ids,
+    id_of,
+    message_of,
+    part,
+)
 
 M = TypeVar("M", bound=BaseMessage)
 
@@ -35,12 +45,21 @@ class MessageRef:
 class EditOperations(Operations):
     """Edit and recall."""
 
-    async def edit(self, original: BaseMessage | MessageRef, replacement: M) -> M:
+    @overload
+    async def edit(self, original: BaseMessage | MessageRef, replacement: M) -> M: ...
+
+    @overload
+    async def edit(self, original: BaseMessage | MessageRef, replacement: str) -> TextMessage: ...
+
+    async def edit(
+        self, original: BaseMessage | MessageRef, replacement: BaseMessage | str
+    ) -> BaseMessage:
         """Replace the content of a message this client has sent.
 
         Args:
             original: the message as it was sent or received, or its reference.
-            replacement: the new content; its mentions count.
+            replacement: the new content, a text for a `TextMessage`; its mentions count, and its
+                files are uploaded.
 
         Returns:
             The replacement with the id, place and time of the original.
@@ -54,15 +73,16 @@ class EditOperations(Operations):
 
         Protocol: docs/protocol/messages.md §8.
         """
-        body = replacement.payload()
+        content = await uploaded(self._session, message_of(replacement))
+        body = content.payload()
         item = PatchItem(
             recall=False,
-            data=body if isinstance(body, str) else None,
+            data=encodable(body, "the text of a message") if isinstance(body, str) else None,
             binary_msg=None if isinstance(body, str) else body,
-            mention_all=replacement.mention_all,
-            mention_pids=list(replacement.mentions),
+            mention_all=content.mention_all,
+            mention_pids=client_ids(content.mentions),
         )
-        edited = with_envelope(replacement, await self._patch(original, item))
+        edited = with_envelope(content, await self._patch(original, item))
         self._session.conversations.follow(MessageUpdated(edited.conversation_id, edited))
         return edited
 
@@ -97,7 +117,10 @@ class EditOperations(Operations):
 
 def _named(original: BaseMessage | MessageRef) -> tuple[str, str, int]:
     if isinstance(original, MessageRef):
-        return id_of(original.conversation), original.id, ms_from_datetime(original.timestamp)
+        mid = checked_id(original.id, "a message id", MAX_CONVERSATION_ID)
+        return id_of(original.conversation), mid, ms_from_datetime(original.timestamp)
+    if not isinstance(original, BaseMessage):
+        raise TypeError(f"expected a message or a MessageRef, not {original!r}")
     if not original.id:
         raise ValueError("a message that was never sent cannot be changed: send it")
     return original.conversation_id, original.id, original.timestamp_ms
