@@ -10,7 +10,7 @@ import secrets
 import signal
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ import attrs
 import trio
 
 from .configuration import AppTable, UsageError, configured
+from .hook_options import add_hook_options, hooks_of
 
 if TYPE_CHECKING:
     from trio_realtime.server import App, Enforcement, Hooks, Limits, Server
@@ -109,18 +110,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long clients may take to move on at the end (%(default)s)",
     )
-    parser.add_argument(
-        "--web-hooks",
-        metavar="URL",
-        help="ask and tell the application by POST to URL/_messageReceived and so on",
-    )
-    parser.add_argument(
-        "--web-hook",
-        metavar="NAME",
-        action="append",
-        default=[],
-        help="a hook that exists there, such as _messageReceived; may be repeated (all)",
-    )
+    add_hook_options(parser)
     parser.add_argument(
         "--ready-json", action="store_true", help="print the ready line as one JSON object"
     )
@@ -151,30 +141,14 @@ async def _serve(args: argparse.Namespace, tables: list[AppTable]) -> int:
         given = [own]
     apps = [_guarded(app, args) for app in given]
     async with AsyncExitStack() as stack:
-        return await _run(args, apps, limits, await _hooks(args, stack), made=made)
-
-
-async def _hooks(args: argparse.Namespace, stack: AsyncExitStack) -> Hooks | None:
-    if args.web_hooks is None:
-        return None
-    import httpx
-
-    from trio_realtime.server import web_hooks
-
-    if not args.web_hooks.startswith(("http://", "https://")):
-        raise UsageError(f"--web-hooks takes an http or https URL, not {args.web_hooks}")
-    client = await stack.enter_async_context(httpx.AsyncClient())
-    try:
-        return web_hooks(args.web_hooks, client, only=args.web_hook or None)
-    except ValueError as error:
-        raise UsageError(f"--web-hook: {error}.") from error
+        return await _run(args, apps, limits, await hooks_of(args, apps, stack), made=made)
 
 
 async def _run(
     args: argparse.Namespace,
     apps: list[App],
     limits: Limits,
-    hooks: Hooks | None,
+    hooks: Mapping[str, Hooks],
     *,
     made: bool,
 ) -> int:
@@ -189,7 +163,9 @@ async def _run(
         tls=_tls(args.tls_cert, args.tls_key),
         public_url=args.public_url,
         master_sign_validity=args.master_sign_validity,
-        hooks={} if hooks is None else {app.id: hooks for app in apps},
+        hooks=hooks,
+        hook_timeout=args.hook_timeout,
+        on_hook_failure=args.on_hook_failure,
     )
     try:
         with trio.open_signal_receiver(*SIGNALS) as signals:

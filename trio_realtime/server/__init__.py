@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from .api.services import ServiceMessage
 from .config import ServerConfig, UserLookup
+from .hooks.leanengine import leanengine_hooks
 from .hooks.types import (
     Amend,
     ClientOffline,
@@ -30,7 +31,7 @@ from .hooks.types import (
     Rewrite,
     SentMessage,
 )
-from .hooks.web import web_hooks
+from .hooks.web import service_web_hook, web_hooks
 from .limits import Limits
 from .metrics import Metrics
 from .rules.types import App, Enforcement, Refusal
@@ -66,6 +67,8 @@ __all__ = [
     "ServiceMessage",
     "StoreError",
     "UserLookup",
+    "leanengine_hooks",
     "open_server",
+    "service_web_hook",
     "web_hooks",
 ]

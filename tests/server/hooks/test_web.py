@@ -6,6 +6,7 @@ import httpx
 import pytest
 import trio
 
+from trio_realtime.server.hooks.remote import WebHookError
 from trio_realtime.server.hooks.types import (
     Amend,
     ClientOffline,
@@ -24,7 +25,7 @@ from trio_realtime.server.hooks.types import (
     Rewrite,
     SentMessage,
 )
-from trio_realtime.server.hooks.web import WebHookError, web_hooks
+from trio_realtime.server.hooks.web import service_web_hook, web_hooks
 
 TEXT = IncomingMessage(
     sender="tom",
@@ -95,6 +96,8 @@ async def test_binary_bodies_are_base64():
     [
         (TEXT, {"drop": True, "code": 1, "detail": "no"}, Reject(1, "no")),
         (TEXT, {"result": {"drop": True}}, Reject()),
+        (TEXT, {"drop": 1, "code": "x", "detail": 5}, Reject()),
+        (TEXT, {"drop": "yes", "code": True}, Reject()),
         (TEXT, {"drop": False}, Rewrite()),
         (TEXT, {"result": {}}, Rewrite()),
         (TEXT, {"result": None}, Rewrite()),
@@ -120,7 +123,6 @@ async def test_what_an_application_answers_about_a_message(about, answer, expect
         Application({"content": 5, "bin": True}),
         Application({"toPeers": "jerry"}),
         Application({"toPeers": [1]}),
-        Application({"drop": True, "code": "x"}),
         Application({}, status=500),
         Application({}, status=302),
     ],
@@ -322,7 +324,7 @@ CHANGE = MemberChange(actor="tom", conversation_id="c", members=["jerry"])
             "client_offline",
             ClientOffline(client_id="tom", reason=OfflineReason.LOST),
             "_clientOffline",
-            {"peerId": "tom", "closeCode": 2},
+            {"peerId": "tom", "closeCode": 2, "tag": "default"},
         ),
     ],
 )
@@ -345,3 +347,27 @@ async def test_only_the_hooks_that_exist():
         assert everything.send_push is None
         assert everything.rtm_client_sign is not None
         await trio.lowlevel.checkpoint()
+
+
+async def test_an_application_that_is_not_there():
+    def refuse(request):
+        raise httpx.ConnectError("nobody listens", request=request)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(refuse)) as client:
+        hooks = web_hooks("https://app.example", client)
+        with pytest.raises(WebHookError, match="ConnectError: nobody listens"):
+            await hooks.message_received(TEXT)
+
+
+async def test_rows_for_services():
+    app = Application()
+    rows = [{"msgId": "m", "data": "hi"}, {"msgId": "n", "data": "ho"}]
+    async with httpx.AsyncClient(transport=httpx.MockTransport(app)) as client:
+        told = service_web_hook("https://app.example/rows?s=1", client, headers={"X-LC-Id": "a"})
+        await told(rows)
+        assert app.sent == rows
+        assert str(app.requests[0].url) == "https://app.example/rows?s=1"
+        assert app.requests[0].headers["x-lc-id"] == "a"
+        app.status = 500
+        with pytest.raises(WebHookError):
+            await told(rows)

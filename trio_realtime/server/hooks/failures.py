@@ -42,15 +42,21 @@ class FailureLog:
 
     async def run(self) -> None:
         """Tell the counts of hooks that failed again within a minute. Runs until cancelled."""
-        while True:
-            await self._some.wait()
-            self._some = trio.Event()
-            while self._untold:
-                due = {hook: self._told_at[hook] + _EVERY for hook in self._untold}
-                await trio.sleep_until(min(due.values()))
-                for hook in [hook for hook in due if due[hook] <= trio.current_time()]:
-                    if hook in self._untold:
-                        self._tell(hook)
+        try:
+            while True:
+                await self._some.wait()
+                self._some = trio.Event()
+                while self._untold:
+                    await self._tell_due()
+        finally:
+            for hook in list(self._untold):
+                self._tell(hook)
+
+    async def _tell_due(self) -> None:
+        await trio.sleep_until(min(self._told_at[hook] for hook in self._untold) + _EVERY)
+        for hook in list(self._untold):
+            if trio.current_time() - self._told_at[hook] >= _EVERY:
+                self._tell(hook)
 
     def _tell(self, hook: str) -> None:
         count = self._untold.pop(hook)

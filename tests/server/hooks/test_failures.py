@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import logging
+
+import trio
+
+from trio_realtime.server.hooks.failures import FailureLog
+
+
+def failed():
+    """An error with a traceback, as one that was raised has."""
+    try:
+        int("first line\nsecond line")
+    except ValueError as error:
+        return error
+
+
+def lines(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_a_line_a_minute_and_hook(autojump_clock, nursery, caplog):
+    caplog.set_level(logging.INFO)
+    failures = FailureLog()
+    nursery.start_soon(failures.run)
+    for _ in range(500):
+        failures.note("a", failed())
+    failures.note("b", failed())
+    await trio.sleep(30)
+    assert lines(caplog) == [
+        "the hook a failed once: ValueError: invalid literal for int() with base 10: 'first line\\nsecond line'",
+        "the hook b failed once: ValueError: invalid literal for int() with base 10: 'first line\\nsecond line'",
+    ]
+    failures.note("a", OSError("down"))
+    await trio.sleep(40)
+    assert lines(caplog)[2:] == ["the hook a failed 500 times: OSError: down"]
+    assert failures.total == 502
+    await trio.sleep(600)
+    assert len(lines(caplog)) == 3
+    failures.note("a", OSError("again"))
+    assert lines(caplog)[3:] == ["the hook a failed once: OSError: again"]
+    assert "Traceback" not in caplog.text
+
+
+async def test_tracebacks_are_there_for_who_asks(caplog):
+    caplog.set_level(logging.DEBUG)
+    FailureLog().note("a", failed())
+    await trio.lowlevel.checkpoint()
+    assert "Traceback" in caplog.text
