@@ -12,6 +12,7 @@ from typing import Any
 import trio
 
 from .api.files import Files
+from .api.history import History
 from .api.rest import SdkEndpoints
 from .api.services import ServiceMessage, Services
 from .bus.local import Bus
@@ -259,6 +260,7 @@ async def _assemble(
     files = Files(gateway, blobs)
     files.routes(router)
     Services(gateway).routes(router)
+    History(gateway).routes(router)
     await files.recover()
     return Server(config, gateway, Listener(gateway, router, config.tls))
 

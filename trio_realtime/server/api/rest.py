@@ -118,8 +118,8 @@ class SdkEndpoints:
         """Membership notifications a client missed."""
         app = authorized_app(self.gateway, request)
         client_id = request.query.get("client_id", "")
-        after = _integer(request, "start_ts", 0)
-        limit = _integer(request, "limit", NOTIFICATIONS_PAGE)
+        after = number(request, "start_ts", 0)
+        limit = number(request, "limit", NOTIFICATIONS_PAGE)
         permanent = request.query.get("notification_type") == "permanent"
         token = request.headers.get("x-lc-im-session-token")
 
@@ -130,14 +130,14 @@ class SdkEndpoints:
                 tx, client_id, after, limit, "permanent" if permanent else None
             )
 
-        return json_response(_known(await self.gateway.store.read(app.id, rule)))
+        return json_response(known(await self.gateway.store.read(app.id, rule)))
 
     async def member_infos(self, request: Request) -> Response:
         """The roles stored for a conversation, for its members."""
         app = authorized_app(self.gateway, request)
         cid = _where_cid(request)
-        limit = max(0, min(_integer(request, "limit", 100), 1000))
-        skip = max(0, _integer(request, "skip", 0))
+        limit = max(0, min(number(request, "limit", 100), 1000))
+        skip = max(0, number(request, "skip", 0))
         token = request.headers.get("x-lc-im-session-token")
 
         def rule(tx: Any) -> list[dict[str, Any]] | None:
@@ -148,7 +148,7 @@ class SdkEndpoints:
                 return []
             return member_infos_json(tx, cid, limit, skip)
 
-        return json_response({"results": _known(await self.gateway.store.read(app.id, rule))})
+        return json_response({"results": known(await self.gateway.store.read(app.id, rule))})
 
     def _routed_app(self, request: Request) -> App:
         app = self.gateway.apps.get(request.query.get("appId", ""))
@@ -199,13 +199,15 @@ def _shows(gateway: Gateway, request: Request, key: str, *, master: bool) -> boo
     return False
 
 
-def _known(value: Any) -> Any:
+def known(value: Any) -> Any:
+    """What a rule found, or 401 where it returned None: the session token says too little."""
     if value is None:
         raise HttpError(401, 4112, "SESSION_TOKEN_EXPIRED")
     return value
 
 
-def _integer(request: Request, name: str, default: int) -> int:
+def number(request: Request, name: str, default: int) -> int:
+    """An integer among the parameters. Raises `HttpError` 400."""
     value = request.query.get(name)
     if value is None:
         return default

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import attrs
+
 from trio_realtime._values.errors import ErrorCode
 from trio_realtime.server.store.interface import Bound, ConversationRow, Kind, MessageRow, Tx
 from trio_realtime.wire import (
@@ -11,7 +15,7 @@ from trio_realtime.wire import (
     QueryDirection,
 )
 
-from .bodies import body_size, log_item
+from .bodies import body_json, body_size, log_item
 from .checks import existing, is_blocked, refuse
 from .types import Caller, Outcome
 
@@ -23,39 +27,66 @@ _COMPLETE_PAGE = 100
 """Pages of at most this size are complete: a shorter one tells SDKs that there is no more."""
 
 
+@attrs.frozen
+class Range:
+    """Which messages are wanted: a page counted from ``start``."""
+
+    start: Bound | None = None
+    start_included: bool = False
+    end: Bound | None = None
+    end_included: bool = False
+    newer: bool = False
+    """From the start point towards the present."""
+    limit: int = _DEFAULT_PAGE
+    lctype: int | None = None
+
+
 def logs(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     """``logs``: a page of history, counted from its start point, in ascending order."""
     query = command.logs_message or LogsCommand()
     conversation = existing(tx, query.cid)
-    cid, kind = conversation.id, conversation.kind
     require_reader(tx, conversation, caller.client_id)
-    newer = query.direction == QueryDirection.NEW
-    messages = tx.history(
-        cid,
+    wanted = Range(
         start=_bound(query.t, query.mid),
         start_included=bool(query.t_included),
         end=_bound(query.tt, query.tmid),
         end_included=bool(query.tt_included),
-        newer=newer,
+        newer=query.direction == QueryDirection.NEW,
         limit=_page_size(query),
         # 0 is reserved for "no type", which no message declares.
         lctype=query.lctype or None,
     )
-    messages = _fitting(messages, newer=newer)
-    # In larger conversations these times would be of anybody.
-    marked = (
-        any(message.ack_at or message.read_at for message in messages)
-        and kind in {Kind.NORMAL, Kind.TEMPORARY}
-        and tx.member_count(cid) == 2
-    )
-    return Outcome(
-        GenericCommand(
-            cmd=CommandType.LOGS,
-            logs_message=LogsCommand(
-                cid=cid, logs=[log_item(message, marked=marked) for message in messages]
-            ),
-        )
-    )
+    messages, marked = _page(tx, conversation, wanted)
+    items = [log_item(message, marked=marked) for message in messages]
+    reply = LogsCommand(cid=conversation.id, logs=items)
+    return Outcome(GenericCommand(cmd=CommandType.LOGS, logs_message=reply))
+
+
+def history_json(tx: Tx, conversation: ConversationRow, wanted: Range) -> list[dict[str, Any]]:
+    """A page in the form of the REST API: newest first, or with ``newer`` oldest first.
+
+    Protocol: docs/protocol/rest.md §4.
+    """
+    cid = conversation.id
+    messages, marked = _page(tx, conversation, wanted)
+    rows = []
+    for message in messages if wanted.newer else reversed(messages):
+        data, binary = body_json(message.body)
+        row = {
+            "msg-id": message.id,
+            "timestamp": message.timestamp,
+            "conv-id": f"{cid}00000000",
+            "to": cid,
+            "from": message.sender,
+            "data": data,
+            "bin": binary,
+            "is-conv": True,
+            "is-room": conversation.kind is Kind.ROOM,
+        }
+        if marked and message.ack_at is not None:
+            row["ack-at"] = message.ack_at
+        rows.append(row)
+    return rows
 
 
 def require_reader(tx: Tx, row: ConversationRow, client_id: str) -> None:
@@ -66,6 +97,20 @@ def require_reader(tx: Tx, row: ConversationRow, client_id: str) -> None:
         allowed = tx.is_member(row.id, client_id)
     if not allowed:
         refuse(ErrorCode.CONVERSATION_LOG_REJECTED)
+
+
+def _page(tx: Tx, conversation: ConversationRow, wanted: Range) -> tuple[list[MessageRow], bool]:
+    """The messages, and whether it means anything when they were received and read."""
+    cid = conversation.id
+    messages = tx.history(cid, **attrs.asdict(wanted, recurse=False))
+    messages = _fitting(messages, newer=wanted.newer)
+    # In larger conversations these times would be of anybody.
+    marked = (
+        any(message.ack_at or message.read_at for message in messages)
+        and conversation.kind in {Kind.NORMAL, Kind.TEMPORARY}
+        and tx.member_count(cid) == 2
+    )
+    return messages, marked
 
 
 def _fitting(messages: list[MessageRow], *, newer: bool) -> list[MessageRow]:
