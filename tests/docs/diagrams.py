@@ -1,6 +1,6 @@
-"""Diagrams of the documentation, drawn from the tables that the code runs on.
+"""Diagrams and tables of the documentation, drawn from the tables that the code runs on.
 
-``python tests/docs/diagrams.py`` writes them into the page; a test compares.
+``python tests/docs/diagrams.py`` writes them into the pages; a test compares.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from pathlib import Path
 
 from trio_realtime._engine import link_state as _machine
 from trio_realtime._engine import session_state as _session_machine
+from trio_realtime._engine.refusals import consequences
+from trio_realtime._values.error_codes import ErrorCode
 
-PAGE = Path(__file__).parents[2] / "docs" / "state-machines.md"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def drawn(transitions, start):
@@ -44,15 +46,36 @@ def part(transitions, states):
     return f"```mermaid\n{drawn(transitions, start)}\n```\n\n{table(states)}"
 
 
+def codes():
+    """What the codes of sessions and connections do to a client."""
+    rows = ["| code | in answer to the login on return | to any other command | as close code |"]
+    rows.append("|---|---|---|---|")
+    rows += [
+        f"| {code:d} `{code.name}` {_consequences(code)}"
+        for code in sorted({*ErrorCode})
+        if ErrorCode.APP_NOT_AVAILABLE <= code < ErrorCode.CONVERSATION_INTERNAL_ERROR
+    ]
+    rows.append(f"| any other that is not listed {_consequences(0)}")
+    return "\n".join(rows)
+
+
+def _consequences(code):
+    row = consequences(code)
+    return f"| {row.on_return.value} | {row.command.value} | {row.on_close.value} |"
+
+
 PARTS = {
-    "connection": part(_machine.TRANSITIONS, _machine.LinkState),
-    "session": part(_session_machine.TRANSITIONS, _session_machine.SessionState),
+    "state-machines.md": {
+        "connection": part(_machine.TRANSITIONS, _machine.LinkState),
+        "session": part(_session_machine.TRANSITIONS, _session_machine.SessionState),
+    },
+    "errors.md": {"codes": codes()},
 }
 
 
-def filled(page):
+def filled(page, parts):
     """The page with each part between its marks."""
-    for name, drawing in PARTS.items():
+    for name, drawing in parts.items():
         begin, end = f"<!-- {name}: drawn -->", f"<!-- {name}: end -->"
         before, _, rest = page.partition(begin)
         _, _, after = rest.partition(end)
@@ -61,4 +84,6 @@ def filled(page):
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text("utf-8")), "utf-8")
+    for name, parts in PARTS.items():
+        page = DOCS / name
+        page.write_text(filled(page.read_text("utf-8"), parts), "utf-8")

@@ -11,7 +11,7 @@ from trio_realtime._engine.commands import MAX_SERIAL, PendingCommands, Serials
 
 
 def command(name="c", i=None):
-    return SimpleNamespace(name=name, i=i)
+    return SimpleNamespace(name=name, i=i, cmd=None, ack_message=None)
 
 
 class Results:

@@ -3,7 +3,8 @@
 A command is pending from the moment it is submitted until it is settled. Pending commands
 are kept in order. While the session is online a submitted command leaves at once; while it
 is not, commands that may be retried stay and leave, in the order in which they were
-submitted, when the session resumes. That is why order survives a broken link.
+submitted, when the session resumes. That is why order survives a broken link. The same
+happens to commands that the server answers with "no session": they wait for the next login.
 Protocol: docs/protocol/transport.md §5.
 """
 
@@ -14,7 +15,9 @@ from collections.abc import Callable, Iterator
 import attrs
 from outcome import Error, Value
 
-from trio_realtime.wire import GenericCommand
+from trio_realtime.wire import CommandType, GenericCommand
+
+from .refusals import Consequence, consequences
 
 MAX_SERIAL = 2**31 - 1
 
@@ -36,6 +39,8 @@ class PendingCommand:
     """When it was transmitted last."""
     on_done: Callable[[], None] | None = None
     """Called when nobody waits for the command any more."""
+    refused: bool = False
+    """Has been answered with "no session" before, and was sent again."""
     serial: int = 0
     """The serial id under which it was transmitted last; 0: not on the present link."""
 
@@ -91,14 +96,17 @@ class Serials:
         pending = self._pending.pop(command.i or 0, None)
         if pending is not None:
             pending.serial = 0
-            pending.siblings.settled(pending, Value(command))
+            pending.siblings.replied(pending, command)
 
 
 class PendingCommands:
     """The unsettled commands of one session, in the order of submission."""
 
-    def __init__(self, serials: Serials) -> None:
+    def __init__(
+        self, serials: Serials, on_session_required: Callable[[], None] = lambda: None
+    ) -> None:
         self._serials = serials
+        self._on_session_required = on_session_required
         self._unsettled: dict[PendingCommand, None] = {}
         self.error: Exception | None = None
         """What ended the session; nothing is sent any more."""
@@ -141,6 +149,16 @@ class PendingCommands:
             on_done, pending.on_done = pending.on_done, None
             on_done()
 
+    def replied(self, pending: PendingCommand, reply: GenericCommand) -> None:
+        """The command has its reply, which settles it unless it is to be sent again."""
+        login_needed = asks_for_login(reply)
+        if login_needed and pending.retry and not pending.refused:
+            pending.refused = True
+        else:
+            self.settled(pending, Value(reply))
+        if login_needed:
+            self._on_session_required()
+
     def settled(self, pending: PendingCommand, result: Value[GenericCommand] | Error) -> None:
         """The command has its result."""
         if pending in self._unsettled:
@@ -166,3 +184,14 @@ class PendingCommands:
         for pending in list(self._unsettled):
             self._serials.forget(pending)
             self.settled(pending, Error(error))
+
+
+def asks_for_login(reply: GenericCommand) -> bool:
+    """Whether a command was refused because the server has no session for the client."""
+    # Most replies are no errors, and acknowledgements without a code.
+    said = reply.error_message if reply.cmd == CommandType.ERROR else reply.ack_message
+    return (
+        said is not None
+        and said.code is not None
+        and consequences(said.code).command is Consequence.LOG_IN
+    )

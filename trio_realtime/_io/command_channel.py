@@ -31,6 +31,8 @@ class CommandChannel:
         login: whose commands these are.
         serials: the serial ids of the connection.
         transmit: puts a command on the present link, under a new serial id.
+        on_session_required: called when a command was refused because the server has no
+            session for the client.
         timeout: seconds to wait for a reply.
     """
 
@@ -40,12 +42,13 @@ class CommandChannel:
         *,
         serials: Serials,
         transmit: Callable[[PendingCommand], Awaitable[None]],
+        on_session_required: Callable[[], None],
         timeout: float,
     ) -> None:
         self._login = login
         self._transmit = transmit
         self._timeout = timeout
-        self.pending = PendingCommands(serials)
+        self.pending = PendingCommands(serials, on_session_required)
         self.error_seen = False
         """Whether somebody who waited for a reply was told why the client ended."""
 

@@ -20,6 +20,7 @@ import trio
 from trio_realtime._engine.commands import PendingCommand, Serials
 from trio_realtime._engine.dialect import DIALECTS, Dialect, OfflineMessages
 from trio_realtime._engine.login import IM_SERVICE
+from trio_realtime._engine.refusals import Consequence, consequences
 from trio_realtime._values.errors import CommandError, ConnectFailed, RealtimeError
 from trio_realtime._values.events import Event
 from trio_realtime.transport import (
@@ -45,9 +46,6 @@ ECHO_INTERVAL = 180.0
 """Seconds between heartbeats: docs/protocol/transport.md §4."""
 SILENCE_LIMIT = 380.0
 """Seconds without any inbound frame after which the link counts as dead."""
-
-FATAL_CLOSE_CODES = frozenset({4100, 4103, 4110})
-"""Close codes after which reconnecting cannot help: docs/protocol/transport.md §8."""
 
 
 @attrs.frozen(kw_only=True)
@@ -294,7 +292,7 @@ class ClientConnection:
 
 def final_error(closed: TransportClosed) -> CommandError | None:
     """The error that a close code means after which reconnecting cannot help."""
-    if closed.code in FATAL_CLOSE_CODES:
+    if consequences(closed.code).on_close is Consequence.END:
         return CommandError.from_wire(closed.code, closed.reason)
     return None
 

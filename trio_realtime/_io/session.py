@@ -16,6 +16,7 @@ from trio_realtime._engine.delivery import Acknowledgements, Delivery
 from trio_realtime._engine.login import LoginState
 from trio_realtime._engine.mapping import events_from_command, message_from_direct
 from trio_realtime._engine.message_hooks import HookedRegistry, MessageHooks
+from trio_realtime._engine.refusals import Consequence, consequences
 from trio_realtime._engine.session_state import SessionMachine, SessionState, SessionTrigger
 from trio_realtime._engine.unread import UnreadCounters
 from trio_realtime._values.conversations import ConversationKind
@@ -25,7 +26,6 @@ from trio_realtime._values.errors import (
     CommandTimeout,
     ConnectionLost,
     RealtimeError,
-    Retry,
 )
 from trio_realtime._values.events import (
     ConversationEvent,
@@ -97,6 +97,7 @@ class ClientSession:
             login,
             serials=connection.serials,
             transmit=connection.transmit_pending,
+            on_session_required=self._session_required,
             timeout=config.command_timeout,
         )
         self.request = self.commands.request
@@ -194,10 +195,12 @@ class ClientSession:
             return
         except RealtimeError as error:
             self.hub.publish(ReconnectFailed(error=error))
-            if isinstance(error, CommandError) and error.retry is not Retry.LATER:
-                self.end(error)
-            else:
+            if not isinstance(error, CommandError) or (
+                consequences(error.code).on_return is Consequence.RECONNECT
+            ):
                 self.connection.link.drop(str(error))
+            else:
+                self.end(error)
             return
         # The link may have ended in the moment of the answer.
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -207,6 +210,12 @@ class ClientSession:
         if self.config.catch_up:
             await self._catch_up.notifications()
             self._catch_up.start()
+
+    def _session_required(self) -> None:
+        """The server has lost the session, as if the link of this client alone were broken."""
+        if self.commands.online:
+            self.link_lost(ConnectionLost(1006, "the server has no session for this client"))
+            self.connection.link.start_soon(self.resume)
 
     def link_lost(self, error: Exception) -> None:
         """The link broke. What comes on the next one waits until the gap is filled."""
