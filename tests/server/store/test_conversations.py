@@ -5,11 +5,17 @@ import re
 import pytest
 
 from tests.server.store.world import query
-from trio_realtime.server.store.interface import Kind, QueryError, StoreError
+from trio_realtime.server.store.interface import (
+    Kind,
+    NewMessage,
+    NotStorable,
+    QueryError,
+    StoreError,
+)
 
 
 def test_a_new_conversation_can_be_read_back(world):
-    attributes = {"attr": {"topic": "电影", "n": [1, 2.5, None, True]}, 'od"d\\key': "\ud800"}
+    attributes = {"attr": {"topic": "电影", "n": [1, 2.5, None, True]}, 'od"d\\key': "\U0001f408"}
     created = world.create("tom", "jerry", name="cats", attributes=attributes, unique_id="u")
     assert re.fullmatch("[0-9a-f]{24}", created.id)
     assert created.created_at == created.updated_at == world.now
@@ -24,8 +30,46 @@ def test_members_named_twice_join_once(world):
     assert world.see(lambda tx: tx.members(chat.id)) == ["tom", "jerry"]
 
 
-def test_a_name_that_is_no_text_is_repaired(world):
-    assert world.create("tom", name="a\ud800b").name == "a?b"
+NO_TEXT = "a\ud800b"
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        lambda tx, cid: tx.update_conversation(cid, name=NO_TEXT),
+        lambda tx, cid: tx.update_conversation(cid, attributes={"a": {"b": [NO_TEXT]}}),
+        lambda tx, cid: tx.update_conversation(cid, attributes={NO_TEXT: 1}),
+        lambda tx, cid: tx.update_conversation(cid, attributes={"a": float("nan")}),
+        lambda tx, cid: tx.update_conversation(cid, attributes={"a": [float("inf")]}),
+        lambda tx, cid: tx.update_conversation(cid, attributes={"a": object()}),
+        lambda tx, _: tx.create_conversation(kind=Kind.NORMAL, creator="tom", name=NO_TEXT),
+        lambda tx, _: tx.create_conversation(kind=Kind.NORMAL, creator=NO_TEXT),
+        lambda tx, cid: tx.add_members(cid, ["ann", NO_TEXT]),
+        lambda tx, cid: tx.append(cid, NewMessage("tom", NO_TEXT)),
+        lambda tx, cid: tx.append(cid, NewMessage(NO_TEXT, "hi")),
+        lambda tx, cid: tx.append(cid, NewMessage("tom", "hi", mentions=(NO_TEXT,))),
+        lambda tx, _: tx.keep_notification(["tom"], {"a": NO_TEXT}),
+        lambda tx, _: tx.put_document("t", "k", {"a": float("-inf")}),
+        lambda tx, _: tx.put_document("t", NO_TEXT, {}),
+    ],
+)
+def test_what_has_no_plain_form_is_refused_and_harms_nobody(world, chat, rule):
+    def change(tx):
+        tx.update_conversation(chat, attributes={"begun": True})
+        rule(tx, chat)
+
+    with pytest.raises(NotStorable):
+        world.do(change)
+    (row,) = world.see(lambda tx: tx.find(query()))
+    assert row.attributes == {}
+    assert world.see(lambda tx: tx.members(chat)) == ["tom", "jerry"]
+    world.do(lambda tx: tx.add_members(chat, ["ann"]))
+    assert world.see(lambda tx: tx.members(chat)) == ["tom", "jerry", "ann"]
+
+
+def test_what_cannot_be_stored_is_not_found(world, chat):
+    assert world.see(lambda tx: tx.conversations([NO_TEXT, chat])).keys() == {chat}
+    assert world.see(lambda tx: tx.find(query(ids=[NO_TEXT]))) == []
 
 
 def test_ids_of_conversations_differ(world):

@@ -9,6 +9,10 @@ class StoreError(Exception):
     """
 
 
+class NotStorable(StoreError):
+    """A rule wanted to store or find what is no JSON or has no UTF-8 form."""
+
+
 class QueryError(Exception):
     """A query that is illegal or too expensive: 4310 on the wire.
 

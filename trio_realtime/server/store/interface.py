@@ -18,6 +18,7 @@ import attrs
 import outcome
 
 from .conditions import EVERYTHING, NEWEST_FIRST, Condition, SortKey
+from .errors import NotStorable as NotStorable  # noqa: PLC0414 - part of the interface
 from .errors import QueryError as QueryError  # noqa: PLC0414 - part of the interface
 from .errors import StoreError as StoreError  # noqa: PLC0414 - part of the interface
 
@@ -188,7 +189,11 @@ class Query:
 
 
 class Tx(Protocol):
-    """One transaction on one app's data, inside the store's thread. Nothing here waits."""
+    """One transaction on one app's data, inside the store's thread. Nothing here waits.
+
+    Texts must have a UTF-8 form, and JSON be plain: `NotStorable` is raised for halves of
+    surrogate pairs, NaN and infinity.
+    """
 
     @property
     def now(self) -> int:

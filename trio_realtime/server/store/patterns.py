@@ -49,13 +49,14 @@ def check_pattern(pattern: str, options: str = "") -> None:
     _compiled(pattern, options)
 
 
-def matches(pattern: str, options: str, text: str, steps: int = REGEX_STEPS) -> bool:
-    """Whether a pattern is found in a text. Raises `QueryError`, also for too long a text."""
+def matches(pattern: str, options: str, text: bytes, steps: int = REGEX_STEPS) -> bool:
+    """Whether a pattern is found in a text of UTF-8. Raises `QueryError`, also for too long a
+    text.
+    """
     compiled = _compiled(pattern, options)
-    subject = text.encode("utf-8", "replace")
-    if len(subject) * compiled.programsize > steps:
+    if len(text) * compiled.programsize > steps:
         raise QueryError("the regular expression is too expensive for the data", LIMIT)
-    return compiled.search(subject) is not None
+    return compiled.search(text) is not None
 
 
 @lru_cache(maxsize=128)

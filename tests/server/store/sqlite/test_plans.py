@@ -10,6 +10,7 @@ import pytest
 
 from tests.server.store.world import query
 from trio_realtime.server.store.interface import Kind, Listing, NewMessage, TokenRow
+from trio_realtime.server.store.sqlite.conditions import Scope
 from trio_realtime.server.store.sqlite.find import find_sql
 
 OPERATIONS = {
@@ -131,7 +132,7 @@ def test_a_page_of_history_is_read_in_order(world, page, search):
 
 
 def plan(connection, where, **more):
-    sql, parameters = find_sql(query(where, **more), 1, 0)
+    sql, parameters = find_sql(query(where, **more), Scope(1), 0)
     rows = connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)
     return " / ".join(row[3] for row in rows)
 

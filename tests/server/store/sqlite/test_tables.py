@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.server.store.world import query
@@ -67,3 +69,46 @@ def test_a_slow_query_is_stopped(world, monkeypatch):
         world.see(lambda tx: tx.find(query({"attr.v": "nothing"})))
     monkeypatch.undo()
     assert len(world.see(lambda tx: tx.find(query({}, limit=99)))) == 20
+
+
+BAD_DOCUMENTS = [
+    '{"attr":{"v":NaN}}',
+    '{"attr":{"v":1e999}}',
+    '{"attr":{"v":-Infinity,"w":1}}',
+    '{"attr":{"v":"\\ud800"}}',
+    '{"attr":{"v":{"\\udc00":[1]}}}',
+    '{"attr":{"v":1',
+    "[" * 100_000,
+    "null",
+    "",
+]
+
+
+@pytest.mark.parametrize("document", BAD_DOCUMENTS, ids=lambda text: text[:25])
+@pytest.mark.parametrize("key", ["attr.v", 'attr.v.q"', "attr.v.w"])
+def test_one_bad_row_does_not_spoil_a_query(world, connection, document, key):
+    good = [world.create("tom", attributes={"attr": {"v": n}}).id for n in range(3)]
+    bad = world.create("tom", name="bad").id
+    connection.execute("UPDATE conversations SET attributes = ? WHERE cid = ?", (document, bad))
+
+    def found(where, **more):
+        rows = world.see(lambda tx: tx.find(query(where, **more)))
+        for row in rows:
+            # It can be sent.
+            json.dumps(row.attributes, allow_nan=False, ensure_ascii=False).encode()
+        return [row.id for row in rows]
+
+    assert found({"attr.v": {"$gte": 1, "$lt": 3}}) == good[:0:-1]
+    assert set(found({}, sort=[(key, False)])) == {*good, bad}
+    for condition in (1, {"$ne": 1}, {"$regex": "a"}, {"$size": 1}, {"$exists": True}, [1]):
+        found({key: condition})
+        found({"m": "tom", key: condition})
+    assert bad in found({"m": "tom"})
+    assert world.see(lambda tx: tx.conversation(bad)).name == "bad"
+
+
+def test_numbers_beyond_all_integers_can_be_asked_for(world):
+    cid = world.create("tom", attributes={'q"': 10**30, "p": 10**400}).id
+    for where in ({'q"': {"$gt": 10**29}}, {'q"': 10**30}):
+        assert [row.id for row in world.see(lambda tx, w=where: tx.find(query(w)))] == [cid]
+    assert world.see(lambda tx: tx.find(query({'p"': {"$lt": 1}}))) == []

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from trio_realtime.server.store.interface import ConversationRow, Kind, StoreError
+from trio_realtime.server.store.json import object_from_json
 
 from .database import Database
 
@@ -79,7 +80,7 @@ class TxBase:
         return 0 if row is None else int(row[0])
 
     def _among(self, cids: Iterable[str]) -> dict[str, Any]:
-        return {"app": self._app, "cids": to_json(list(dict.fromkeys(cids))), "now": self.now}
+        return {"app": self._app, "cids": json.dumps(list(dict.fromkeys(cids))), "now": self.now}
 
     def _existing(self, cid: str) -> Place:
         place = self._place(cid)
@@ -100,26 +101,8 @@ def conversation_row(row: Sequence[Any]) -> ConversationRow:
         created_at=row[3],
         updated_at=row[4],
         name=row[5],
-        attributes={} if row[6] == "{}" else json.loads(row[6]),
+        attributes={} if row[6] == "{}" else object_from_json(row[6]),
         unique_id=row[7],
         last_message_at=row[8],
         expires_at=row[9],
     )
-
-
-def to_json(value: Any) -> str:
-    """Compact JSON text that SQLite can store and search.
-
-    Lone surrogates, which JSON can spell and UTF-8 cannot, stay escaped.
-    """
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text if storable(text) else json.dumps(value, separators=(",", ":"))
-
-
-def storable(text: str) -> bool:
-    """Whether text has an UTF-8 form."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -43,6 +43,12 @@ _COLUMNS = {
     "sys": f"(c.kind = {Kind.SERVICE:d})",
     "unique": "(c.unique_id IS NOT NULL)",
 }
+DOCUMENT = "c.attributes"
+"""SQL of a conversation's attributes."""
+
+SOUND_DOCUMENT = "CASE WHEN json_valid(c.attributes) THEN c.attributes ELSE '{}' END"
+"""The same, where rows may hold what is no JSON. It costs more."""
+
 _TABLES = {"m": "members", "mu": "muted"}
 
 
@@ -87,7 +93,7 @@ class ColumnSql:
                 texts = json.dumps(constants, ensure_ascii=False)
                 return Sql(f"{self.sql} IN (SELECT value FROM json_each(?))", (texts,))
             case Matches(pattern, options) if self.type == "text":
-                return Sql(f"matches(?, ?, {self.sql})", (pattern, options))
+                return Sql(f"matches(?, ?, CAST({self.sql} AS BLOB))", (pattern, options))
             case _:
                 return Sql(NEVER)
 
@@ -183,15 +189,19 @@ class AttributeSql:
     """A path into the JSON attributes of a conversation."""
 
     path: tuple[str, ...]
+    document: str = DOCUMENT
+    """SQL of the attributes."""
 
     @property
     def _accessors(self) -> tuple[str, str, str]:
         """SQL for the type and the value, and the parameter both take."""
         if all(_PLAIN_KEY.match(key) for key in self.path):
             steps = "".join(f'."{key}"' for key in self.path)
-            return "json_type(c.attributes, ?)", "json_extract(c.attributes, ?)", "$" + steps
+            path = "$" + steps
+            return f"json_type({self.document}, ?)", f"json_extract({self.document}, ?)", path
         # SQLite cannot spell every key in a path.
-        return "type_at(c.attributes, ?)", "value_at(c.attributes, ?)", json.dumps(self.path)
+        path = json.dumps(self.path)
+        return f"type_at({self.document}, ?)", f"value_at({self.document}, ?)", path
 
     def any(self, test: Test) -> Sql:
         kind, value, path = self._accessors
@@ -238,7 +248,7 @@ def _as_sql(value: str, test: Test) -> tuple[str, str, tuple[Any, ...]]:
     """The JSON types a test can be true for, the comparison, and its constants."""
     match test:
         case Matches(pattern, options):
-            return "'text'", f"matches(?, ?, {value})", (pattern, options)
+            return "'text'", f"matches(?, ?, CAST({value} AS BLOB))", (pattern, options)
         case Among(constants):
             texts = json.dumps(constants, ensure_ascii=False)
             return "'text'", f"{value} IN (SELECT value FROM json_each(?))", (texts,)

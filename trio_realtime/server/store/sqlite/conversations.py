@@ -4,15 +4,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trio_realtime.server.store.ids import object_id, temporary_id
 from trio_realtime.server.store.interface import ConversationRow, Kind, Query
+from trio_realtime.server.store.json import to_json
 
-from .base import AMONG, CONVERSATION, TxBase, conversation_row, storable, to_json
-from .find import find_sql, running_query
+from .base import AMONG, CONVERSATION, TxBase, conversation_row
+from .find import find
 
 _PURGED_AT_ONCE = 20
 
@@ -61,7 +61,7 @@ class Conversations(TxBase):
             creator=creator,
             created_at=self.now,
             updated_at=self.now,
-            name=_clean(name),
+            name=name,
             attributes=dict(attributes or {}),
             unique_id=unique_id,
             expires_at=expires_at,
@@ -101,7 +101,7 @@ class Conversations(TxBase):
         unique_id: str | None = None,
     ) -> ConversationRow:
         changes = {
-            "name": _clean(name),
+            "name": name,
             "attributes": None if attributes is None else to_json(attributes),
             "unique_id": unique_id,
         }
@@ -125,9 +125,8 @@ class Conversations(TxBase):
         self._execute("DELETE FROM conversations WHERE id = ?", (self._key(cid),))
 
     def find(self, query: Query) -> list[ConversationRow]:
-        sql, parameters = find_sql(query, self._app, self.now)
-        with running_query(self._database.connection, self._database.query_seconds):
-            rows: list[sqlite3.Row] = self._execute(sql, parameters).fetchall()
+        database = self._database
+        rows = find(database.connection, query, self._app, self.now, database.query_seconds)
         return [conversation_row(row) for row in rows]
 
     def _purge(self) -> None:
@@ -137,9 +136,3 @@ class Conversations(TxBase):
             " WHERE expires_at <= ? LIMIT ?)",
             (self.now, _PURGED_AT_ONCE),
         )
-
-
-def _clean(name: str | None) -> str | None:
-    if name is None or storable(name):
-        return name
-    return name.encode("utf-8", "replace").decode()

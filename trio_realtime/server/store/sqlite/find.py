@@ -14,7 +14,8 @@ from typing import Any
 from trio_realtime.server.store.interface import Kind, Query, QueryError
 
 from .base import CONVERSATION
-from .conditions import condition_sql, field_sql
+from .condition_fields import SOUND_DOCUMENT
+from .conditions import Scope, condition_sql, field_sql
 
 RESULTS_AT_MOST = 1000
 """The largest page: docs/protocol/conversations.md §3."""
@@ -22,7 +23,7 @@ RESULTS_AT_MOST = 1000
 _INSTRUCTIONS_BETWEEN_CHECKS = 500
 
 
-def find_sql(query: Query, app: int, now: int) -> tuple[str, tuple[Any, ...]]:
+def find_sql(query: Query, scope: Scope, now: int) -> tuple[str, tuple[Any, ...]]:
     """The SQL of a query, selecting `CONVERSATION`. Raises `QueryError`."""
     if query.limit < 0 or query.skip < 0:
         raise QueryError("limit and skip cannot be negative")
@@ -34,10 +35,10 @@ def find_sql(query: Query, app: int, now: int) -> tuple[str, tuple[Any, ...]]:
         )
         parameters: tuple[Any, ...] = (now, ids)
     else:
-        condition = condition_sql(query.where, app)
+        condition = condition_sql(query.where, scope)
         text = f"c.kind <> {Kind.TEMPORARY:d} AND {condition.text}"
         parameters = condition.parameters
-    orders = [(field_sql(key.field, app).order(), key.descending) for key in query.sort]
+    orders = [(field_sql(key.field, scope).order(), key.descending) for key in query.sort]
     order = "".join(f"{sql.text}{' DESC' * descending}, " for sql, descending in orders)
     # Rows that tie keep their order from page to page.
     last = "c.id DESC" if orders and orders[0][1] else "c.id"
@@ -47,7 +48,22 @@ def find_sql(query: Query, app: int, now: int) -> tuple[str, tuple[Any, ...]]:
     )
     sorted_by = tuple(value for part, _ in orders for value in part.parameters)
     limit, skip = min(query.limit, RESULTS_AT_MOST), min(query.skip, 2**62)
-    return sql, (app, *parameters, *sorted_by, limit, skip)
+    return sql, (scope.app, *parameters, *sorted_by, limit, skip)
+
+
+def find(
+    connection: sqlite3.Connection, query: Query, app: int, now: int, seconds: float
+) -> list[Any]:
+    """The rows of a query, in so many seconds. Raises `QueryError`."""
+    with running_query(connection, seconds):
+        try:
+            return connection.execute(*find_sql(query, Scope(app), now)).fetchall()
+        except sqlite3.OperationalError as exc:
+            if "malformed JSON" not in str(exc):
+                raise
+            # Some row holds what is none; it must not spoil the answer about the others.
+            scope = Scope(app, SOUND_DOCUMENT)
+            return connection.execute(*find_sql(query, scope, now)).fetchall()
 
 
 @contextmanager

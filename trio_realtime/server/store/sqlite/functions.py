@@ -7,13 +7,15 @@ import sqlite3
 from typing import Any
 
 from trio_realtime.server.store.condition_values import canonical, date_ms
+from trio_realtime.server.store.json import from_json
 from trio_realtime.server.store.patterns import REGEX_STEPS, matches
 
 
 def add_functions(connection: sqlite3.Connection, regex_steps: int = REGEX_STEPS) -> None:
     """Give a connection the functions that conditions use."""
 
-    def matches_text(pattern: str, options: str, value: str | None) -> bool:
+    def matches_text(pattern: str, options: str, value: bytes | None) -> bool:
+        # As bytes, because a text from a broken row need not be one for Python.
         return value is not None and matches(pattern, options, value, regex_steps)
 
     for name, arity, function in (
@@ -27,18 +29,20 @@ def add_functions(connection: sqlite3.Connection, regex_steps: int = REGEX_STEPS
 
 
 def _date_of(text: str) -> int | None:
-    return date_ms(json.loads(text))
+    return date_ms(from_json(text))
 
 
 def _canonical(text: str) -> str:
-    return canonical(json.loads(text))
+    return canonical(from_json(text))
 
 
 _MISSING = object()
+_INTEGERS = range(-(2**63), 2**63)
+_HUGE = 10**308
 
 
 def _at(text: str, path: str) -> Any:
-    value = json.loads(text)
+    value = from_json(text)
     for key in json.loads(path):
         value = value.get(key, _MISSING) if isinstance(value, dict) else _MISSING
     return value
@@ -69,4 +73,9 @@ def _value_at(text: str, path: str) -> Any:
     value = _at(text, path)
     if value is _MISSING:
         return None
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, int) and value not in _INTEGERS:
+        # As SQLite itself reads such a number.
+        return float(value) if abs(value) < _HUGE else None
+    return value

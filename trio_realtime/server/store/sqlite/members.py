@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 
 from trio_realtime.server.store.ids import object_id
 from trio_realtime.server.store.interface import Listing, MemberInfoRow, Membership
 
-from .base import AMONG, CONVERSATION, TxBase, conversation_row, to_json
+from .base import AMONG, CONVERSATION, TxBase, conversation_row
 
 
 class Members(TxBase):
@@ -198,7 +199,7 @@ class Members(TxBase):
             "SELECT client FROM listed WHERE conversation = ? AND listing = ?"
             " AND client IN (SELECT value FROM json_each(?))"
             " AND (expires_at IS NULL OR expires_at > ?)",
-            (self._key(cid), listing, to_json(list(clients)), self.now),
+            (self._key(cid), listing, json.dumps(list(clients)), self.now),
         )
         return {clients[client] for (client,) in rows}
 

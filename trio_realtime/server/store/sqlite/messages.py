@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
@@ -18,8 +17,9 @@ from trio_realtime.server.store.interface import (
     PatchRow,
     StoreError,
 )
+from trio_realtime.server.store.json import from_json, to_json
 
-from .base import AMONG, TxBase, to_json
+from .base import AMONG, TxBase
 
 MESSAGES = (
     "SELECT m.id, c.cid, c.kind, k.name, m.timestamp, m.body, m.mentions, m.mention_all,"
@@ -229,7 +229,7 @@ def message_row(row: Sequence[Any]) -> MessageRow:
         sender=row[3],
         timestamp=row[4],
         body=row[5],
-        mentions=tuple(json.loads(row[6])) if row[6] else (),
+        mentions=tuple(from_json(row[6]) or ()) if row[6] else (),
         mention_all=bool(row[7]),
         receipt=bool(row[8]),
         patched_at=row[9],

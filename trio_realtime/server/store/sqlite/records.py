@@ -10,8 +10,9 @@ from typing import Any
 
 from trio_realtime._values.protocol import TOKEN_GRACE_MS
 from trio_realtime.server.store.interface import NOTIFICATIONS_KEPT, NotificationRow, TokenRow
+from trio_realtime.server.store.json import object_from_json, to_json
 
-from .base import TxBase, to_json
+from .base import TxBase
 
 _PURGED_AT_ONCE = 20
 
@@ -91,7 +92,7 @@ class Records(TxBase):
             " WHERE x.client = ? AND x.timestamp > ? ORDER BY x.timestamp LIMIT ?",
             (self._client(client_id), after, max(0, limit)),
         )
-        return [NotificationRow(timestamp, json.loads(item)) for timestamp, item in rows]
+        return [NotificationRow(timestamp, object_from_json(item)) for timestamp, item in rows]
 
     def _drop_notifications(self, client: int, upto: int) -> None:
         dropped = self._execute(
@@ -119,13 +120,13 @@ class Records(TxBase):
             "SELECT value FROM documents WHERE app = ? AND kind = ? AND key = ?",
             (self._app, table, key),
         ).fetchone()
-        return None if row is None else _object(row[0])
+        return None if row is None else object_from_json(row[0])
 
     def which_documents(self, table: str, keys: Sequence[str]) -> set[str]:
         rows = self._execute(
             "SELECT key FROM documents WHERE app = ? AND kind = ?"
             " AND key IN (SELECT value FROM json_each(?))",
-            (self._app, table, to_json(list(keys))),
+            (self._app, table, json.dumps(list(keys))),
         )
         return {key for (key,) in rows}
 
@@ -146,15 +147,10 @@ class Records(TxBase):
         )
         # Keys with the prefix lie together.
         return [
-            (key, _object(value))
+            (key, object_from_json(value))
             for key, value in itertools.takewhile(lambda row: row[0].startswith(prefix), rows)
         ]
 
 
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-
-
-def _object(text: str) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(text)
-    return value

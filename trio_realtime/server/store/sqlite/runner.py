@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import outcome
 
-from trio_realtime.server.store.interface import StoreError
+from trio_realtime.server.store.interface import NotStorable, StoreError
 
 from .database import Database
 from .transaction import SqliteTx
@@ -94,6 +94,8 @@ class Runner:
             return outcome.Value(job.rule(SqliteTx(self.database, app, job.now)))
         except sqlite3.Error as exc:
             return outcome.Error(_failed(exc))
+        except UnicodeEncodeError as exc:
+            return outcome.Error(_not_storable(exc))
         except Exception as exc:  # noqa: BLE001 - it belongs to whoever submitted the rule
             return outcome.Error(exc)
 
@@ -108,5 +110,11 @@ def _failed(exc: Exception) -> StoreError:
     if isinstance(exc, StoreError):
         return exc
     failure = StoreError(f"the database failed: {exc}")
+    failure.__cause__ = exc
+    return failure
+
+
+def _not_storable(exc: UnicodeEncodeError) -> NotStorable:
+    failure = NotStorable(f"not a text that UTF-8 can express: {exc.reason}")
     failure.__cause__ = exc
     return failure
