@@ -10,7 +10,7 @@ import trio
 import trustme
 
 from tests.server.gateway.world import Peer, conversation_of, peer_of, world
-from trio_realtime.server import App, Limits, ServerConfig, open_server
+from trio_realtime.server import App, Limits, Metrics, ServerConfig, open_server
 from trio_realtime.server.rules.signatures import login_string, verify
 from trio_realtime.testing import open_server as open_local_server
 from trio_realtime.transport import connect
@@ -325,7 +325,7 @@ async def test_metrics_count():
 
 async def test_a_defect_costs_one_request(monkeypatch, caplog):
     async with world() as server:
-        monkeypatch.setattr(server.server.gateway, "metrics", None)
+        monkeypatch.setattr(Metrics, "exposition", None)
         with caplog.at_level("CRITICAL", "trio_realtime"):
             status, body, _ = await ask(server, "GET", "/metrics")
         monkeypatch.undo()

@@ -25,6 +25,9 @@ from trio_realtime.wire import (
     with_peer,
 )
 
+IM = 2
+"""``service`` of everything about instant messaging."""
+
 TEXT, BINARY = 0x81, 0x82
 """First byte of an unfragmented frame."""
 

@@ -15,15 +15,18 @@ from .api.files import Files
 from .api.history import History
 from .api.rest import SdkEndpoints
 from .api.services import ServiceMessage, Services
-from .bus.local import Bus
+from .bus.local import LocalBus
+from .bus.nonces import NonceMemory
+from .bus.order import ConnectionOrder
 from .config import ServerConfig
 from .files.blobs import Blobs, DiskBlobs, MemoryBlobs
+from .gateway.context import AppContext, ServerContext
 from .gateway.gateway import GOING_AWAY, Gateway
+from .gateway.send_buffer import Flusher
 from .hooks.runner import HookRunner
 from .http import Request, Response, Router
 from .listener import Listener
 from .metrics import Metrics
-from .rules.signatures import NonceMemory
 from .rules.types import App
 from .store.interface import Store
 from .store.sqlite.store import open_store
@@ -68,7 +71,7 @@ class Server:
     @property
     def apps(self) -> Mapping[str, App]:
         """The apps served, by id."""
-        return self.gateway.apps
+        return {app.id: app for app in self.config.apps}
 
     @property
     def metrics(self) -> Metrics:
@@ -216,7 +219,7 @@ async def open_server(
             async with trio.open_nursery() as nursery:
                 server = await _assemble(config, store, blobs, nursery)
                 server._nursery = nursery  # noqa: SLF001 - the two are one
-                nursery.start_soon(server.gateway.flusher.run)
+                nursery.start_soon(server.gateway.server.flusher.run)
                 if listen:
                     await server._listen(nursery)  # noqa: SLF001 - likewise
                 try:
@@ -244,17 +247,31 @@ async def _assemble(
     }
     for runner in hooks.values():
         nursery.start_soon(runner.run)
-    apps = {app.id: app for app in config.apps}
-    gateway = Gateway(
+    apps = {
+        app.id: AppContext(
+            app=app,
+            config=config,
+            store=store,
+            bus=LocalBus(
+                config.limits,
+                metrics,
+                nonces=NonceMemory() if config.refuse_repeated_nonces else None,
+            ),
+            metrics=metrics,
+            spawn=nursery.start_soon,
+            hooks=hooks.get(app.id),
+        )
+        for app in config.apps
+    }
+    server = ServerContext(
         config=config,
-        store=store,
         metrics=metrics,
         spawn=nursery.start_soon,
+        flusher=Flusher(),
+        order=ConnectionOrder(config.clock),
         apps=apps,
-        buses={app.id: Bus(config, app, metrics) for app in config.apps},
-        hooks=hooks,
-        nonces=NonceMemory() if config.refuse_repeated_nonces else None,
     )
+    gateway = Gateway(server, store)
     router = Router(metrics)
     SdkEndpoints(gateway).routes(router)
     files = Files(gateway, blobs)

@@ -190,6 +190,7 @@ async def open_server(
     limits: Limits | None = None,
     hooks: Hooks | None = None,
     user_lookup: UserLookup | None = None,
+    refuse_repeated_nonces: bool = False,
 ) -> AsyncGenerator[LocalServer]:
     """Run the embedded server until the block ends.
 
@@ -197,7 +198,9 @@ async def open_server(
     in a private temporary directory. With ``memory`` it uses neither sockets nor threads nor
     files: connect with `LocalServer.open_stream`. Its time is then trio's, so that a test
     with an autojump clock passes hours in no time. ``hooks`` are asked and told by all apps.
-    ``user_lookup`` knows the storage users, for logins with their session tokens.
+    ``user_lookup`` knows the storage users, for logins with their session tokens. With
+    ``refuse_repeated_nonces`` each login signature is accepted only once, as
+    `ServerConfig.refuse_repeated_nonces` has it.
     """
     config = ServerConfig(
         apps=list(apps) if apps is not None else [default_app()],
@@ -205,6 +208,7 @@ async def open_server(
         data=data,
         limits=limits or Limits(),
         user_lookup=user_lookup,
+        refuse_repeated_nonces=refuse_repeated_nonces,
     )
     if hooks is not None:
         config = attrs.evolve(config, hooks={app.id: hooks for app in config.apps})

@@ -18,7 +18,7 @@ from tests.server.gateway.world import (
     world,
 )
 from trio_realtime.server import App, Limits
-from trio_realtime.server.gateway import connection as connection_module
+from trio_realtime.server.gateway import commands
 from trio_realtime.server.rules.types import Handler
 from trio_realtime.transport import ConnectError, connect
 from trio_realtime.wire import (
@@ -205,10 +205,8 @@ async def test_a_defect_in_a_rule_costs_one_command(monkeypatch, caplog):
         raise ZeroDivisionError
 
     table = {CommandType.LOGS: Handler(broken)}
-    original = connection_module.handler_of
-    monkeypatch.setattr(
-        connection_module, "handler_of", lambda cmd, op: table.get(cmd) or original(cmd, op)
-    )
+    original = commands.handler_of
+    monkeypatch.setattr(commands, "handler_of", lambda cmd, op: table.get(cmd) or original(cmd, op))
     async with world() as server, peer_of(server) as peer:
         await peer.login("Tom")
         with caplog.at_level(logging.CRITICAL, "trio_realtime"):

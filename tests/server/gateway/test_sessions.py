@@ -13,8 +13,8 @@ from tests.server.gateway.world import (
     world,
 )
 from trio_realtime._values.protocol import TOKEN_GRACE_MS
-from trio_realtime.server import App, Enforcement, Limits, ServerConfig, open_server
-from trio_realtime.server.rules.signatures import NonceMemory, login_string, sign
+from trio_realtime.server import App, Enforcement, Limits
+from trio_realtime.server.rules.signatures import login_string, sign
 from trio_realtime.wire import (
     CommandType,
     GenericCommand,
@@ -233,17 +233,45 @@ async def test_signatures_are_ignored_where_not_enforced():
 
 
 async def test_a_signature_counts_once_where_replay_is_refused():
-    async with world(apps=[SIGNED]) as server, peer_of(server) as peer:
-        server.server.gateway.nonces = NonceMemory()
+    async with world(apps=[SIGNED], refuse_repeated_nonces=True) as server, peer_of(server) as peer:
         signed = signature(server, "Tom")
-        await peer.login("Tom", **signed)
+        token = await peer.login("Tom", **signed)
         assert error_of(await peer.open("Tom", **signed))[0] == 4102
+        await peer.login("Tom", st=token, **signed)
+        await peer.login("Jerry", **signature(server, "Jerry"))
+
+
+async def test_of_two_logins_with_one_signature_at_one_time_one_succeeds():
+    async with (
+        world(apps=[SIGNED], refuse_repeated_nonces=True) as server,
+        peer_of(server) as one,
+        peer_of(server) as two,
+    ):
+        signed = signature(server, "Tom")
+        replies = []
+
+        async def enter(peer):
+            replies.append((await peer.open("Tom", **signed)).cmd)
+
+        async with trio.open_nursery() as nursery:
+            for peer in (one, two):
+                nursery.start_soon(enter, peer)
+        assert sorted(replies) == sorted([CommandType.SESSION, CommandType.ERROR])
+
+
+async def test_a_wrong_signature_spends_no_nonce():
+    async with world(apps=[SIGNED], refuse_repeated_nonces=True) as server, peer_of(server) as peer:
+        signed = signature(server, "Tom")
+        forged = {**signed, "s": "0" * 40}
+        assert error_of(await peer.open("Tom", **forged))[0] == 4102
+        await peer.login("Tom", **signed)
 
 
 async def test_replay_protection_is_a_switch():
-    config = ServerConfig(apps=[SIGNED], port=0, refuse_repeated_nonces=True)
-    async with open_server(config, listen=False) as server:
-        assert server.gateway.nonces is not None
+    async with world(apps=[SIGNED]) as server, peer_of(server) as peer:
+        signed = signature(server, "Tom")
+        await peer.login("Tom", **signed)
+        await peer.login("Tom", **signed)
 
 
 async def test_refresh_gives_a_new_token_even_for_an_expired_one(clock):

@@ -59,12 +59,6 @@ class Presence:
     def room_members(self, _cid, _limit):
         return list(self.here)
 
-    def enter_room(self, cid):
-        pass
-
-    def set_will(self, command, pushes):
-        pass
-
 
 class Recorder:
     """A function of an application: notes what it is told, answers what it should."""
@@ -135,8 +129,6 @@ class Place:
     async def do(self, command, caller=TOM) -> Outcome:
         out = await self.out(command, caller)
         encode(out.command)
-        if out.decided.finish is not None:
-            out.decided.finish(self.presence)
         self.runner.after(caller, out.command, out.decided, self.presence)
         await trio.testing.wait_all_tasks_blocked()
         return out.decided

@@ -11,8 +11,14 @@ from trio_realtime.server.rules.types import (
     App,
     Caller,
     Clients,
+    CountRoom,
     Enforcement,
+    EnterRoom,
+    Evict,
     Feature,
+    FindInRooms,
+    LeaveRoom,
+    ListRoom,
     Outcome,
     Push,
     Refusal,
@@ -47,6 +53,22 @@ class Presence:
         self.rooms: dict[str, list[str]] = {}
         self.actor = ""
 
+    def perform(self, step):
+        match step:
+            case EnterRoom(cid):
+                self.enter_room(cid)
+            case LeaveRoom(cid):
+                self.leave_room(cid)
+            case Evict(cids, client_ids):
+                for cid in cids:
+                    self.evict(cid, client_ids)
+            case CountRoom(cid, complete):
+                complete(len(self.rooms.get(cid, [])))
+            case ListRoom(cid, limit, complete):
+                complete(self.rooms.get(cid, [])[:limit])
+            case FindInRooms(cids, client_id, complete):
+                complete([cid for cid in cids if client_id in self.rooms.get(cid, [])])
+
     def enter_room(self, cid):
         for members in self.rooms.values():
             if self.actor in members:
@@ -56,12 +78,6 @@ class Presence:
     def leave_room(self, cid):
         if self.actor in self.rooms.get(cid, []):
             self.rooms[cid].remove(self.actor)
-
-    def room_count(self, cid):
-        return len(self.rooms.get(cid, []))
-
-    def room_members(self, cid, limit):
-        return self.rooms.get(cid, [])[:limit]
 
     def evict(self, cid, client_ids):
         self.rooms[cid] = [one for one in self.rooms.get(cid, []) if one not in client_ids]
@@ -97,8 +113,7 @@ class World:
         self.outcome = Outcome()
         outcome = self.tx(lambda tx: handler.rule(tx, caller, command), writes=handler.writes)
         self.presence.actor = who
-        if outcome.finish is not None:
-            outcome.finish(self.presence)
+        self.presence.perform(outcome.presence)
         self.outcome = outcome
         for push in outcome.pushes:
             encode(push.command)

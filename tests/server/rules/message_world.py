@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from trio_realtime.server.rules.direct import will_pushes
 from trio_realtime.server.rules.message_table import MESSAGE_HANDLERS
-from trio_realtime.server.rules.types import App, Caller, Clients, Feature, Refusal
+from trio_realtime.server.rules.types import App, Caller, Clients, Feature, KeepWill, Refusal
 from trio_realtime.server.store.interface import Kind
 from trio_realtime.server.store.sqlite.database import Database
 from trio_realtime.server.store.sqlite.runner import Job, Runner
@@ -49,16 +52,6 @@ class Device:
         return arrived
 
 
-class Acting:
-    """Presence as the acting device sees it."""
-
-    def __init__(self, device: Device) -> None:
-        self.device = device
-
-    def set_will(self, command, pushes) -> None:
-        self.device.will = (command, list(pushes))
-
-
 class World:
     def __init__(self) -> None:
         self.runner = Runner(Database(connect(None)))
@@ -99,8 +92,9 @@ class World:
         caller = Caller(APP, device.client_id, session=device, features=device.features)
         outcome = self.tx(lambda tx: handler.rule(tx, caller, command), writes=handler.writes)
         self.outcome = outcome
-        if outcome.finish is not None:
-            outcome.finish(Acting(device))
+        if isinstance(outcome.presence, KeepWill):
+            will = outcome.presence.will
+            device.will = will and partial(will_pushes, caller=caller, will=will)
         for push in outcome.pushes:
             self.deliver(push, device)
         return None if outcome.reply is None else decode(encode(outcome.reply))

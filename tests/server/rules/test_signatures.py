@@ -113,15 +113,6 @@ def test_actions_are_not_interchangeable():
     )
 
 
-def test_nonce_memory_is_bounded_and_refuses_repeats():
-    memory = sig.NonceMemory(capacity=2)
-    assert memory.accept("app", "Tom", T, "1")
-    assert not memory.accept("app", "Tom", T, "1")
-    assert memory.accept("app", "Jerry", T, "1")
-    assert memory.accept("app", "Tom", T, "2")
-    assert memory.accept("app", "Tom", T, "1")  # forgotten: the oldest gave way
-
-
 def test_rest_digests():
     assert sig.rest_sign_is("d5bcbb897e19b2f6633c716dfdfaf9be,1453014943466", APP.key)
     assert sig.rest_sign_is("e074720658078c898aa0d4b1b82bdf4b,1453014943466", APP.master_key)

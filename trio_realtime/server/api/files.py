@@ -260,7 +260,7 @@ class Files:
         app = self.gateway.apps.get(request.parameters["app"])
         if app is None:
             raise _no_file()
-        return app
+        return app.app
 
     async def _row(self, app: App, request: Request) -> FileRow:
         row = await self.gateway.store.read(app.id, _finding(request.parameters["id"]))

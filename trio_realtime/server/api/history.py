@@ -89,7 +89,7 @@ class History:
 
         known(await self.gateway.store.read(app.id, check))
         # Only now: nobody uses up what is another's.
-        if refusal := self.gateway.buses[app.id].over_rate(viewer, "history_per_minute"):
+        if refusal := self.gateway.apps[app.id].bus.over_rate(viewer, "history_per_minute"):
             raise refusal
 
 

@@ -97,10 +97,10 @@ class SdkEndpoints:
         client_id = await lookup(app, token) if lookup is not None else None
         if client_id is None:
             raise HttpError(401, 211, "Could not find user.")
-        runner = self.gateway.hooks.get(app.id)
-        if runner is not None:
+        hooks = self.gateway.apps[app.id].hooks
+        if hooks is not None:
             try:
-                await runner.may_sign({"objectId": client_id, "sessionToken": token})
+                await hooks.may_sign({"objectId": client_id, "sessionToken": token})
             except Refusal as refusal:
                 raise HttpError(403, refusal.code, refusal.detail or refusal.reason) from refusal
         timestamp, nonce = self.gateway.config.clock(), secrets.token_hex(8)
@@ -154,7 +154,7 @@ class SdkEndpoints:
         app = self.gateway.apps.get(request.query.get("appId", ""))
         if app is None:
             raise HttpError(404, 4100, "APP_NOT_AVAILABLE")
-        return app
+        return app.app
 
 
 def origin_of(config: ServerConfig, request: Request) -> str:
@@ -172,8 +172,9 @@ def authorized_app(gateway: Gateway, request: Request, *, master: bool = False) 
 
     Protocol: docs/protocol/rest.md §1.
     """
-    app = gateway.apps.get(request.headers.get("x-lc-id", ""))
-    if app is not None:
+    served = gateway.apps.get(request.headers.get("x-lc-id", ""))
+    if served is not None:
+        app = served.app
         keys = [(app.master_key, True)] if master else [(app.master_key, True), (app.key, False)]
         if any(_shows(gateway, request, key, master=is_master) for key, is_master in keys):
             return app

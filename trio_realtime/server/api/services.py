@@ -7,23 +7,20 @@ their name. Protocol: docs/protocol/conversations.md §1, docs/protocol/rest.md 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import outcome
 
-from trio_realtime._io.future import Future
+from trio_realtime.server.bus.answer import Answer
 from trio_realtime.server.gateway.gateway import Gateway
 from trio_realtime.server.http import HttpError, Request, Response, Router, json_response
 from trio_realtime.server.rules import service as rules
 from trio_realtime.server.rules.start import create_service
-from trio_realtime.server.rules.types import Push, Refusal
+from trio_realtime.server.rules.types import App, Push, Refusal
 from trio_realtime.server.store.interface import MessageRow, Tx
 
 from .rest import authorized_app
-
-if TYPE_CHECKING:
-    from trio_realtime.server.rules.types import App
 
 MAX_BODY = 5 * 1024
 """Bytes of one message: docs/protocol/rest.md §4."""
@@ -58,22 +55,22 @@ class Services:
         self, app_id: str, cid: str, sender: str, body: str | bytes, push_data: str | None
     ) -> ServiceMessage:
         """Say something to all subscribers. Raises `Refusal`."""
-        bus = self._gateway.buses[app_id]
-        reply: Future[ServiceMessage] = Future()
+        bus = self._gateway.apps[app_id].bus
+        sent: Answer[ServiceMessage] = Answer()
 
         def rule(tx: Tx) -> tuple[int, MessageRow, list[Push]]:
             return (tx.now, *rules.broadcast(tx, cid, sender, body, push_data))
 
         def done(result: outcome.Outcome[tuple[int, MessageRow, list[Push]]]) -> None:
             if isinstance(result, outcome.Error):
-                reply.set(result)
+                sent.settle(result)
                 return
             at, message, pushes = result.unwrap()
-            bus.emit(pushes, actor=None, at=at)
-            reply.set(outcome.Value(ServiceMessage(message.id, message.timestamp)))
+            bus.deliver(pushes, actor=None, at=at)
+            sent.settle(outcome.Value(ServiceMessage(message.id, message.timestamp)))
 
         self._gateway.store.submit(app_id, rule, done)
-        return await reply.get()
+        return await sent
 
     async def messages(
         self, app_id: str, cid: str, after: str | None, limit: int

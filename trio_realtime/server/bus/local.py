@@ -1,57 +1,100 @@
-"""Who is online, and how a push finds its receivers.
+"""The bus of a server that is one process: it knows everybody, and answers at once.
 
-One bus per app, touched only in the event loop. A push is encoded once and put into the
-buffer of each receiver; nothing here waits.
+A push is encoded once and put into the send buffer of each receiver; nothing here waits.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
-from itertools import islice
 
-import attrs
 import trio
 
-from trio_realtime.server.config import ServerConfig
-from trio_realtime.server.dialects import OutgoingCommand
-from trio_realtime.server.gateway.send_buffer import HIGH
-from trio_realtime.server.gateway.sessions import GatewaySession
+from trio_realtime.server.dialects import IM, OutgoingCommand
+from trio_realtime.server.limits import Limits
 from trio_realtime.server.metrics import Metrics
-from trio_realtime.server.rules.types import App, Push, Refusal, Room, Will
-from trio_realtime.wire import CommandType, GenericCommand
+from trio_realtime.server.rules.types import (
+    HIGH,
+    Clients,
+    CountRoom,
+    EnterRoom,
+    Evict,
+    FindInRooms,
+    KeepWill,
+    LeaveRoom,
+    ListRoom,
+    PresenceStep,
+    Push,
+    Refusal,
+    Room,
+    Will,
+)
+from trio_realtime.wire import CommandType
 
-IM = 2
-"""``service`` of everything about instant messaging."""
-
-BEHIND_REPLY = 0.010
-"""An SDK's test fails when what an operation causes for another client reaches the same
-connection together with the reply: docs/protocol/conversations.md §10."""
+from .answer import DONE, Answer
+from .interface import Arrival, CarryOut, LiveSession
+from .nonces import Nonce, NonceMemory
 
 
-class Bus:
-    """The live sessions of one app, and the chat rooms they are in."""
+class LocalBus:
+    """`Bus` for one process.
 
-    def __init__(self, config: ServerConfig, app: App, metrics: Metrics) -> None:
-        self.app = app
-        self._config = config
+    With ``nonces`` every login signature counts once.
+    """
+
+    def __init__(
+        self, limits: Limits, metrics: Metrics, *, nonces: NonceMemory | None = None
+    ) -> None:
+        self._limits = limits
         self._metrics = metrics
-        self._clients: dict[str, list[GatewaySession]] = {}
-        self._rooms: dict[str, dict[GatewaySession, None]] = {}
+        self._nonces = nonces
+        self._carry_out: CarryOut | None = None
+        self._clients: dict[str, list[LiveSession]] = {}
+        self._wills: dict[LiveSession, Will] = {}
+        self._rooms: dict[str, dict[LiveSession, None]] = {}
         self._returning: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self._rates: Counter[tuple[str, str]] = Counter()
         self._minute = -1
 
+    def start(self, carry_out: CarryOut) -> None:
+        self._carry_out = carry_out
+
     # Sessions.
 
-    def add(self, session: GatewaySession) -> None:
-        """A client has logged in."""
-        self._clients.setdefault(session.client_id, []).append(session)
-        self._metrics.sessions += 1
-        self._metrics.logins_total += 1
+    def expect(self, client_id: str, nonce: Nonce | None) -> Answer[None]:  # noqa: ARG002
+        if nonce is None or self._nonces is None or self._nonces.claim(nonce):
+            return DONE
+        return Answer.failed(Refusal(4102, "SIGNATURE_FAILED", "the nonce was used before"))
 
-    def remove(self, session: GatewaySession) -> None:
-        """A session is over, whatever the reason."""
+    def join(self, session: LiveSession, arrival: Arrival) -> Answer[None]:
+        for other in self._sessions_of(session.client_id):
+            # Who returns with its token has given up the connection it was on before. What
+            # that one may still bring was said before, and must not undo what will be said
+            # now. But the return itself may be such a late word, on a connection given up
+            # meanwhile.
+            if arrival.token in other.tokens and other.connection.order < session.connection.order:
+                other.abandon()
+        rivals = [
+            other
+            for other in self._sessions_of(session.client_id)
+            if other is not session and arrival.tag is not None and other.tag == arrival.tag
+        ]
+        if rivals and arrival.assumed:
+            return Answer.failed(
+                Refusal(4111, "SESSION_CONFLICT", "another device logged in with this tag")
+            )
+        for rival in rivals:
+            rival.end(4111, "SESSION_CONFLICT")
+        sessions = self._clients.setdefault(session.client_id, [])
+        if session not in sessions:
+            sessions.append(session)
+            self._metrics.sessions += 1
+            self._metrics.logins_total += 1
+        if arrival.returning:
+            self._return_to_room(session)
+        return DONE
+
+    def leave(self, session: LiveSession) -> None:
         sessions = self._clients.get(session.client_id, [])
         if session not in sessions:
             return
@@ -59,61 +102,73 @@ class Bus:
         if not sessions:
             del self._clients[session.client_id]
         self._metrics.sessions -= 1
-        self._leave(session)
+        self._wills.pop(session, None)
+        self._leave_room(session)
 
-    def lose(self, session: GatewaySession) -> None:
-        """A session's connection broke: keep its place in a room."""
-        room = session.room
-        self.remove(session)
+    def lose(self, session: LiveSession) -> None:
+        room, will = session.room, self._wills.get(session)
+        self.leave(session)
         if room is not None:
             self._keep_place(session.client_id, room)
+        if will is not None and self._carry_out is not None:
+            self._carry_out(session.caller, will)
 
-    def sessions_of(self, client_id: str) -> tuple[GatewaySession, ...]:
-        """Every live session of a client."""
+    def kick(self, client_id: str, code: int, reason: str) -> Answer[None]:
+        for session in self._sessions_of(client_id):
+            session.end(code, reason)
+        return DONE
+
+    def _sessions_of(self, client_id: str) -> tuple[LiveSession, ...]:
         return tuple(self._clients.get(client_id, ()))
 
-    def all_sessions(self) -> Iterable[GatewaySession]:
-        """Every live session."""
-        return (session for sessions in self._clients.values() for session in sessions)
+    # Presence.
 
-    def online(self, client_ids: Sequence[str]) -> list[str]:
-        """Those of the given clients that are logged in."""
-        return [client_id for client_id in client_ids if client_id in self._clients]
+    def present(self, audience: Clients | Room, limit: int | None = None) -> Answer[list[str]]:
+        if isinstance(audience, Room):
+            found = self._room_clients(audience.cid)
+        else:
+            found = [name for name in dict.fromkeys(audience.ids) if name in self._clients]
+        return Answer.of(found[:limit])
+
+    def perform(self, session: LiveSession, step: PresenceStep) -> Answer[None]:
+        match step:
+            case EnterRoom(cid):
+                self._enter_room(session, cid)
+            case LeaveRoom(cid):
+                if session.room == cid:
+                    self._leave_room(session)
+            case Evict(cids, client_ids):
+                for cid in cids:
+                    self._evict(cid, client_ids)
+            case KeepWill(will):
+                self._keep_will(session, will)
+            case CountRoom(cid, complete):
+                complete(len(self._room_clients(cid)))
+            case ListRoom(cid, limit, complete):
+                complete(self._room_clients(cid)[:limit])
+            case FindInRooms(cids, client_id, complete):
+                inside = {other.room for other in self._sessions_of(client_id)}
+                complete([cid for cid in cids if cid in inside])
+        return DONE
+
+    def _online(self, session: LiveSession) -> bool:
+        return session in self._clients.get(session.client_id, ())
+
+    def _keep_will(self, session: LiveSession, will: Will | None) -> None:
+        self._wills.pop(session, None)
+        if will is not None and self._online(session):
+            self._wills[session] = will
 
     # Rooms.
 
-    def enter(self, session: GatewaySession, cid: str) -> None:
-        """A session enters a room and leaves the one it was in."""
-        if session.room == cid or session not in self._clients.get(session.client_id, ()):
+    def _enter_room(self, session: LiveSession, cid: str) -> None:
+        if session.room == cid or not self._online(session):
             return
-        self._leave(session)
+        self._leave_room(session)
         session.move(cid)
         self._rooms.setdefault(cid, {})[session] = None
 
-    def leave(self, session: GatewaySession, cid: str) -> None:
-        """A session leaves this room, if it is there."""
-        if session.room == cid:
-            self._leave(session)
-
-    def return_to_room(self, session: GatewaySession) -> None:
-        """A lost client is back: let it into the room it was in."""
-        cid, until = self._returning.pop(session.client_id, ("", 0.0))
-        if cid and until > trio.current_time() and session.room is None:
-            self.enter(session, cid)
-
-    def evict(self, cid: str, client_ids: Sequence[str]) -> None:
-        """Take clients out of a room, also those about to return."""
-        for client_id in client_ids:
-            for session in self.sessions_of(client_id):
-                self.leave(session, cid)
-            if self._returning.get(client_id, ("", 0.0))[0] == cid:
-                del self._returning[client_id]
-
-    def room_clients(self, cid: str) -> list[str]:
-        """The clients in a room, each once."""
-        return list(dict.fromkeys(session.client_id for session in self._rooms.get(cid, ())))
-
-    def _leave(self, session: GatewaySession) -> None:
+    def _leave_room(self, session: LiveSession) -> None:
         cid = session.room
         if cid is None:
             return
@@ -123,6 +178,23 @@ class Bus:
         if not inside:
             del self._rooms[cid]
 
+    def _return_to_room(self, session: LiveSession) -> None:
+        cid, until = self._returning.pop(session.client_id, ("", 0.0))
+        if cid and until > trio.current_time() and session.room is None:
+            self._enter_room(session, cid)
+
+    def _evict(self, cid: str, client_ids: Sequence[str]) -> None:
+        """Take clients out of a room, also those about to return."""
+        for client_id in client_ids:
+            for session in self._sessions_of(client_id):
+                if session.room == cid:
+                    self._leave_room(session)
+            if self._returning.get(client_id, ("", 0.0))[0] == cid:
+                del self._returning[client_id]
+
+    def _room_clients(self, cid: str) -> list[str]:
+        return list(dict.fromkeys(session.client_id for session in self._rooms.get(cid, ())))
+
     def _keep_place(self, client_id: str, cid: str) -> None:
         now = trio.current_time()
         while self._returning:
@@ -131,12 +203,11 @@ class Bus:
                 break
             del self._returning[oldest]
         self._returning.pop(client_id, None)
-        self._returning[client_id] = (cid, now + self._config.limits.room_return)
+        self._returning[client_id] = (cid, now + self._limits.room_return)
 
     # Pushes.
 
-    def emit(self, pushes: Iterable[Push], *, actor: GatewaySession | None, at: int) -> None:
-        """Fan out what an operation causes, in order. ``at`` is its time in milliseconds."""
+    def deliver(self, pushes: Iterable[Push], *, actor: LiveSession | None, at: int) -> None:
         paused = False
         for push in pushes:
             command = push.command
@@ -161,12 +232,12 @@ class Bus:
                     and connection is actor.connection
                     and command.cmd == CommandType.CONV
                 ):
-                    connection.buffer.pause(BEHIND_REPLY)
+                    connection.pause_behind_reply()
                     paused = True
                 connection.push(outgoing, session.client_id, priority)
                 self._metrics.pushes_total += 1
 
-    def _audience(self, push: Push) -> list[GatewaySession]:
+    def _audience(self, push: Push) -> list[LiveSession]:
         if isinstance(push.to, Room):
             return list(self._rooms.get(push.to.cid, ()))
         clients = self._clients
@@ -175,8 +246,7 @@ class Bus:
     # Rates.
 
     def over_rate(self, client_id: str, limit: str) -> Refusal | None:
-        """Count one more command under the limit of this name; the refusal if it is too many."""
-        at_most: int | None = getattr(self._config.limits, limit)
+        at_most: int | None = getattr(self._limits, limit)
         if at_most is None:
             return None
         minute = int(trio.current_time() // 60)
@@ -187,36 +257,3 @@ class Bus:
         if self._rates[client_id, limit] <= at_most:
             return None
         return Refusal(4116, "MESSAGE_SENT_QUOTA_EXCEEDED", limit=limit)
-
-
-@attrs.frozen
-class ActingPresence:
-    """`Presence` as one command's outcome sees it."""
-
-    bus: Bus
-    session: GatewaySession
-
-    def online(self, client_ids: Sequence[str]) -> list[str]:
-        return self.bus.online(client_ids)
-
-    def enter_room(self, cid: str) -> None:
-        self.bus.enter(self.session, cid)
-
-    def leave_room(self, cid: str) -> None:
-        self.bus.leave(self.session, cid)
-
-    def room_count(self, cid: str) -> int:
-        return len(self.bus.room_clients(cid))
-
-    def room_members(self, cid: str, limit: int) -> list[str]:
-        return list(islice(self.bus.room_clients(cid), limit))
-
-    def evict(self, cid: str, client_ids: Sequence[str]) -> None:
-        self.bus.evict(cid, client_ids)
-
-    def set_will(self, command: GenericCommand, pushes: Sequence[Push]) -> None:
-        self.session.will = None
-        for push in pushes:
-            direct = push.command.direct_message
-            assert direct is not None
-            self.session.will = Will(command, direct.id or "")

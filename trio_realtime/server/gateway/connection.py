@@ -1,47 +1,35 @@
 """One WebSocket connection: commands in, replies and pushes out.
 
-The reader decodes and dispatches without waiting for results; rules run in the store, and
-their results come back in the order of the commits, in callbacks that only queue bytes.
-What the connection owes at most is bounded on both sides: commands under way by a pause in
+The reader decodes commands and hands them on without waiting for results. What the connection owes at most is bounded on both sides: commands under way by a pause in
 reading, bytes to send by the buffer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import outcome
 import trio
 from websockets.protocol import State
 
-from trio_realtime.server.bus.local import IM, ActingPresence
-from trio_realtime.server.dialects import OutgoingCommand, ServerDialect
-from trio_realtime.server.hooks.approval import Approval
-from trio_realtime.server.hooks.queue import CarriedOut, Work
-from trio_realtime.server.hooks.types import OfflineReason
+from trio_realtime.server.bus.answer import Answer
+from trio_realtime.server.dialects import IM, OutgoingCommand, ServerDialect
 from trio_realtime.server.metrics import log
-from trio_realtime.server.rules import carry_out, handler_of
-from trio_realtime.server.rules.types import App, Caller, Handler, Outcome, Refusal
+from trio_realtime.server.rules.types import Refusal
 from trio_realtime.server.store.interface import Mode, StoreError, Tx
-from trio_realtime.wire import (
-    CommandType,
-    GenericCommand,
-    OpType,
-    WireError,
-)
+from trio_realtime.wire import CommandType, GenericCommand, WireError
 
+from .context import AppContext, ServerContext
 from .refusals import command_name, refusal_reply
 from .send_buffer import SendBuffer
-from .sessions import GatewaySession, installation_command, log_in, session_command
+from .session import GatewaySession
 from .websocket import FRAME_TOO_LONG, WebSocket
 
-if TYPE_CHECKING:
-    from .gateway import Gateway
-
 T = TypeVar("T")
+R = TypeVar("R")
 
 READ_SIZE = 64 * 1024
 
@@ -50,10 +38,9 @@ SLOW_CONSUMER = 1013
 LOST = 1006
 """Counted, never sent: the connection broke."""
 
-_RATES: dict[CommandType | None, str] = {
-    CommandType.DIRECT: "messages_per_minute",
-    CommandType.LOGS: "history_per_minute",
-}
+BEHIND_REPLY = 0.010
+"""An SDK's test fails when what an operation causes for another client reaches the same
+connection together with the reply: docs/protocol/conversations.md §10."""
 
 
 class GatewayConnection:
@@ -61,21 +48,22 @@ class GatewayConnection:
 
     def __init__(
         self,
-        gateway: Gateway,
+        server: ServerContext,
+        handle: Callable[[GatewayConnection, GenericCommand], None],
         stream: trio.abc.Stream,
         websocket: WebSocket,
         dialect: ServerDialect,
         address: str,
     ) -> None:
         assert websocket.request is not None
-        limits = gateway.config.limits
-        self.gateway = gateway
-        self.number = gateway.metrics.connections_total
-        """How many there were before."""
+        limits = server.config.limits
+        self.server = server
+        self.order = server.order.next()
+        """Greater for later connections."""
         self.dialect = dialect
         self.address = address
         self.origin: str | None = next(iter(websocket.request.headers.get_all("Origin")), None)
-        self.app: App | None = None
+        self.app: AppContext | None = None
         self.sessions: dict[str, GatewaySession] = {}
         self.opening: dict[str, list[GenericCommand]] = {}
         """Clients whose login is under way, with the commands that wait for it."""
@@ -86,11 +74,12 @@ class GatewayConnection:
         self.buffer = SendBuffer(
             stream,
             limit=limits.outbound_bytes,
-            flusher=gateway.flusher,
-            spawn=gateway.spawn,
+            flusher=server.flusher,
+            spawn=server.spawn,
             on_overflow=self._overflowed,
             on_broken=self.abort,
         )
+        self._handle = handle
         self._stream = stream
         self._websocket = websocket
         self._limits = limits
@@ -124,6 +113,7 @@ class GatewayConnection:
             return
         self._close_code = code
         self._forget_sessions()
+        self.buffer.close_gaps()
         if self._websocket.state is State.OPEN:
             self._websocket.send_close(code, reason)
             self._pump()
@@ -140,7 +130,7 @@ class GatewayConnection:
         self._listen_on()
 
     def _reached(self, limit: str) -> None:
-        self.gateway.metrics.limits[limit] += 1
+        self.server.metrics.limits[limit] += 1
 
     def _listen_on(self) -> None:
         if self._close_code is None:
@@ -171,10 +161,10 @@ class GatewayConnection:
                 await self.buffer.wait_below(0)
                 await self._linger()
         self.closed = True
-        self.gateway.metrics.closes[code] += 1
+        self.server.metrics.closes[code] += 1
         if code == FRAME_TOO_LONG:
             self._reached("frame_bytes")
-        self.gateway.metrics.shed_total += self.buffer.shed
+        self.server.metrics.shed_total += self.buffer.shed
         if aborted:
             await trio.aclose_forcefully(self._stream)
 
@@ -192,17 +182,9 @@ class GatewayConnection:
             while await self._stream.receive_some(READ_SIZE):
                 pass
 
-    def lose(self, session: GatewaySession) -> None:
-        """A session ends because this connection is lost to its client."""
-        del self.sessions[session.client_id]
-        self.gateway.buses[session.app.id].lose(session)
-        if session.will is not None and not self.gateway.draining:
-            self.gateway.carry_out(session.will, session)
-        session.tell_offline(OfflineReason.LOST)
-
     def _forget_sessions(self) -> None:
         for session in list(self.sessions.values()):
-            self.lose(session)
+            session.lose()
 
     def _overflowed(self) -> None:
         """The receiver does not keep up: it catches up when it returns."""
@@ -259,7 +241,7 @@ class GatewayConnection:
             log.debug("undecodable frame from %s: %s", self.address, error)
             self.close(4114, "UNPARSEABLE_RAW_MESSAGE")
             return False
-        self.gateway.metrics.commands_total += 1
+        self.server.metrics.commands_total += 1
         try:
             size = self.dialect.size_of(command)
         except WireError as error:
@@ -268,148 +250,72 @@ class GatewayConnection:
         if size > self._limits.frame_bytes:
             self.close(FRAME_TOO_LONG, "FRAME_TOO_LONG")
             return False
-        self.dispatch(command)
+        self._handle(self, command)
         return True
 
     # Commands.
-
-    def dispatch(self, command: GenericCommand) -> None:
-        """Find out whom a command acts for, and have it carried out. Never waits."""
-        cmd = command.cmd
-        if cmd == CommandType.ECHO:
-            reply = GenericCommand(cmd=CommandType.ECHO)
-            self._send(command, reply, command.peer_id, None)
-        elif cmd == CommandType.SESSION and command.op == OpType.OPEN:
-            log_in(self, command)
-        elif cmd in {CommandType.LOGIN, CommandType.LOGOUT}:
-            installation_command(self, command)
-        elif command.service in {None, IM}:
-            self._dispatch_to_session(command)
-
-    def _dispatch_to_session(self, command: GenericCommand) -> None:
-        # Without an id the oldest session is meant: docs/protocol/session.md §8.
-        peer = command.peer_id or next(iter(self.sessions), None) or next(iter(self.opening), None)
-        if peer is not None and peer in self.opening:
-            self.defer(peer, command)
-            return
-        session = self.sessions.get(peer) if peer is not None else None
-        if session is None:
-            self.refuse(command, Refusal(4105, "SESSION_REQUIRED"), command.peer_id)
-        elif refusal := self._over_rate(session, command):
-            self.refuse(command, refusal, session.client_id)
-        elif command.cmd == CommandType.SESSION:
-            session_command(self, session, command)
-        elif command.cmd == CommandType.REPORT and command.op == OpType.UPLOAD:
-            reply = GenericCommand(cmd=CommandType.REPORT, op=OpType.UPLOADED)
-            self.reply(command, reply, session.client_id, None)
-        else:
-            handler = handler_of(command.cmd, command.op)
-            if handler is None:
-                self.refuse_unknown(command, session.client_id)
-            else:
-                self._run_rule(session, command, handler)
 
     def defer(self, peer: str, command: GenericCommand) -> None:
         """Keep a command until the login under way is decided; it counts as under way."""
         self._in_flight += 1
         self.opening[peer].append(command)
 
-    def resume(self, deferred: Sequence[GenericCommand]) -> None:
-        """Dispatch what waited for a login."""
+    def resume(self, peer: str) -> None:
+        """The login of this client is decided: handle what waited for it."""
+        deferred = self.opening.pop(peer)
         self._in_flight -= len(deferred)
         for command in deferred:
-            self.dispatch(command)
+            if not self.closed:
+                self._handle(self, command)
 
-    def _over_rate(self, session: GatewaySession, command: GenericCommand) -> Refusal | None:
-        if command.i is None:
-            return None  # acknowledgements and read marks
-        kind = _RATES.get(command.cmd, "commands_per_minute")
-        return self.gateway.buses[session.app.id].over_rate(session.client_id, kind)
+    def under_way(self, then: Callable[[R], None]) -> Callable[[R], None]:
+        """Count a command as under way until what is returned is called with a result.
 
-    def _run_rule(self, session: GatewaySession, command: GenericCommand, handler: Handler) -> None:
-        """Carry a command out, once the application has nothing against it."""
-        if session.hook_queue is None:
-            self._carry_out(session, command, handler)
-            return
-
-        def caller() -> Caller | None:
-            return session.caller if self.sessions.get(session.client_id) is session else None
-
-        def done(result: outcome.Outcome[CarriedOut] | None) -> None:
-            self._in_flight -= 1
-            if self._room_to_read:
-                self._room_to_read.unpark_all()
-            if isinstance(result, outcome.Error):
-                self.fail(command, result.error, session.client_id)
-            elif result is not None:
-                out = result.unwrap()
-                self._ruled(session, out.command, out.at, out.decided, out.approval)
-
+        Who calls it calls for everybody, so that ``then`` may raise: nobody else suffers.
+        """
         self._in_flight += 1
-        submit = partial(self.submit, session.app, mode=handler.mode)
-        session.hook_queue.enter(Work(command, carry_out, caller, submit, done))
+        return partial(self._arrived, then)
 
-    def _carry_out(
-        self, session: GatewaySession, command: GenericCommand, handler: Handler
-    ) -> None:
-        caller, rule = session.caller, handler.rule
+    def _arrived(self, then: Callable[[R], None], result: R) -> None:
+        self._in_flight -= 1
+        if self._room_to_read:
+            self._room_to_read.unpark_all()
+        try:
+            then(result)
+        except Exception:  # noqa: BLE001 - a defect costs one command
+            self.server.metrics.internal_errors_total += 1
+            log.exception("a result could not be delivered")
 
-        def run(tx: Tx) -> tuple[int, Outcome]:
-            return tx.now, rule(tx, caller, command)
+    def when(self, answer: Answer[T], then: Callable[[outcome.Outcome[T]], None]) -> None:
+        """Call ``then`` with the bus's answer."""
+        if answer.result is not None:
+            then(answer.result)
+        else:
+            answer.then(self.under_way(then))
 
-        def done(result: outcome.Outcome[tuple[int, Outcome]]) -> None:
-            if isinstance(result, outcome.Error):
-                self.fail(command, result.error, session.client_id)
-            else:
-                self._ruled(session, command, *result.unwrap())
+    def in_turn(self, answer: Answer[T], then: Callable[[outcome.Outcome[T]], None]) -> None:
+        """As `when`; and what is sent from now on follows what ``then`` will send."""
+        if answer.result is not None:
+            then(answer.result)
+            return
+        gap = self.buffer.gap()
 
-        self.submit(session.app, run, done, mode=handler.mode)
+        def fill(result: outcome.Outcome[T]) -> None:
+            with self.buffer.filling(gap):
+                then(result)
 
-    def _ruled(
-        self,
-        session: GatewaySession,
-        command: GenericCommand,
-        at: int,
-        decided: Outcome,
-        approval: Approval | None = None,
-    ) -> None:
-        bus = self.gateway.buses[session.app.id]
-        presence = ActingPresence(bus, session)
-        if decided.finish is not None:
-            before = session.will
-            decided.finish(presence)
-            if session.will is not before:
-                session.will_approval = approval
-        if command.cmd == CommandType.DIRECT:
-            self.gateway.metrics.messages_total += 1
-        if decided.reply is not None:
-            self.reply(command, decided.reply, session.client_id, at)
-        if decided.pushes:
-            bus.emit(decided.pushes, actor=session, at=at)
-        runner = self.gateway.hooks.get(session.app.id)
-        if runner is not None:
-            runner.after(session.caller, command, decided, presence)
+        answer.then(self.under_way(fill))
 
     def submit(
         self,
-        app: App,
+        app: AppContext,
         rule: Callable[[Tx], T],
         done: Callable[[outcome.Outcome[T]], None],
         *,
         mode: Mode = "write",
     ) -> None:
         """Have a rule run; it counts as under way until ``done`` was called."""
-
-        def finished(result: outcome.Outcome[T]) -> None:
-            self._in_flight -= 1
-            if self._room_to_read:
-                self._room_to_read.unpark_all()
-            try:
-                done(result)
-            except Exception:  # noqa: BLE001 - see below
-                # The store calls back for everybody: nobody else may suffer.
-                self.gateway.metrics.internal_errors_total += 1
-                log.exception("a result could not be delivered")
+        finished = self.under_way(done)
 
         def wanted(tx: Tx) -> T:
             if self.closed and mode != "write":
@@ -417,9 +323,8 @@ class GatewayConnection:
                 raise Refusal(4105, "SESSION_REQUIRED", "the connection is closed")
             return rule(tx)
 
-        self._in_flight += 1
         try:
-            self.gateway.store.submit(app.id, wanted, finished, mode=mode, owner=self)
+            app.store.submit(app.id, wanted, finished, mode=mode, owner=self)
         except StoreError as error:
             finished(outcome.Error(error))
 
@@ -430,20 +335,20 @@ class GatewayConnection:
     ) -> None:
         """Answer a command; one without a serial id expects no answer."""
         if command.i is not None or command.cmd == CommandType.SESSION:
-            self._send(command, reply, peer, at)
+            self.send_reply(command, reply, peer, at)
 
     def fail(self, command: GenericCommand, error: BaseException, peer: str | None) -> None:
         """Answer a command whose rule raised."""
         if isinstance(error, Refusal):
             self.refuse(command, error, peer)
             return
-        self.gateway.metrics.internal_errors_total += 1
+        self.server.metrics.internal_errors_total += 1
         log.error("%s failed", command_name(command), exc_info=error)
         self.refuse(command, Refusal(4200, "INTERNAL_ERROR"), peer)
 
     def refuse(self, command: GenericCommand, refusal: Refusal, peer: str | None) -> None:
         """Say no: as an error, or as an acknowledgement with a code for a message."""
-        self.gateway.metrics.refusals[refusal.code] += 1
+        self.server.metrics.refusals[refusal.code] += 1
         if refusal.limit is not None:
             self._reached(refusal.limit)
         self.reply(command, refusal_reply(command, refusal), peer, None)
@@ -458,21 +363,26 @@ class GatewayConnection:
         if not self.closed and self._close_code is None:
             self.buffer.put(outgoing.frame(self.dialect, peer), priority)
 
+    def pause_behind_reply(self) -> None:
+        """Keep what is pushed from now on apart from the reply that is queued before it."""
+        self.buffer.pause(BEHIND_REPLY)
+
     def push_alone(self, command: GenericCommand, peer: str | None, at: int | None) -> None:
         """A push for one client only."""
         command.service = IM
         if command.server_ts is None:
-            command.server_ts = at if at is not None else self.gateway.config.clock()
+            command.server_ts = at if at is not None else self.server.config.clock()
         self.push(OutgoingCommand(command), peer, 1)
 
-    def _send(
+    def send_reply(
         self, command: GenericCommand, reply: GenericCommand, peer: str | None, at: int | None
     ) -> None:
+        """Answer a command, whether or not it has a serial id."""
         if self.closed or self._close_code is not None:
             return
         reply.i = command.i
         if reply.service is None:
             reply.service = IM
         if reply.server_ts is None:
-            reply.server_ts = at if at is not None else self.gateway.config.clock()
+            reply.server_ts = at if at is not None else self.server.config.clock()
         self.buffer.put(self.dialect.frame(self.dialect.answer(command, reply), peer))

@@ -11,7 +11,6 @@ import attrs
 import outcome
 import trio
 
-from trio_realtime.server.bus.local import ActingPresence, Bus
 from trio_realtime.server.config import ServerConfig
 from trio_realtime.server.hooks.approval import Approval
 from trio_realtime.server.hooks.queue import CarriedOut, HookQueue, Work
@@ -20,14 +19,13 @@ from trio_realtime.server.hooks.types import Hooks
 from trio_realtime.server.metrics import Metrics
 from trio_realtime.server.rules.direct import will_pushes
 from trio_realtime.server.rules.session import note_kick
-from trio_realtime.server.rules.signatures import NonceMemory
-from trio_realtime.server.rules.types import App, Caller, Outcome, Refusal, Will
+from trio_realtime.server.rules.types import Caller, Outcome, Refusal, Will
 from trio_realtime.server.store.interface import Store, StoreError, Tx
 from trio_realtime.wire import CommandType, GenericCommand
 
+from .commands import handle, tell_hooks
 from .connection import GatewayConnection
-from .send_buffer import Flusher, Spawn
-from .sessions import GatewaySession, end_session
+from .context import AppContext, ServerContext
 from .websocket import WebSocket
 
 log = logging.getLogger("trio_realtime.server")
@@ -37,23 +35,32 @@ GOING_AWAY = 1001
 
 @attrs.define(eq=False)
 class Gateway:
-    """What all connections of a server share."""
+    """All connections of a server."""
 
-    config: ServerConfig
+    server: ServerContext
     store: Store
-    metrics: Metrics
-    spawn: Spawn
-    apps: Mapping[str, App]
-    buses: Mapping[str, Bus]
-    hooks: Mapping[str, HookRunner] = attrs.field(factory=dict)
-    """By app id, for apps that have hooks."""
-    flusher: Flusher = attrs.field(factory=Flusher)
-    nonces: NonceMemory | None = None
     connections: set[GatewayConnection] = attrs.field(factory=set)
     draining: bool = False
     requests: int = 0
     """HTTP requests being answered."""
     _left: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+
+    def __attrs_post_init__(self) -> None:
+        for app in self.server.apps.values():
+            app.bus.start(self.carry_out)
+
+    @property
+    def apps(self) -> Mapping[str, AppContext]:
+        """The apps served, by id."""
+        return self.server.apps
+
+    @property
+    def config(self) -> ServerConfig:
+        return self.server.config
+
+    @property
+    def metrics(self) -> Metrics:
+        return self.server.metrics
 
     async def serve(self, stream: trio.abc.Stream, head: bytes, address: str) -> None:
         """Serve one upgrade request until the connection is over."""
@@ -61,7 +68,9 @@ class Gateway:
         if not websocket.handshake(head) or websocket.dialect is None:
             await stream.send_all(b"".join(websocket.data_to_send()))
             return
-        connection = GatewayConnection(self, stream, websocket, websocket.dialect, address)
+        connection = GatewayConnection(
+            self.server, handle, stream, websocket, websocket.dialect, address
+        )
         self.connections.add(connection)
         self.metrics.connections += 1
         self.metrics.connections_total += 1
@@ -75,18 +84,18 @@ class Gateway:
     async def kick(self, app_id: str, client_id: str, reason: str | None = None) -> None:
         """Force every session of a client off-line, and void its signatures and tokens (4115)."""
         await self.store.write(app_id, lambda tx: note_kick(tx, client_id))
-        for session in self.buses[app_id].sessions_of(client_id):
-            end_session(session, 4115, reason or "KICKED_BY_APP")
+        await self.apps[app_id].bus.kick(client_id, 4115, reason or "KICKED_BY_APP")
 
-    def carry_out(self, will: Will, session: GatewaySession) -> None:
+    def carry_out(self, caller: Caller, will: Will) -> None:
         """Send the will of a client that was lost to those who may hear it now.
 
         The application has approved it when it was made. It is asked again if others than
-        those it was asked about would hear it.
+        those it was asked about would hear it. A server that drains has asked its clients to
+        go: they are not lost.
         """
-        caller = session.caller
-        app_id = caller.app.id
-        runner = self.hooks.get(app_id)
+        if self.draining:
+            return
+        app = self.apps[caller.app.id]
 
         def rule(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
             return Outcome(pushes=will_pushes(tx, caller, attrs.evolve(will, command=command)))
@@ -100,20 +109,19 @@ class Gateway:
                     log.error("a will was not carried out", exc_info=result.error)
                 return
             out = result.unwrap()
-            bus = self.buses[app_id]
-            bus.emit(out.decided.pushes, actor=None, at=out.at)
-            if runner is not None:
-                presence = ActingPresence(bus, session)
-                runner.after(caller, out.command, out.decided, presence)
+            app.bus.deliver(out.decided.pushes, actor=None, at=out.at)
+            if app.hooks is not None:
+                tell_hooks(app.hooks, app.bus, caller, out.command, out.decided)
 
         def submit(rule: Callable[[Tx], Any], done: Callable[[outcome.Outcome[Any]], None]) -> None:
             try:
-                self.store.submit(app_id, rule, done)
+                app.store.submit(app.id, rule, done)
             except StoreError as error:
                 done(outcome.Error(error))
 
-        approval = attrs.evolve(session.will_approval or Approval(), rounds=0)
-        queue = HookQueue(runner or HookRunner(Hooks(), self.store), self.spawn)
+        known = will.approval if isinstance(will.approval, Approval) else Approval()
+        queue = HookQueue(app.hooks or HookRunner(Hooks(), app.store), app.spawn)
+        approval = attrs.evolve(known, rounds=0)
         queue.enter(Work(will.command, rule, lambda: caller, submit, done, approval))
 
     def go_away(self) -> None:

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import attrs
 import trio
+
+from trio_realtime.server.rules.types import HIGH, LOW, NORMAL
 
 BATCH = 64 * 1024
 """Bytes written at once."""
-
-HIGH, NORMAL, LOW = 1, 2, 3
-"""Priorities: what may be lost first is lowest. HIGH is never lost."""
 
 Spawn = Callable[..., Any]
 """``nursery.start_soon`` of a nursery that outlives the connections."""
@@ -46,6 +47,17 @@ class Flusher:
             touched, self._touched = self._touched, []
             for buffer in touched:
                 buffer.flush()
+
+
+class Gap:
+    """A place in the queue for what is not known yet. What is queued later waits behind it."""
+
+
+@attrs.frozen(eq=False)
+class Pause:
+    """A time without writing between what was queued before and what was queued after."""
+
+    seconds: float
 
 
 class SendBuffer:
@@ -79,7 +91,8 @@ class SendBuffer:
         self._frames: deque[tuple[int, bytes]] = deque()
         self._waiting = {NORMAL: 0, LOW: 0}
         self._rest = b""
-        self._paused: deque[tuple[int, bytes] | None] | None = None
+        self._held: deque[tuple[int, bytes] | Gap | Pause] = deque()
+        """What waits behind the gap or pause that is its first item."""
         self._touched = False
         self._draining = False
         self._broken = False
@@ -91,8 +104,8 @@ class SendBuffer:
             return
         self.size += len(frame)
         item = (priority, frame)
-        if self._paused is not None:
-            self._paused.append(item)
+        if self._held:
+            self._held.append(item)
         else:
             self._append(item)
         if self.size > self._limit:
@@ -103,13 +116,49 @@ class SendBuffer:
 
     def pause(self, seconds: float) -> None:
         """Write nothing queued from now on until this long after what is queued already."""
-        if self._broken:
+        if self._broken or (self._held and isinstance(self._held[-1], Pause)):
             return
-        if self._paused is None:
-            self._paused = deque()
-            self._spawn(self._resume_after, seconds)
-        elif self._paused and self._paused[-1] is not None:
-            self._paused.append(None)
+        self._held.append(Pause(seconds))
+        if len(self._held) == 1:
+            self._go_on()
+
+    def gap(self) -> Gap:
+        """Keep a place in the queue; `filling` fills it."""
+        gap = Gap()
+        if not self._broken:
+            self._held.append(gap)
+        return gap
+
+    @contextmanager
+    def filling(self, gap: Gap) -> Iterator[None]:
+        """What is queued within the block, without waiting, takes the place of the gap.
+
+        If the gap has been forgotten meanwhile, it is queued at the end.
+        """
+        held = list(self._held)
+        if gap not in held:
+            yield
+            return
+        place = held.index(gap)
+        before = self._held = deque(held[:place])
+        try:
+            yield
+        finally:
+            if self._held is before:  # and nothing was discarded
+                first = not before
+                before.extend(held[place + 1 :])
+                if first:
+                    self._go_on()
+
+    def close_gaps(self) -> None:
+        """Forget every gap: nobody will fill it any more."""
+        held = self._held
+        waited = bool(held) and isinstance(held[0], Gap)
+        rest = [item for item in held if not isinstance(item, Gap)]
+        held.clear()
+        held.extend(rest)
+        if waited:
+            self._go_on()
 
     def flush(self) -> None:
         """Write what the socket takes at once; leave the rest to a task."""
@@ -129,7 +178,7 @@ class SendBuffer:
     def discard(self) -> None:
         """Forget every frame of which nothing has been written yet."""
         self._frames.clear()
-        self._paused = None
+        self._held = deque()
         self._waiting = {NORMAL: 0, LOW: 0}
         # What the drain task has in hand it subtracts itself.
         self.size = len(self._rest)
@@ -204,20 +253,24 @@ class SendBuffer:
         finally:
             self._draining = False
 
-    async def _resume_after(self, seconds: float) -> None:
-        while True:
-            await trio.sleep(seconds)
-            paused = self._paused
-            if paused is None:
+    def _go_on(self) -> None:
+        """Queue what was held, up to the next gap or pause."""
+        held = self._held
+        while held:
+            item = held[0]
+            if isinstance(item, Gap):
                 return
-            while paused:
-                item = paused.popleft()
-                if item is None:
-                    break
-                self._append(item)
-            else:
-                self._paused = None
+            if isinstance(item, Pause):
+                self._spawn(self._resume_after, item)
                 return
+            self._append(item)
+            held.popleft()
+
+    async def _resume_after(self, pause: Pause) -> None:
+        await trio.sleep(pause.seconds)
+        if self._held and self._held[0] is pause:
+            self._held.popleft()
+            self._go_on()
 
     def _break(self) -> None:
         self._broken = True

@@ -40,6 +40,7 @@ def receipts(messages: list[MessageRow], reader: str, now: int, *, read: bool) -
             Clients([message.sender]),
             receipt(message, reader, now, read=read),
             needs=needs(message.kind),
+            conversation_id=message.conversation_id,
         )
         for message in messages
     ]

@@ -29,7 +29,7 @@ from .checks import (
 from .members import Change, dismiss, expel
 from .notifications import Notices
 from .shun import shun, shunned, shuns, unshun
-from .types import Caller, Outcome, Presence, Push
+from .types import Caller, Evict, Outcome, Push
 
 _LISTABLE = (Kind.NORMAL, Kind.ROOM, Kind.SERVICE)
 
@@ -43,14 +43,9 @@ def block(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     ids = client_ids(message.to_pids)
     _check_signature(tx, caller, message, row.id, "conversation-block-clients")
     change = block_clients(tx, row, ids, by=caller.client_id)
-    outcome = Outcome(_changed(caller, OpType.BLOCKED, row, change.verdict), change.pushes)
-    if row.kind is not Kind.ROOM:
-        return outcome
-
-    def evict(presence: Presence) -> None:
-        presence.evict(row.id, change.verdict.allowed)
-
-    return Outcome(outcome.reply, outcome.pushes, evict)
+    evict = Evict([row.id], change.verdict.allowed) if row.kind is Kind.ROOM else None
+    reply = _changed(caller, OpType.BLOCKED, row, change.verdict)
+    return Outcome(reply, change.pushes, evict)
 
 
 def unblock(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
@@ -147,12 +142,7 @@ def _block_conversations(tx: Tx, caller: Caller, message: BlacklistCommand) -> O
             notices += change.pushes
         shun(tx, caller.client_id, row.id)
     reply = _own_changed(OpType.BLOCKED, caller, rows)
-
-    def leave(presence: Presence) -> None:
-        for cid in rooms:
-            presence.evict(cid, [caller.client_id])
-
-    return Outcome(reply, notices, leave if rooms else None)
+    return Outcome(reply, notices, Evict(rooms, [caller.client_id]) if rooms else None)
 
 
 def _unblock_conversations(tx: Tx, caller: Caller, message: BlacklistCommand) -> Outcome:

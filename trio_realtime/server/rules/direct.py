@@ -23,14 +23,12 @@ from .audience import admit, needs
 from .bodies import body_json, body_of, direct_command, lctype_of
 from .checks import refuse
 from .json import date_json
-from .types import Caller, Clients, Feature, Outcome, Presence, Push, Refusal, Room, Will
+from .types import NORMAL, Caller, Clients, Feature, KeepWill, Outcome, Push, Refusal, Room, Will
 
 SERVICE_MESSAGES = "_SysMessage"
 """The documents with what clients send to service conversations, under the keys
 ``{conversation id}/{message id}``. Protocol: docs/protocol/rest.md §6.
 """
-
-_NORMAL_PRIORITY = 2
 
 
 def send(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
@@ -79,7 +77,9 @@ def send(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
         ),
     )
     reply = _ack(message.id, message.timestamp)
-    return Outcome(reply, [_push(command, message, audience)] if new else [])
+    if not new:
+        return Outcome(reply)
+    return Outcome(reply, [_push(command, message, audience, place=message.timestamp)])
 
 
 def will_pushes(tx: Tx, caller: Caller, will: Will) -> list[Push]:
@@ -126,15 +126,13 @@ def _leave_unstored(
     direct = command.direct_message
     assert direct is not None
     reply = _ack(message.id, message.timestamp)
+    if direct.will:
+        # Without an audience there is nobody to hear it.
+        will = None if audience is None else Will(command, message.id)
+        return Outcome(reply, presence=KeepWill(will))
     pushes: list[Push] = []
     if audience is not None:
         pushes.append(_push(command, message, audience, transient=bool(direct.transient)))
-    if direct.will:
-
-        def keep(presence: Presence) -> None:
-            presence.set_will(command, pushes)
-
-        return Outcome(reply, finish=keep)
     acknowledged = Feature.TRANSIENT_ACKS in caller.features
     return Outcome(reply if acknowledged else None, pushes)
 
@@ -199,6 +197,7 @@ def _push(
     audience: Clients | Room,
     *,
     transient: bool = False,
+    place: int | None = None,
 ) -> Push:
     push = direct_command(message, transient=transient)
     if isinstance(audience, Room):
@@ -208,9 +207,18 @@ def _push(
             audience,
             push,
             except_client=message.sender,
-            priority=priority or _NORMAL_PRIORITY,
+            priority=priority or NORMAL,
+            conversation_id=message.conversation_id,
+            place=place,
         )
-    return Push(audience, push, except_actor=True, needs=needs(message.kind))
+    return Push(
+        audience,
+        push,
+        except_actor=True,
+        needs=needs(message.kind),
+        conversation_id=message.conversation_id,
+        place=place,
+    )
 
 
 def _ack(mid: str, timestamp: int) -> GenericCommand:

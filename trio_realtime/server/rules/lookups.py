@@ -2,10 +2,12 @@
 
 Protocol: docs/protocol/conversations.md §5.2.
 
-Who is in a chat room is known in the event loop only, so those answers are completed there.
+Who is in a chat room the bus knows, so those answers are completed there.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection, Sequence
 
 from trio_realtime._values.errors import ErrorCode
 from trio_realtime.server.store.interface import Kind, Tx
@@ -27,10 +29,9 @@ from .checks import (
     require_member,
 )
 from .json import dump, iso
-from .types import Caller, Outcome, Presence
+from .types import Caller, CountRoom, FindInRooms, ListRoom, Outcome
 
 _MAX_ONLINE = 50
-_EVERYBODY = 1_000_000
 
 
 def count(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
@@ -42,10 +43,10 @@ def count(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
         message.count = tx.member_count(row.id)
         return Outcome(_result(message))
 
-    def complete(presence: Presence) -> None:
-        message.count = presence.room_count(row.id)
+    def complete(count: int) -> None:
+        message.count = count
 
-    return Outcome(_result(message), finish=complete)
+    return Outcome(_result(message), presence=CountRoom(row.id, complete))
 
 
 def members(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
@@ -61,10 +62,10 @@ def members(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
 
     refuse_blocked(tx, row, caller.client_id)
 
-    def complete(presence: Presence) -> None:
-        message.m = presence.room_members(row.id, limit)
+    def complete(present: Sequence[str]) -> None:
+        message.m = list(present)
 
-    return Outcome(_result(message), finish=complete)
+    return Outcome(_result(message), presence=ListRoom(row.id, limit, complete))
 
 
 def is_member(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
@@ -78,12 +79,11 @@ def is_member(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     rooms = [cid for cid, row in rows.items() if row is not None and row.kind is Kind.ROOM]
     results = JsonObjectMessage(data=dump(answer))
 
-    def complete(presence: Presence) -> None:
-        for cid in rooms:
-            answer[cid] = caller.client_id in presence.room_members(cid, _EVERYBODY)
-        results.data = dump(answer)
+    def complete(present_in: Collection[str]) -> None:
+        results.data = dump({cid: yes or cid in present_in for cid, yes in answer.items()})
 
-    return Outcome(_result(ConvCommand(results=results)), finish=complete if rooms else None)
+    step = FindInRooms(rooms, caller.client_id, complete) if rooms else None
+    return Outcome(_result(ConvCommand(results=results)), presence=step)
 
 
 def mute(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:

@@ -31,7 +31,7 @@ from .json import iso
 from .notifications import Notices
 from .shun import shuns
 from .start import refresh_unique_id
-from .types import Caller, Outcome, Presence, Push
+from .types import Caller, EnterRoom, LeaveRoom, Outcome, Push
 
 
 @attrs.frozen
@@ -59,11 +59,7 @@ def add(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     reply = _reply(OpType.ADDED, row, change, caller)
     if row.kind is not Kind.ROOM or not change.verdict.allowed:
         return Outcome(reply, change.pushes)
-
-    def enter(presence: Presence) -> None:
-        presence.enter_room(row.id)
-
-    return Outcome(reply, finish=enter)
+    return Outcome(reply, presence=EnterRoom(row.id))
 
 
 def remove(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
@@ -82,11 +78,7 @@ def remove(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     reply = _reply(OpType.REMOVED, row, change, caller)
     if row.kind is not Kind.ROOM:
         return Outcome(reply, change.pushes)
-
-    def leave(presence: Presence) -> None:
-        presence.leave_room(row.id)
-
-    return Outcome(reply, finish=leave)
+    return Outcome(reply, presence=LeaveRoom(row.id))
 
 
 def admit(tx: Tx, row: ConversationRow, ids: Sequence[str], *, by: str) -> Change:

@@ -104,6 +104,7 @@ class Notices:
                 command,
                 except_actor=except_actor,
                 needs=Feature.TEMPORARY_CONVERSATIONS if temporary else Feature(0),
+                conversation_id=self._conversation.id,
             )
         )
 

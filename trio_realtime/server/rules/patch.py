@@ -46,6 +46,7 @@ def modify(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
                 patch_command([patch]),
                 except_actor=True,
                 needs=Feature.PATCHES | needs(conversation.kind),
+                conversation_id=conversation.id,
             )
         )
     reply = GenericCommand(

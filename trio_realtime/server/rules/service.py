@@ -42,7 +42,13 @@ def broadcast(
     message, _new = tx.append(
         cid, NewMessage(sender, body, push_data=push_data, lctype=lctype_of(body))
     )
-    return message, [Push(Clients(tx.members(cid)), direct_command(message))]
+    push = Push(
+        Clients(tx.members(cid)),
+        direct_command(message),
+        conversation_id=cid,
+        place=message.timestamp,
+    )
+    return message, [push]
 
 
 def service_messages(

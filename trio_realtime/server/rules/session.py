@@ -16,7 +16,7 @@ from trio_realtime.wire import GenericCommand, SessionCommand
 from .offline import offline_pushes
 from .patch import patch_pushes
 from .read import unread_push
-from .signatures import NonceMemory, verify_login
+from .signatures import verify_login
 from .types import App, Feature, Refusal
 
 NO_TAG = "default"
@@ -47,7 +47,6 @@ class LoginRequest:
     delivery: int
     ttl: int
     """Life of the token in seconds."""
-    nonces: NonceMemory | None = None
     shown: str | None = None
     """The token for which `TokenExpired` was answered to this client on this connection just
     now."""
@@ -130,7 +129,7 @@ def refresh_session(
         if old is not None and old.client_id != client_id:
             raise Refusal(4112, "SESSION_TOKEN_EXPIRED", "the token is not this client's")
     if app.enforce.login and message.s is not None:
-        _check_signature(tx, app, client_id, message, None)
+        _check_signature(tx, app, client_id, message)
     return tx.now, _issue(tx, client_id, row.tag, row.device_id, ttl)
 
 
@@ -171,25 +170,19 @@ def _authenticate(tx: Tx, login: LoginRequest) -> tuple[TokenRow | None, bool]:
     # Forgotten, if the client was kicked since it showed it.
     shown = tx.token(login.shown) if login.reopen and login.shown is not None else None
     if login.app.enforce.login and (message.s is not None or shown is None):
-        _check_signature(tx, login.app, client_id, message, login.nonces)
+        _check_signature(tx, login.app, client_id, message)
     if shown is not None:
         return shown, False
     known = tx.recent_login(client_id, tx.now - TOKEN_GRACE_MS) if login.reopen else None
     return known, known is not None
 
 
-def _check_signature(
-    tx: Tx, app: App, client_id: str, message: SessionCommand, nonces: NonceMemory | None
-) -> None:
-    t, n = message.t, message.n
+def _check_signature(tx: Tx, app: App, client_id: str, message: SessionCommand) -> None:
     kick = tx.document(_KICKS, client_id)
     not_before = kick["at"] if kick else None
-    if not verify_login(app, client_id, t, n, message.s, tx.now, not_before=not_before):
+    t, n, s = message.t, message.n, message.s
+    if not verify_login(app, client_id, t, n, s, tx.now, not_before=not_before):
         raise Refusal(4102, "SIGNATURE_FAILED")
-    assert t is not None
-    assert n is not None
-    if nonces is not None and not nonces.accept(app.id, client_id, t, n):
-        raise Refusal(4102, "SIGNATURE_FAILED", "the nonce was used before")
 
 
 def _take_slot(tx: Tx, login: LoginRequest, tag: str, device: str | None) -> None:

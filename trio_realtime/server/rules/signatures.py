@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Literal
-
-import attrs
 
 from .types import App
 
@@ -91,6 +88,13 @@ def is_current(timestamp: int, now: int, *, not_before: int | None = None) -> bo
     return abs(now - signed_at) <= VALIDITY_MS
 
 
+def signs_login(app: App, client_id: str, t: int | None, n: str | None, s: str | None) -> bool:
+    """Whether ``s`` signs a login of this client, however old it is."""
+    if t is None or n is None or s is None:
+        return False
+    return verify(app.master_key, login_string(app.id, client_id, t, n), s)
+
+
 def verify_login(
     app: App,
     client_id: str,
@@ -102,11 +106,9 @@ def verify_login(
     not_before: int | None = None,
 ) -> bool:
     """Whether ``s`` signs a login of this client: failure is 4102."""
-    if t is None or n is None or s is None:
+    if t is None or not is_current(t, now, not_before=not_before):
         return False
-    if not is_current(t, now, not_before=not_before):
-        return False
-    return verify(app.master_key, login_string(app.id, client_id, t, n), s)
+    return signs_login(app, client_id, t, n, s)
 
 
 def verify_conversation(
@@ -167,29 +169,6 @@ def verify_history(
     if t is None or n is None or s is None or not is_current(t, now):
         return False
     return verify(app.master_key, history_string(app.id, client_id, cid, n, t), s)
-
-
-@attrs.define
-class NonceMemory:
-    """Optional protection against replay: remembers what was accepted, bounded.
-
-    The protocol does not ask for it; `ServerConfig` switches it on for logins.
-    """
-
-    capacity: int = 100_000
-    _seen: OrderedDict[tuple[str, str, int, str], None] = attrs.field(
-        factory=OrderedDict, repr=False
-    )
-
-    def accept(self, app_id: str, client_id: str, t: int, n: str) -> bool:
-        """True the first time this nonce of this client is shown."""
-        key = (app_id, client_id, t, n)
-        if key in self._seen:
-            return False
-        self._seen[key] = None
-        if len(self._seen) > self.capacity:
-            self._seen.popitem(last=False)
-        return True
 
 
 def rest_key_is(presented: str, key: str) -> bool:

@@ -15,7 +15,7 @@ from trio_realtime.wire import CommandType, ConvCommand, GenericCommand, OpType
 from .checks import MAX_MEMBERS, MAX_TEMPORARY_MEMBERS, check_signature, client_ids, conv_of, refuse
 from .json import MAX_DEPTH, BadJson, dump, iso, parse_object
 from .notifications import Notices
-from .types import Caller, Outcome, Presence, Push
+from .types import Caller, EnterRoom, Outcome, Push
 
 DEFAULT_TTL = 86_400
 MAX_TTL = 30 * 86_400
@@ -80,11 +80,7 @@ def _start_room(tx: Tx, caller: Caller, name: str | None, attributes: dict[str, 
     row = tx.create_conversation(
         kind=Kind.ROOM, creator=caller.client_id, name=name, attributes=attributes
     )
-
-    def enter(presence: Presence) -> None:
-        presence.enter_room(row.id)
-
-    return Outcome(_started(row), finish=enter)
+    return Outcome(_started(row), presence=EnterRoom(row.id))
 
 
 def _start_normal(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import IntFlag
 from typing import Any, Protocol
 
@@ -108,6 +108,11 @@ class Room:
     cid: str
 
 
+HIGH, NORMAL, LOW = 1, 2, 3
+"""Priorities of pushes: what an overloaded receiver may lose first is lowest. HIGH is never
+lost."""
+
+
 @attrs.frozen
 class Push:
     """A command for others. Its ``peer_id``, ``service`` and ``server_ts`` are filled in."""
@@ -120,34 +125,12 @@ class Push:
     """Skip every session of this client (chat rooms: the sender)."""
     needs: Feature = Feature(0)
     """Only sessions that declared all of these."""
-    priority: int = 1
-    """1 high, 2 normal, 3 low: what an overloaded receiver may lose first (3, then 2)."""
-
-
-class Presence(Protocol):
-    """Who is online, as seen by one app; touched only in the event loop."""
-
-    def online(self, client_ids: Sequence[str]) -> list[str]: ...
-
-    def enter_room(self, cid: str) -> None:
-        """The acting session enters, and leaves any other room."""
-
-    def leave_room(self, cid: str) -> None: ...
-
-    def room_count(self, cid: str) -> int: ...
-
-    def room_members(self, cid: str, limit: int) -> list[str]: ...
-
-    def evict(self, cid: str, client_ids: Sequence[str]) -> None:
-        """Take clients out of a room (blocked)."""
-
-    def set_will(self, command: GenericCommand, pushes: Sequence[Push]) -> None:
-        """Keep a message for the loss of the acting session: docs/protocol/messages.md §10.
-
-        A later will of the same session takes the place of the earlier one. ``command`` is
-        the one that asked for it, ``pushes`` what it would cause now; none: nobody is to
-        hear it.
-        """
+    priority: int = HIGH
+    """`HIGH`, `NORMAL` or `LOW`."""
+    conversation_id: str | None = None
+    """The conversation it is about; None if it is about several, or none."""
+    place: int | None = None
+    """Of a stored message, its timestamp: its place among the conversation's messages."""
 
 
 @attrs.frozen
@@ -158,6 +141,81 @@ class Will:
     """The command that asked for it."""
     message_id: str
     """What its acknowledgement said."""
+    approval: object = attrs.field(default=None, eq=False, repr=False)
+    """What the application has said about it; opaque to rules and to the bus."""
+
+
+# What a rule wants of those who are online now. Rules only name it; the bus carries it out
+# after the commit.
+
+
+@attrs.frozen
+class EnterRoom:
+    """The acting session enters a chat room, and leaves any other."""
+
+    cid: str
+
+
+@attrs.frozen
+class LeaveRoom:
+    """The acting session leaves a chat room, if it is there."""
+
+    cid: str
+
+
+@attrs.frozen
+class Evict:
+    """Clients are taken out of chat rooms, with all their sessions."""
+
+    cids: Sequence[str]
+    client_ids: Sequence[str]
+
+
+@attrs.frozen
+class KeepWill:
+    """A message is kept for the loss of the acting session: docs/protocol/messages.md §10.
+
+    A later will of the same session takes the place of the earlier one; None takes it back.
+    """
+
+    will: Will | None
+
+
+@attrs.frozen
+class CountRoom:
+    """How many clients are in a chat room? ``complete`` puts the answer into the reply."""
+
+    cid: str
+    complete: Callable[[int], None]
+
+
+@attrs.frozen
+class ListRoom:
+    """Who is in a chat room? At most ``limit`` clients."""
+
+    cid: str
+    limit: int
+    complete: Callable[[Sequence[str]], None]
+
+
+@attrs.frozen
+class FindInRooms:
+    """In which of these chat rooms is a client?"""
+
+    cids: Sequence[str]
+    client_id: str
+    complete: Callable[[Collection[str]], None]
+
+
+PresenceStep = EnterRoom | LeaveRoom | Evict | KeepWill | CountRoom | ListRoom | FindInRooms
+
+
+class Presence(Protocol):
+    """Who of a push's audience is online, as the bus has answered."""
+
+    def online(self, client_ids: Sequence[str]) -> list[str]: ...
+
+    def room_members(self, cid: str, limit: int) -> list[str]: ...
 
 
 @attrs.frozen
@@ -166,9 +224,8 @@ class Outcome:
 
     reply: GenericCommand | None = None
     pushes: Sequence[Push] = ()
-    finish: Callable[[Presence], None] | None = None
-    """Called in the event loop before the reply is sent: the only access to presence. It may
-    complete ``reply`` in place."""
+    presence: PresenceStep | None = None
+    """Carried out before the reply is sent, which it may complete in place."""
     filed: Mapping[str, Any] | None = None
     """What a client has written to a service just now, as a row of ``_SysMessage``."""
 

@@ -1,0 +1,47 @@
+"""What connections and sessions find around them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from trio_realtime.server.bus.interface import Bus
+from trio_realtime.server.bus.order import ConnectionOrder
+from trio_realtime.server.config import ServerConfig
+from trio_realtime.server.hooks.runner import HookRunner
+from trio_realtime.server.metrics import Metrics
+from trio_realtime.server.rules.types import App
+from trio_realtime.server.store.interface import Store
+
+from .send_buffer import Flusher, Spawn
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class AppContext:
+    """One app that is served, and all that its sessions need."""
+
+    app: App
+    config: ServerConfig
+    store: Store
+    bus: Bus
+    metrics: Metrics
+    spawn: Spawn
+    hooks: HookRunner | None = None
+
+    @property
+    def id(self) -> str:
+        """The app's id."""
+        return self.app.id
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class ServerContext:
+    """What connections share before it is known to which app they belong."""
+
+    config: ServerConfig
+    metrics: Metrics
+    spawn: Spawn
+    flusher: Flusher
+    order: ConnectionOrder
+    apps: Mapping[str, AppContext]
