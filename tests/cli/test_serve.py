@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import sys
 
-import httpx
+import httpx2
 import pytest
 import trio
 import trustme
@@ -109,7 +109,7 @@ async def test_made_keys_are_kept(tmp_path):
         async with Program("--data", data) as program:
             (app,) = program.ready["apps"]
             seen.append(app)
-            async with httpx.AsyncClient() as client:
+            async with httpx2.AsyncClient() as client:
                 reply = await client.get(f"{program.url}/v1/route?appId={app['id']}")
             assert reply.status_code == 200
             program.process.send_signal(signal.SIGTERM)
@@ -125,7 +125,7 @@ async def test_data_is_its_owners_alone(tmp_path):
     data = tmp_path / "data"
     async with Program("--data", data, "--app", APP) as program:
         headers = {"X-LC-Id": "demo", "X-LC-Key": "demo-key"}
-        async with httpx.AsyncClient(headers=headers) as client:
+        async with httpx2.AsyncClient(headers=headers) as client:
             announced = await client.post(f"{program.url}/1.1/fileTokens", json={"name": "a.txt"})
             upload = await client.put(announced.json()["upload_url"], content=b"private")
             assert upload.status_code == 200
@@ -217,7 +217,7 @@ async def test_tls(tmp_path):
         assert program.url.startswith("https://")
         with authority.cert_pem.tempfile() as ca:
             context = ssl.create_default_context(cafile=ca)
-            async with httpx.AsyncClient(verify=context) as client:
+            async with httpx2.AsyncClient(verify=context) as client:
                 reply = await client.get(f"{program.url}/v1/route?appId=demo")
         assert reply.json()["server"].startswith("wss://127.0.0.1:")
 
@@ -282,10 +282,10 @@ async def answers_with(program, authority):
     """Whether the server shows a certificate of this authority."""
     with authority.cert_pem.tempfile() as ca:
         context = ssl.create_default_context(cafile=ca)
-        async with httpx.AsyncClient(verify=context) as client:
+        async with httpx2.AsyncClient(verify=context) as client:
             try:
                 return (await client.get(f"{program.url}/healthz")).status_code == 200
-            except httpx.ConnectError:
+            except httpx2.ConnectError:
                 return False
 
 

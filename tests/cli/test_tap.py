@@ -10,7 +10,7 @@ import subprocess
 import sys
 from contextlib import asynccontextmanager
 
-import httpx
+import httpx2
 import pytest
 import trio
 import trustme
@@ -101,7 +101,7 @@ async def test_nothing_secret_is_shown_or_recorded():
     async with open_server(apps=[APP]) as server, tapping(server.url) as tap:
         async with log_in("Tom", tap) as tom:
             await tom.create_conversation(["Jerry"])
-        async with httpx.AsyncClient() as http:
+        async with httpx2.AsyncClient() as http:
             answer = await http.get(
                 f"{tap.url}/1.1/rtm/notifications?client_id=Tom&session_token=my-token",
                 headers={"X-LC-Id": APP.id, "X-LC-Key": f"{APP.master_key},master"},
@@ -165,7 +165,7 @@ async def test_a_damaged_frame_gives_nothing_away():
 
 async def test_the_token_of_an_upload_is_not_shown():
     async with open_server(apps=[APP]) as server, tapping(server.url) as tap:
-        async with httpx.AsyncClient() as http:
+        async with httpx2.AsyncClient() as http:
             await http.put(f"{tap.url}/uploads/{APP.id}/my-token?again=1", content=b"x")
         await tap.heard("uploads")
     said = "\n".join(tap.said)
@@ -226,7 +226,7 @@ async def test_refusals_and_missing_servers_are_told():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{probe.getsockname()[1]}"
-        async with tapping(nowhere) as tap, httpx.AsyncClient() as http:
+        async with tapping(nowhere) as tap, httpx2.AsyncClient() as http:
             for path in ("/v1/route?appId=x", "/1.1/date"):
                 answer = await http.get(tap.url + path)
                 assert answer.status_code == 502
@@ -241,7 +241,7 @@ async def test_refusals_and_missing_servers_are_told():
 async def test_the_routers_lead_through_the_tap():
     async with open_server(apps=[APP]) as server, tapping(server.url) as tap:
         own = tap.url.removeprefix("http://")
-        async with httpx.AsyncClient() as http:
+        async with httpx2.AsyncClient() as http:
             route = (await http.get(f"{tap.url}/v1/route?appId={APP.id}")).json()
             hosts = (await http.get(f"{tap.url}/2/route?appId={APP.id}")).json()
             missing = await http.get(f"{tap.url}/nothing/here")
@@ -256,7 +256,7 @@ async def test_the_routers_lead_through_the_tap():
 
 async def test_requests_with_bodies_pass():
     async with open_server(apps=[APP]) as server, tapping(server.url) as tap:
-        async with httpx.AsyncClient() as http:
+        async with httpx2.AsyncClient() as http:
             made = await http.post(
                 f"{tap.url}/1.2/rtm/service-conversations",
                 json={"name": "x" * 3000},

@@ -8,7 +8,7 @@ import json
 import wave
 
 import attrs
-import httpx
+import httpx2
 import pytest
 import trio
 
@@ -105,14 +105,14 @@ class Provider:
         self.requests.append((request.method, str(request.url), request.headers, body))
         path = request.url.path
         if path == "/1.1/fileTokens":
-            return httpx.Response(201, json=self.token)
+            return httpx2.Response(201, json=self.token)
         if path == "/1.1/fileCallback":
-            return httpx.Response(200, json={})
+            return httpx2.Response(200, json={})
         if self.refuse is not None:
-            return httpx.Response(self.refuse)
+            return httpx2.Response(self.refuse)
         if path.endswith("/uploads"):
-            return httpx.Response(200, json={"uploadId": "u1"})
-        return httpx.Response(200, json={"etag": f"etag-{path.rsplit('/', 1)[-1]}"})
+            return httpx2.Response(200, json={"uploadId": "u1"})
+        return httpx2.Response(200, json={"etag": f"etag-{path.rsplit('/', 1)[-1]}"})
 
     @property
     def callback(self):
@@ -121,8 +121,8 @@ class Provider:
 
 
 def through(client, provider):
-    client._session.connection.http._client = httpx.AsyncClient(
-        transport=httpx.MockTransport(provider)
+    client._session.connection.http._client = httpx2.AsyncClient(
+        transport=httpx2.MockTransport(provider)
     )
     return client
 
@@ -190,9 +190,9 @@ async def test_parts_of_a_failed_upload_are_dropped(broken, autojump_clock, monk
         async def __call__(self, request):
             answer = await super().__call__(request)
             if request.method == broken:
-                return httpx.Response(500)
+                return httpx2.Response(500)
             if answer.content and broken in answer.json():
-                return httpx.Response(200, json={})
+                return httpx2.Response(200, json={})
             return answer
 
     async with world("Tom") as (_w, tom):
@@ -206,9 +206,6 @@ async def test_parts_of_a_failed_upload_are_dropped(broken, autojump_clock, monk
         assert provider.callback == {"token": "secret", "result": False}
 
 
-# httpx leaves the generators below its own to the collector, which says so.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 async def test_a_download_can_be_left_early_and_says_what_went_wrong(autojump_clock):
     async with world("Tom") as (_w, tom):
         file = await tom.upload(LocalFile.from_bytes("a.bin", b"x" * 200_000))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import httpx
+import httpx2
 import pytest
 import trio
 
@@ -68,7 +68,7 @@ async def test_only_service_conversations_are_spoken_for(autojump_clock):
 async def test_the_same_over_rest():
     async with (
         open_server() as server,
-        httpx.AsyncClient(base_url=server.url) as http,
+        httpx2.AsyncClient(base_url=server.url) as http,
         open_client("Tom", app_id=server.app_id, app_key=server.app_key, server=server.url) as tom,
     ):
         master = {"X-LC-Id": server.app_id, "X-LC-Key": f"{server.master_key},master"}

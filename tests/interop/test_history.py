@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import httpx
+import httpx2
 import pytest
 
 from tests.interop.js_peer import open_js
@@ -33,7 +33,7 @@ async def test_members_read_on_their_connection_and_over_rest_with_a_signature()
         }
         headers = {"X-LC-Id": APP.id, "X-LC-Key": APP.key}
         url = f"{server.url}/1.2/rtm/conversations/{cid}/messages"
-        async with httpx.AsyncClient(headers=headers) as client:
+        async with httpx2.AsyncClient(headers=headers) as client:
             assert len((await client.get(url, params=query)).json()) == 2
             del query["signature"]
             assert (await client.get(url, params=query)).json()["code"] == 4312

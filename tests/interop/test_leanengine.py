@@ -8,7 +8,7 @@ import subprocess
 from contextlib import asynccontextmanager
 
 import attrs
-import httpx
+import httpx2
 import pytest
 import trio
 
@@ -122,7 +122,7 @@ async def world():
     async def who(_app, token):
         return token.removeprefix("token-of-")
 
-    async with cloud_code() as program, httpx.AsyncClient() as client:
+    async with cloud_code() as program, httpx2.AsyncClient() as client:
         hooks = attrs.evolve(
             leanengine_hooks(program.url, client, app=APP, hook_key=HOOK_KEY),
             send_push=send_push,
@@ -302,7 +302,7 @@ async def test_clients_and_services(world):
         lost = await program.wait_for("_clientOffline", 2)
         assert lost == {"peerId": "Jerry", "closeCode": 2, "tag": "default"}
         await program.wait_for("_clientOnline", 3)
-    async with httpx.AsyncClient(
+    async with httpx2.AsyncClient(
         base_url=world.server.url, headers={"X-LC-Id": APP.id, "X-LC-Key": APP.key}
     ) as rest:
         for name, status in (("Tom", 200), ("Spike", 403)):
@@ -314,7 +314,7 @@ async def test_clients_and_services(world):
 
 
 async def test_a_wrong_hook_key_is_a_failure():
-    async with cloud_code() as program, httpx.AsyncClient() as client:
+    async with cloud_code() as program, httpx2.AsyncClient() as client:
         hooks = leanengine_hooks(program.url, client, app=APP, hook_key="wrong")
         async with open_server(apps=[APP], hooks=hooks) as server:
             world = World(program, server, None)

@@ -28,12 +28,6 @@ from trio_realtime import (
     open_connection,
 )
 
-# httpx leaves generators of its own to the collector when a request is cancelled.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
-
 
 @attrs.frozen
 class Stage:

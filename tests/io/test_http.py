@@ -5,6 +5,8 @@ from __future__ import annotations
 import ssl
 
 import pytest
+import trio
+import trio.testing
 
 from tests.client.world import world
 from trio_realtime import ConnectFailed
@@ -25,6 +27,29 @@ async def test_certificates_are_not_loaded_by_who_never_speaks_tls(monkeypatch, 
 
 def trusted(client):
     return client._transport._pool._ssl_context
+
+
+async def broken_stream(host, port):
+    """The server hangs up in the middle of its answer."""
+    client, server = trio.testing.memory_stream_pair()
+    if port == 1:
+        raise ConnectionRefusedError(f"nobody listens at {host}")
+    await server.send_all(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{" if port == 2 else b"?\r\n\r\n"
+    )
+    await server.send_eof()
+    return client
+
+
+@pytest.mark.parametrize(
+    ("port", "why"),
+    [(1, "nobody listens at there"), (2, "peer closed"), (3, "illegal status line")],
+)
+async def test_over_streams_of_ones_own_a_failure_says_why(port, why, autojump_clock):
+    http = Http(open_stream=broken_stream)
+    with pytest.raises(ConnectFailed, match=why):
+        await http.json("GET", f"http://there:{port}/")
+    await http.aclose()
 
 
 async def test_a_secure_url_is_verified_also_after_a_plain_one():

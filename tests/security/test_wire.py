@@ -7,7 +7,7 @@ import re
 import zlib
 from contextlib import asynccontextmanager
 
-import httpx
+import httpx2
 import pytest
 import trio
 
@@ -245,7 +245,7 @@ class Elsewhere:
         self.ws_url = f"ws://127.0.0.1:{port}"
 
     async def metric(self, name):
-        async with httpx.AsyncClient() as client:
+        async with httpx2.AsyncClient() as client:
             text = (await client.get(f"http://127.0.0.1:{self.port}/metrics")).text
         return int(re.search(rf"^trio_realtime_{name} (\d+)$", text, re.MULTILINE)[1])
 

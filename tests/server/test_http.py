@@ -4,7 +4,7 @@ import hashlib
 import json
 import ssl
 
-import httpx
+import httpx2
 import pytest
 import trio
 import trustme
@@ -88,7 +88,7 @@ async def test_a_public_url_takes_the_place_of_the_host():
     config = ServerConfig(apps=[App("a", "k", "m")], port=0, public_url="https://im.example.com/")
     async with open_server(config) as server:
         assert server.url == "https://im.example.com"
-        async with httpx.AsyncClient() as client:
+        async with httpx2.AsyncClient() as client:
             reply = await client.get(f"http://127.0.0.1:{server.port}/v1/route?appId=a")
         assert reply.json()["server"] == "wss://im.example.com"
 
@@ -102,7 +102,7 @@ async def test_behind_tls_everything_is_secure():
     config = ServerConfig(apps=[App("a", "k", "m")], port=0, tls=server_side)
     async with open_server(config) as server:
         assert server.url.startswith("https://")
-        async with httpx.AsyncClient(verify=client_side) as client:
+        async with httpx2.AsyncClient(verify=client_side) as client:
             reply = (await client.get(f"{server.url}/v1/route?appId=a")).json()
         assert reply["server"] == server.ws_url
         assert server.ws_url.startswith("wss://")
@@ -370,7 +370,7 @@ async def test_storage_users_get_their_login_signed():
         return {"tok": "user1"}.get(token)
 
     config = ServerConfig(apps=[App("a", "k", "m")], port=0, user_lookup=lookup)
-    async with open_server(config) as server, httpx.AsyncClient() as client:
+    async with open_server(config) as server, httpx2.AsyncClient() as client:
         url, headers = f"{server.url}/1.1/rtm/sign", {"X-LC-Id": "a", "X-LC-Key": "k"}
         reply = await client.post(url, headers=headers, json={"session_token": "tok"})
         body = reply.json()

@@ -11,7 +11,7 @@ import attrs
 from .configuration import UsageError
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
     from trio_realtime.server import App, Hooks
 
@@ -85,17 +85,17 @@ async def hooks_of(
         raise UsageError("--leanengine takes one app: a program belongs to one.")
     if args.web_hooks is args.leanengine is args.service_web_hook is None:
         return {}
-    import httpx
+    import httpx2
 
     # Each call has a deadline of its own, which is shorter.
-    client = await stack.enter_async_context(httpx.AsyncClient(timeout=args.hook_timeout + 10))
+    client = await stack.enter_async_context(httpx2.AsyncClient(timeout=args.hook_timeout + 10))
     try:
         return {app.id: _hooks(args, app, client) for app in apps}
     except ValueError as error:
         raise UsageError(f"--web-hook: {error}.") from error
 
 
-def _hooks(args: argparse.Namespace, app: App, client: httpx.AsyncClient) -> Hooks:
+def _hooks(args: argparse.Namespace, app: App, client: httpx2.AsyncClient) -> Hooks:
     from trio_realtime.server import Hooks, leanengine_hooks, service_web_hook, web_hooks
 
     headers = {"X-LC-Id": app.id, **dict(_header(text) for text in args.web_hook_header)}

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import trio
 from websockets.protocol import State
 
@@ -71,7 +71,7 @@ class Proxy:
         self._gateways: list[str] = []
         self._origins: dict[str, str] = {}
         """Where the app router sends the requests for the RTM router and for all else."""
-        self._http = httpx.AsyncClient(timeout=PATIENCE)
+        self._http = httpx2.AsyncClient(timeout=PATIENCE)
 
     async def __aenter__(self) -> Self:
         return self
@@ -180,7 +180,7 @@ class Proxy:
             else:
                 origin = self._origins.get("api", self._origin)
                 status = await _pass_on(stream, origin, request, headers, body)
-        except (ConnectError, httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        except (ConnectError, httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
             status = 502
             problem = f"no answer of {self._origin}: {str(error) or type(error).__name__}"
             await _answer(stream, status, {"error": problem})

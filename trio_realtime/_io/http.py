@@ -1,6 +1,6 @@
 """HTTPS requests of the SDK: routers, and the REST calls a client makes for itself.
 
-A thin layer over httpx, which is imported on the first request only: a client with
+A thin layer over httpx2, which is imported on the first request only: a client with
 explicit WebSocket URLs never needs it.
 """
 
@@ -16,7 +16,7 @@ from trio_realtime._values.errors import CommandError, ConnectFailed
 from trio_realtime.transport import StreamOpener
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 REQUEST_TIMEOUT = 20.0
 """Seconds for one whole request: docs/protocol/transport.md §1."""
@@ -33,18 +33,18 @@ class Http:
     ) -> None:
         self._open_stream = open_stream
         self._ssl_context = ssl_context
-        self._client: httpx.AsyncClient | None = None
-        self._plain: httpx.AsyncClient | None = None
+        self._client: httpx2.AsyncClient | None = None
+        self._plain: httpx2.AsyncClient | None = None
         self._limiter = trio.CapacityLimiter(REQUESTS_AT_ONCE)
 
     @property
-    def client(self) -> httpx.AsyncClient:
-        """The httpx client underneath, made on first use."""
+    def client(self) -> httpx2.AsyncClient:
+        """The httpx2 client underneath, made on first use."""
         if self._client is None:
             self._client = self._make(self._ssl_context)
         return self._client
 
-    def _client_for(self, url: str) -> httpx.AsyncClient:
+    def _client_for(self, url: str) -> httpx2.AsyncClient:
         """The client for requests to this URL.
 
         To load the certificates to trust takes 20 ms and a MiB, which a connection that
@@ -56,18 +56,18 @@ class Http:
             self._plain = self._make(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         return self._plain
 
-    def _make(self, ssl_context: ssl.SSLContext | None) -> httpx.AsyncClient:
-        import httpx
+    def _make(self, ssl_context: ssl.SSLContext | None) -> httpx2.AsyncClient:
+        import httpx2
 
         transport = None
         if self._open_stream is not None:
             from .http_streams import http_over
 
             transport = http_over(self._open_stream, ssl_context)
-        return httpx.AsyncClient(
+        return httpx2.AsyncClient(
             transport=transport,
             verify=ssl_context if ssl_context is not None else True,
-            timeout=None,  # noqa: S113 - every request has one deadline, see below
+            timeout=None,
         )
 
     async def json(
@@ -86,7 +86,7 @@ class Http:
             ConnectFailed: no answer, or an answer that is not JSON.
             CommandError: the server refused with a code of its own.
         """
-        import httpx
+        import httpx2
 
         from .http_streams import Body
 
@@ -97,7 +97,7 @@ class Http:
             async with self._limiter:
                 with trio.fail_after(timeout):
                     response = await client.send(request)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise ConnectFailed(
                 f"{method} {url} failed: {str(error) or type(error).__name__}"
             ) from error

@@ -1,15 +1,20 @@
-"""HTTP over streams of the caller's choice: httpx on top, any Trio stream below."""
-# The signatures are httpcore's. Its time-outs are never set: a request has one deadline.
+"""HTTP over streams of the caller's choice: httpx2 on top, any Trio stream below.
+
+httpx2 has no argument for where its bytes travel, the pool of httpcore2 under it has one: this
+is a transport of our own between the two, made of what both offer to everybody.
+"""
+# The signatures are httpcore2's. Its time-outs are never set: a request has one deadline.
 # ruff: noqa: ARG002, ASYNC109
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
-import httpcore
-import httpx
+import httpcore2
+import httpx2
 import trio
 
 from trio_realtime.transport import StreamOpener
@@ -17,23 +22,89 @@ from trio_realtime.transport import StreamOpener
 
 def http_over(
     open_stream: StreamOpener, ssl_context: ssl.SSLContext | None
-) -> httpx.AsyncBaseTransport:
-    """An httpx transport whose bytes travel over the streams that ``open_stream`` opens."""
-    transport = httpx.AsyncHTTPTransport(verify=ssl_context or True)
-    # httpx offers no argument for this; its pool does.
-    transport._pool = httpcore.AsyncConnectionPool(  # noqa: SLF001
-        ssl_context=ssl_context,
-        network_backend=_Backend(open_stream),
-        # Whether the other end has closed an idle stream cannot be seen from here.
-        max_keepalive_connections=0,
+) -> httpx2.AsyncBaseTransport:
+    """An httpx2 transport whose bytes travel over the streams that ``open_stream`` opens."""
+    return _PoolTransport(
+        httpcore2.AsyncConnectionPool(
+            ssl_context=ssl_context,
+            network_backend=_Backend(open_stream),
+            # Whether the other end has closed an idle stream cannot be seen from here.
+            max_keepalive_connections=0,
+        )
     )
-    return transport
 
 
-class Body(httpx.AsyncByteStream):
+class _PoolTransport(httpx2.AsyncBaseTransport):
+    """Requests of httpx2, made by a pool of httpcore2."""
+
+    def __init__(self, pool: httpcore2.AsyncConnectionPool) -> None:
+        self._pool = pool
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        url = request.url
+        with _errors_of_httpx():
+            answer = await self._pool.handle_async_request(
+                httpcore2.Request(
+                    request.method,
+                    httpcore2.URL(
+                        scheme=url.raw_scheme,
+                        host=url.raw_host,
+                        port=url.port,
+                        target=url.raw_path,
+                    ),
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions=request.extensions,
+                )
+            )
+        return httpx2.Response(
+            answer.status,
+            headers=answer.headers,
+            stream=_Answer(answer),
+            extensions=answer.extensions,
+        )
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+
+@contextmanager
+def _errors_of_httpx() -> Generator[None]:
+    """What httpcore2 raises, under the name it has in httpx2."""
+    try:
+        yield
+    except (
+        httpcore2.NetworkError,
+        httpcore2.ProtocolError,
+        httpcore2.TimeoutException,
+        httpcore2.UnsupportedProtocol,
+    ) as error:
+        raise getattr(httpx2, type(error).__name__)(str(error)) from error
+
+
+class _Answer(httpx2.AsyncByteStream):
+    """The body of an answer, which may be left half-way."""
+
+    def __init__(self, answer: httpcore2.Response) -> None:
+        self._answer = answer
+        self._parts = answer.aiter_stream()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        with _errors_of_httpx():
+            return await anext(self._parts)
+
+    async def aclose(self) -> None:
+        await self._parts.aclose()
+        await self._answer.aclose()
+
+
+class Body(httpx2.AsyncByteStream):
     """A request body in one piece.
 
-    The one of httpx is a generator, which a request that is cancelled leaves half-way.
+    The one of httpx2 is a generator, which a request that is cancelled leaves half-way.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -50,7 +121,7 @@ class Body(httpx.AsyncByteStream):
         raise StopAsyncIteration
 
 
-class Parts(httpx.AsyncByteStream):
+class Parts(httpx2.AsyncByteStream):
     """A request body piece by piece, for the same reason no generator."""
 
     def __init__(self, parts: AsyncIterator[bytes]) -> None:
@@ -60,7 +131,7 @@ class Parts(httpx.AsyncByteStream):
         return self._parts
 
 
-class _Stream(httpcore.AsyncNetworkStream):
+class _Stream(httpcore2.AsyncNetworkStream):
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
 
@@ -68,13 +139,13 @@ class _Stream(httpcore.AsyncNetworkStream):
         try:
             return bytes(await self._stream.receive_some(max_bytes))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise httpcore.ReadError(str(error)) from error
+            raise httpcore2.ReadError(str(error)) from error
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         try:
             await self._stream.send_all(buffer)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise httpcore.WriteError(str(error)) from error
+            raise httpcore2.WriteError(str(error)) from error
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -84,14 +155,14 @@ class _Stream(httpcore.AsyncNetworkStream):
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
         timeout: float | None = None,
-    ) -> httpcore.AsyncNetworkStream:
+    ) -> httpcore2.AsyncNetworkStream:
         return _Stream(trio.SSLStream(self._stream, ssl_context, server_hostname=server_hostname))
 
     def get_extra_info(self, info: str) -> Any:
         return None
 
 
-class _Backend(httpcore.AsyncNetworkBackend):
+class _Backend(httpcore2.AsyncNetworkBackend):
     def __init__(self, open_stream: StreamOpener) -> None:
         self._open_stream = open_stream
 
@@ -102,11 +173,11 @@ class _Backend(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
+    ) -> httpcore2.AsyncNetworkStream:
         try:
             return _Stream(await self._open_stream(host, port))
         except OSError as error:
-            raise httpcore.ConnectError(str(error)) from error
+            raise httpcore2.ConnectError(str(error)) from error
 
     async def sleep(self, seconds: float) -> None:
         await trio.sleep(seconds)

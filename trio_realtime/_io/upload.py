@@ -16,7 +16,7 @@ from trio_realtime._values.errors import FileUploadError
 from trio_realtime._values.local_file import LocalFile
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 SHARD = 16 * 1024 * 1024
 SHARDED_FROM = 64 * 1024 * 1024
@@ -61,7 +61,7 @@ class Upload:
 
     def __init__(
         self,
-        client: httpx.AsyncClient,
+        client: httpx2.AsyncClient,
         file: LocalFile,
         token: Mapping[str, Any],
         report: Report,
@@ -161,9 +161,9 @@ class Upload:
 
     async def _forget_parts(self, place: str, headers: Mapping[str, str]) -> None:
         """Have the provider drop what it got; also when cancelled, but not for long."""
-        import httpx
+        import httpx2
 
-        with trio.move_on_after(2.0, shield=True), suppress(FileUploadError, httpx.HTTPError):
+        with trio.move_on_after(2.0, shield=True), suppress(FileUploadError, httpx2.HTTPError):
             await self._send("DELETE", place, headers)
 
     async def _form(self, url: str, fields: Mapping[str, str], part: str) -> None:
@@ -201,7 +201,7 @@ class Upload:
         content: AsyncIterator[bytes] | None = None,
         json: Any = None,
     ) -> Mapping[str, Any]:
-        import httpx
+        import httpx2
 
         from .http_streams import Body, Parts
 
@@ -209,8 +209,8 @@ class Upload:
         if content is None:
             request.stream = Body(request.content)
         else:
-            request = httpx.Request(method, url, headers=request.headers, stream=Parts(content))
-        request.extensions["timeout"] = httpx.Timeout(STALLED).as_dict()
+            request = httpx2.Request(method, url, headers=request.headers, stream=Parts(content))
+        request.extensions["timeout"] = httpx2.Timeout(STALLED).as_dict()
         response = await self._client.send(request)
         if not response.is_success:
             raise FileUploadError(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import os
 
-import httpx
+import httpx2
 import pytest
 import trio
 
@@ -35,7 +35,7 @@ async def broken_off(server, head, body):
 
 
 def path_of(url):
-    return httpx.URL(url).raw_path.decode()
+    return httpx2.URL(url).raw_path.decode()
 
 
 # The way of a file.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 
-import httpx
+import httpx2
 
 from trio_realtime.server import App
 from trio_realtime.server import open_server as serve
@@ -58,7 +58,7 @@ async def storage_world(**options):
     """A server on loopback and a client of it."""
     async with (
         open_server(apps=APPS, **options) as server,
-        httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as http,
+        httpx2.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as http,
     ):
         yield Storage(server, http)
 
@@ -68,7 +68,7 @@ async def storage_of(config):
     """A server with everything in memory but its port, as its configuration says."""
     async with (
         serve(config) as server,
-        httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as http,
+        httpx2.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as http,
     ):
         yield Storage(server, http)
 

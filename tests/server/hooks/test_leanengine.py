@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-import httpx
+import httpx2
 import pytest
 import trio
 
@@ -31,13 +31,13 @@ class Engine:
         self.requests.append(request)
         if request.url.path == "/1.1/functions/_ops/metadatas":
             if not self.lists:
-                return httpx.Response(401, json={"code": 401, "error": "Unauthorized."})
-            return httpx.Response(200, json={"result": list(self.functions)})
+                return httpx2.Response(401, json={"code": 401, "error": "Unauthorized."})
+            return httpx2.Response(200, json={"result": list(self.functions)})
         name = request.url.path.removeprefix("/1.1/functions/")
         if name not in self.functions:
-            return httpx.Response(404, json={"code": 1, "error": f"No such function {name}"})
+            return httpx2.Response(404, json={"code": 1, "error": f"No such function {name}"})
         status, answer = self.functions[name]
-        return httpx.Response(status, content=answer)
+        return httpx2.Response(status, content=answer)
 
     @property
     def called(self):
@@ -49,7 +49,7 @@ class Serving:
         self.engine, self.options = engine, options
 
     async def __aenter__(self):
-        self.client = httpx.AsyncClient(transport=httpx.MockTransport(self.engine))
+        self.client = httpx2.AsyncClient(transport=httpx2.MockTransport(self.engine))
         return leanengine_hooks(
             "http://engine/", self.client, app=APP, hook_key="the-hook-key", **self.options
         )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-import httpx
+import httpx2
 import pytest
 import trio
 
@@ -51,10 +51,10 @@ class Application:
 
     def __call__(self, request):
         self.requests.append(request)
-        return httpx.Response(self.status, content=self.answer)
+        return httpx2.Response(self.status, content=self.answer)
 
     async def call(self, name, about, **options):
-        async with httpx.AsyncClient(transport=httpx.MockTransport(self)) as client:
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(self)) as client:
             hooks = web_hooks("https://app.example/hooks/", client, **options)
             return await getattr(hooks, name)(about)
 
@@ -336,7 +336,7 @@ async def test_notifications(name, about, path, parameters):
 
 
 async def test_only_the_hooks_that_exist():
-    async with httpx.AsyncClient() as client:
+    async with httpx2.AsyncClient() as client:
         hooks = web_hooks("https://app.example", client, only=["_messageReceived"])
         assert hooks.message_received is not None
         assert hooks.message_sent is hooks.client_online is None
@@ -351,9 +351,9 @@ async def test_only_the_hooks_that_exist():
 
 async def test_an_application_that_is_not_there():
     def refuse(request):
-        raise httpx.ConnectError("nobody listens", request=request)
+        raise httpx2.ConnectError("nobody listens", request=request)
 
-    async with httpx.AsyncClient(transport=httpx.MockTransport(refuse)) as client:
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(refuse)) as client:
         hooks = web_hooks("https://app.example", client)
         with pytest.raises(WebHookError, match="ConnectError: nobody listens"):
             await hooks.message_received(TEXT)
@@ -362,7 +362,7 @@ async def test_an_application_that_is_not_there():
 async def test_rows_for_services():
     app = Application()
     rows = [{"msgId": "m", "data": "hi"}, {"msgId": "n", "data": "ho"}]
-    async with httpx.AsyncClient(transport=httpx.MockTransport(app)) as client:
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(app)) as client:
         told = service_web_hook("https://app.example/rows?s=1", client, headers={"X-LC-Id": "a"})
         await told(rows)
         assert app.sent == rows

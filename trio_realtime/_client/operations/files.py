@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import Any, cast
+from typing import Any
 
 import trio
 
@@ -24,7 +24,7 @@ async def upload(
     progress: trio.MemorySendChannel[UploadProgress] | None,
 ) -> File:
     """Upload a file; see `FileOperations.upload`."""
-    import httpx
+    import httpx2
 
     def report(sent: int) -> None:
         if progress is not None:
@@ -45,7 +45,7 @@ async def upload(
         client = session.connection.http.client
         await Upload(client, file, token, report).run()
         done = True
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise FileUploadError(f"uploading {file.name} failed: {error!r}") from error
     finally:
         await _tell(session, token, done=done)
@@ -128,7 +128,7 @@ class FileOperations(Operations):
         Raises:
             RealtimeError: the file could not be fetched.
         """
-        import httpx
+        import httpx2
 
         client = self._session.connection.http.client
         try:
@@ -137,10 +137,7 @@ class FileOperations(Operations):
                     raise RealtimeError(
                         f"{file.url} answered with HTTP status {response.status_code}"
                     )
-                # It is a generator, whatever its annotation says.
-                async with aclosing(
-                    cast("AsyncGenerator[bytes]", response.aiter_bytes())
-                ) as pieces:
+                async with aclosing(response.aiter_bytes()) as pieces:
                     yield pieces
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise RealtimeError(f"{file.url} could not be fetched: {error!r}") from error

@@ -20,7 +20,7 @@ from .types import Hooks
 from .web import post
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ _LIST_RETRIED = 10.0
 
 def leanengine_hooks(
     url: str,
-    client: httpx.AsyncClient,
+    client: httpx2.AsyncClient,
     *,
     app: App,
     hook_key: str,
@@ -57,7 +57,7 @@ def leanengine_hooks(
 @attrs.define(eq=False)
 class _Engine:
     url: str
-    client: httpx.AsyncClient
+    client: httpx2.AsyncClient
     app: App
     hook_key: str = attrs.field(repr=False)
     defined: frozenset[str] | None = None
@@ -103,12 +103,12 @@ class _Engine:
 
     async def _post(
         self, name: str, parameters: Mapping[str, Any], headers: Mapping[str, str]
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         url = f"{self.url}/1.1/functions/{name}"
         return await post(self.client, url, parameters, {"X-LC-Id": self.app.id, **headers})
 
 
-def _object(response: httpx.Response) -> Json | None:
+def _object(response: httpx2.Response) -> Json | None:
     try:
         answer = response.json()
     except (ValueError, RecursionError):

@@ -10,12 +10,12 @@ from .remote import Json, WebHookError, remote_hooks
 from .types import Hooks, Tell
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 
 def web_hooks(
     url: str,
-    client: httpx.AsyncClient,
+    client: httpx2.AsyncClient,
     *,
     headers: Mapping[str, str] | None = None,
     only: Sequence[str] | None = None,
@@ -46,7 +46,7 @@ def web_hooks(
 
 
 def service_web_hook(
-    url: str, client: httpx.AsyncClient, *, headers: Mapping[str, str] | None = None
+    url: str, client: httpx2.AsyncClient, *, headers: Mapping[str, str] | None = None
 ) -> Tell[Sequence[Mapping[str, Any]]]:
     """The function for `Hooks.service_messages` that POSTs the rows to a URL.
 
@@ -66,10 +66,10 @@ def service_web_hook(
 
 
 async def post(
-    client: httpx.AsyncClient, url: str, value: object, headers: Mapping[str, str]
-) -> httpx.Response:
+    client: httpx2.AsyncClient, url: str, value: object, headers: Mapping[str, str]
+) -> httpx2.Response:
     """POST a value as JSON. Raises `WebHookError` if nothing comes back."""
-    import httpx  # only servers that have such hooks pay for it
+    import httpx2  # only servers that have such hooks pay for it
 
     try:
         return await client.post(
@@ -77,11 +77,11 @@ async def post(
             content=json.dumps(value).encode(),
             headers={"Content-Type": "application/json", **headers},
         )
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:
         raise WebHookError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
 
 
-def _result(response: httpx.Response) -> Json:
+def _result(response: httpx2.Response) -> Json:
     if not response.content:
         return {}
     try:
