@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from trio_realtime.server.store.interface import Listing, NewMessage, StoreError
+from trio_realtime.server.store.interface import Kind, Listing, NewMessage, StoreError
 
 
 def test_members_keep_the_order_of_joining(world, chat):
@@ -167,15 +167,52 @@ def test_several_conversations_in_one_question(world, chat):
     assert world.see(lambda tx: tx.listed_in(Listing.BLOCKED, "eve", cids)) == {other}
 
 
-def test_memberships_tell_how_far_a_client_has_received(world, chat):
-    other = world.create("ann", "tom").id
-    (message, _) = world.do(lambda tx: tx.append(other, NewMessage("ann", "x")))
-    world.do(lambda tx: tx.mark_read(other, "tom", message.timestamp))
-    first, second = world.see(lambda tx: tx.memberships("tom"))
-    assert (first.conversation.id, first.acked) == (chat, None)
-    assert (second.conversation.id, second.acked) == (other, message.timestamp)
-    assert first.joined_at == world.see(lambda tx: tx.joined_at(chat, "tom"))
-    assert world.see(lambda tx: tx.memberships("nobody")) == []
+def test_where_a_client_is_awaited(world, chat):
+    quiet, own, other, service = (world.create("ann", "tom").id for _ in range(4))
+    for cid, sender in ((chat, "jerry"), (own, "tom"), (other, "ann"), (service, "ann")):
+        world.now += 1
+        world.do(lambda tx, cid=cid, sender=sender: tx.append(cid, NewMessage(sender, "x")))
+
+    def awaiting(**options):
+        options = {"temporary": True, "limit": 50, **options}
+        rows = world.see(lambda tx: tx.awaiting("tom", **options))
+        return [row.conversation.id for row in rows]
+
+    assert awaiting() == [service, other, chat]
+    assert awaiting(limit=2) == [service, other]
+    world.do(lambda tx: tx.acknowledge(other, "tom", first=0, last=world.now))
+    world.do(lambda tx: tx.mark_read(service, "tom", world.now))
+    assert awaiting() == [chat]
+    assert world.see(lambda tx: tx.awaiting("nobody", temporary=True, limit=5)) == []
+    assert quiet not in awaiting()
+
+
+def test_temporary_conversations_await_only_who_knows_them(world):
+    cid = world.do(
+        lambda tx: tx.create_conversation(
+            kind=Kind.TEMPORARY, creator="ann", members=["ann", "tom"], expires_at=world.now + 9
+        )
+    ).id
+    world.do(lambda tx: tx.append(cid, NewMessage("ann", "x")))
+    for temporary in (True, False):
+        found = world.see(lambda tx, t=temporary: tx.awaiting("tom", temporary=t, limit=5))
+        assert len(found) == temporary
+    world.now += 9
+    assert world.see(lambda tx: tx.awaiting("tom", temporary=True, limit=5)) == []
+
+
+def test_who_is_no_member_changes_nothing_by_being_removed(world, chat):
+    before = world.see(lambda tx: tx.conversation(chat))
+    world.now += 7
+    assert world.do(lambda tx: tx.remove_members(chat, ["eve"])) == []
+    assert world.see(lambda tx: tx.conversation(chat)) == before
+
+
+def test_removed_members_are_disturbed_again(world, chat):
+    world.do(lambda tx: tx.set_muted(chat, "tom", True))
+    world.do(lambda tx: tx.set_muted(chat, "jerry", True))
+    world.do(lambda tx: tx.remove_members(chat, ["jerry"]))
+    assert world.see(lambda tx: tx.muted_by(chat)) == ["tom"]
 
 
 def test_a_page_may_begin_after_some_entries(world, chat):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from trio_realtime.server.store.interface import Kind, ReadMarks
+from trio_realtime.server.store.interface import Kind, NewMessage, ReadMarks
 
 LATER = 10**15
 
@@ -243,3 +243,20 @@ def test_subscribers_have_unread_messages(world):
     news = world.create("tom", "jerry", kind=Kind.SERVICE).id
     world.say(news, "tom")
     assert unread_of(world, "jerry") == [(news, 1)]
+
+
+def test_unread_of_several_conversations_in_the_order_asked_for(world):
+    first, second, left = (world.create("ann", "tom").id for _ in range(3))
+    for _ in range(3):
+        world.do(lambda tx: tx.append(first, NewMessage("ann", "x")))
+    world.do(lambda tx: tx.append(second, NewMessage("ann", "@tom", mentions=("tom",))))
+    world.do(lambda tx: tx.append(second, NewMessage("ann", "all", mention_all=True)))
+    world.do(lambda tx: tx.remove_members(left, ["tom"]))
+    rows = world.see(lambda tx: tx.unread_in("tom", [second, first, second, "nowhere", left]))
+    assert [(row.conversation.id, row.count, row.mentioned) for row in rows[:2]] == [
+        (second, 2, True),
+        (first, 3, False),
+    ]
+    assert rows[0].newest.body == "all"
+    for row in rows:
+        assert row == world.see(lambda tx, row=row: tx.unread(row.conversation.id, "tom"))

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from trio_realtime._values.errors import ErrorCode
-from trio_realtime.server.rules.audience import admit
+from trio_realtime.server.rules.audience import audience_of
 from trio_realtime.server.rules.bodies import body_of
 from trio_realtime.server.rules.checks import check_signature, conv_of, existing, require_member
 from trio_realtime.server.rules.direct import is_repeat
@@ -136,7 +136,7 @@ def _incoming(tx: Tx, caller: Caller, direct: DirectCommand) -> IncomingMessage 
     body = body_of(direct.msg, direct.binary_msg)
     if conversation is None or body is None or is_repeat(tx, caller, conversation, direct):
         return None
-    audience = admit(tx, caller, conversation)
+    audience = audience_of(tx, caller, conversation)
     members = audience.ids if isinstance(audience, Clients) else ()
     return IncomingMessage(
         sender=caller.client_id,
@@ -160,7 +160,7 @@ def _edit(tx: Tx, caller: Caller, item: PatchItem) -> MessageUpdate | None:
     if message.recalled or (body is None and not item.recall):
         return None
     if not item.recall and conversation.kind is not Kind.SERVICE:
-        admit(tx, caller, conversation)
+        audience_of(tx, caller, conversation)
     members = () if conversation.kind is Kind.ROOM else tx.members(conversation.id)
     return MessageUpdate(
         sender=caller.client_id,

@@ -12,7 +12,7 @@ from .checks import refuse, refuse_blocked
 from .types import Caller, Clients, Feature, Room
 
 
-def admit(tx: Tx, caller: Caller, conversation: ConversationRow) -> Clients | Room | None:
+def audience_of(tx: Tx, caller: Caller, conversation: ConversationRow) -> Clients | Room | None:
     """Who gets what the caller sends here; None is the service itself.
 
     Refuses strangers (4401), the blocked (4548) and the silenced (4563, 4315).

@@ -26,9 +26,14 @@ from .checks import (
     require_member,
     vacancy,
 )
-from .members import Change, dismiss, expel
+from .client_blocks import (
+    block_conversation,
+    blocked_among,
+    blocked_page,
+    unblock_conversation,
+)
+from .members import Change, end_membership, remove_clients
 from .notifications import Notices
-from .shun import shun, shunned, shuns, unshun
 from .types import Caller, Evict, Outcome, Push
 
 _LISTABLE = (Kind.NORMAL, Kind.ROOM, Kind.SERVICE)
@@ -64,7 +69,7 @@ def query_blocked(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     """``query``: a page of the list."""
     message = _list_of(command)
     if _own_list(caller, message):
-        cids, cursor = shunned(
+        cids, cursor = blocked_page(
             tx, caller.client_id, limit=page_size(message.limit), after=message.next or None
         )
         answer = BlacklistCommand(src_pid=caller.client_id, blocked_cids=cids, next=cursor)
@@ -79,7 +84,7 @@ def check_block(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     """``check_block``: which of these are on the list."""
     message = _list_of(command)
     if _own_list(caller, message):
-        cids = [cid for cid in message.to_cids if shuns(tx, caller.client_id, cid)]
+        cids = blocked_among(tx, caller.client_id, message.to_cids)
         answer = BlacklistCommand(src_pid=caller.client_id, blocked_cids=cids)
     else:
         row = _visible(tx, caller, message)
@@ -102,14 +107,14 @@ def block_clients(tx: Tx, row: ConversationRow, ids: Sequence[str], *, by: str) 
     verdict.fail(surplus, ErrorCode.BLACKLIST_FULL)
     new = [client_id for client_id in new if client_id not in surplus]
     tx.add_listed(Listing.BLOCKED, row.id, verdict.allowed)
-    gone = [] if row.kind is Kind.ROOM else expel(tx, row, verdict.allowed)
+    removed = [] if row.kind is Kind.ROOM else end_membership(tx, row, verdict.allowed)
     notices = Notices(tx, row, by)
     notices.personal(OpType.BLOCKED, new)
-    notices.personal(OpType.LEFT, gone)
+    notices.personal(OpType.LEFT, removed)
     if row.kind is not Kind.SERVICE:
         remaining = tx.members(row.id)
         notices.shared(OpType.MEMBERS_BLOCKED, remaining, new)
-        notices.shared(OpType.MEMBERS_LEFT, remaining, gone)
+        notices.shared(OpType.MEMBERS_LEFT, remaining, removed)
     return Change(verdict, notices.pushes, tx.now)
 
 
@@ -137,10 +142,10 @@ def _block_conversations(tx: Tx, caller: Caller, message: BlacklistCommand) -> O
         if row.kind is Kind.ROOM:
             rooms.append(row.id)
         else:
-            change = dismiss(tx, row, [caller.client_id], by=caller.client_id)
+            change = remove_clients(tx, row, [caller.client_id], by=caller.client_id)
             change.verdict.require_all()
             notices += change.pushes
-        shun(tx, caller.client_id, row.id)
+        block_conversation(tx, caller.client_id, row.id)
     reply = _own_changed(OpType.BLOCKED, caller, rows)
     return Outcome(reply, notices, Evict(rooms, [caller.client_id]) if rooms else None)
 
@@ -149,14 +154,18 @@ def _unblock_conversations(tx: Tx, caller: Caller, message: BlacklistCommand) ->
     rows = _targets(tx, message)
     for row in rows:
         _check_signature(tx, caller, message, row.id, "client-unblock-conversations")
-        unshun(tx, caller.client_id, row.id)
+        unblock_conversation(tx, caller.client_id, row.id)
     return Outcome(_own_changed(OpType.UNBLOCKED, caller, rows))
 
 
 def _targets(tx: Tx, message: BlacklistCommand) -> list[ConversationRow]:
     if not message.to_cids:
         refuse(ErrorCode.CONVERSATION_NOT_FOUND)
-    rows = [existing(tx, cid) for cid in dict.fromkeys(message.to_cids)]
+    cids = list(dict.fromkeys(message.to_cids))
+    found = tx.conversations(cids)
+    if len(found) < len(cids):
+        refuse(ErrorCode.CONVERSATION_NOT_FOUND)
+    rows = [found[cid] for cid in cids]
     for row in rows:
         require_kind(row, *_LISTABLE)
     return rows

@@ -19,7 +19,7 @@ from trio_realtime.server.store.ids import message_id
 from trio_realtime.server.store.interface import ConversationRow, Kind, MessageRow, NewMessage, Tx
 from trio_realtime.wire import AckCommand, CommandType, DirectCommand, GenericCommand
 
-from .audience import admit, needs
+from .audience import audience_of, needs
 from .bodies import body_json, body_of, direct_command, lctype_of
 from .checks import refuse
 from .json import date_json
@@ -38,7 +38,7 @@ def send(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
         refuse(ErrorCode.INVALID_MESSAGING_TARGET)
     conversation = _conversation(tx, direct.cid)
     try:
-        audience = admit(tx, caller, conversation)
+        audience = audience_of(tx, caller, conversation)
     except Refusal:
         # Sent again by somebody who was thrown out meanwhile: the first one did arrive.
         first = direct.dt and tx.sent_before(conversation.id, caller.client_id, direct.dt)
@@ -89,7 +89,7 @@ def will_pushes(tx: Tx, caller: Caller, will: Will) -> list[Push]:
     body = body_of(direct.msg, direct.binary_msg)
     try:
         conversation = _conversation(tx, direct.cid or "")
-        audience = admit(tx, caller, conversation)
+        audience = audience_of(tx, caller, conversation)
     except Refusal:
         return []
     if audience is None or body is None:

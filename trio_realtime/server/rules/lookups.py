@@ -71,12 +71,9 @@ def members(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
 def is_member(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     """``is_member``: in which of these conversations the caller is."""
     cids = list(dict.fromkeys(conv_of(command).cids))[:MAX_MEMBERS]
-    rows = {cid: tx.conversation(cid) for cid in cids}
-    answer = {
-        cid: row is not None and row.kind is not Kind.ROOM and tx.is_member(cid, caller.client_id)
-        for cid, row in rows.items()
-    }
-    rooms = [cid for cid, row in rows.items() if row is not None and row.kind is Kind.ROOM]
+    own = tx.joined(caller.client_id, cids)
+    answer = {cid: cid in own for cid in cids}
+    rooms = [row.id for row in tx.conversations(cids).values() if row.kind is Kind.ROOM]
     results = JsonObjectMessage(data=dump(answer))
 
     def complete(present_in: Collection[str]) -> None:

@@ -1,6 +1,6 @@
 """Joining, inviting, leaving, removing. Protocol: docs/protocol/conversations.md §5.1.
 
-`admit` and `dismiss` change the members of a conversation and say what to tell whom; who
+`add_clients` and `remove_clients` change the members of a conversation and say what to tell whom; who
 may ask for that is decided by the rules `add` and `remove` above them.
 """
 
@@ -27,9 +27,9 @@ from .checks import (
     require_kind,
     require_member,
 )
+from .client_blocks import blockers
 from .json import iso
 from .notifications import Notices
-from .shun import shuns
 from .start import refresh_unique_id
 from .types import Caller, EnterRoom, LeaveRoom, Outcome, Push
 
@@ -55,7 +55,7 @@ def add(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     if ids != [caller.client_id]:
         require_kind(row, Kind.NORMAL)
         require_member(tx, caller, row)
-    change = admit(tx, row, ids, by=caller.client_id)
+    change = add_clients(tx, row, ids, by=caller.client_id)
     reply = _reply(OpType.ADDED, row, change, caller)
     if row.kind is not Kind.ROOM or not change.verdict.allowed:
         return Outcome(reply, change.pushes)
@@ -74,14 +74,14 @@ def remove(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
         require_kind(row, Kind.NORMAL)
         if require_member(tx, caller, row) is Role.MEMBER:
             refuse(ErrorCode.CONVERSATION_OPERATION_UNAUTHORIZED)
-    change = dismiss(tx, row, ids, by=caller.client_id)
+    change = remove_clients(tx, row, ids, by=caller.client_id)
     reply = _reply(OpType.REMOVED, row, change, caller)
     if row.kind is not Kind.ROOM:
         return Outcome(reply, change.pushes)
     return Outcome(reply, presence=LeaveRoom(row.id))
 
 
-def admit(tx: Tx, row: ConversationRow, ids: Sequence[str], *, by: str) -> Change:
+def add_clients(tx: Tx, row: ConversationRow, ids: Sequence[str], *, by: str) -> Change:
     """Make these clients members, as far as they may be. Chat rooms keep none."""
     members = [] if row.kind is Kind.ROOM else tx.members(row.id)
     present = set(members)
@@ -89,7 +89,7 @@ def admit(tx: Tx, row: ConversationRow, ids: Sequence[str], *, by: str) -> Chang
     verdict = Verdict(list(ids))
     verdict.fail(tx.which_listed(Listing.BLOCKED, row.id, new), ErrorCode.BLOCKED_BY_CONV)
     verdict.fail(
-        {client_id for client_id in new if shuns(tx, client_id, row.id)},
+        blockers(tx, row.id, new),
         ErrorCode.BLOCKED_BY_CONV,
         "the client has blocked this conversation",
     )
@@ -109,32 +109,29 @@ def admit(tx: Tx, row: ConversationRow, ids: Sequence[str], *, by: str) -> Chang
     return Change(verdict, notices.pushes, tx.now)
 
 
-def dismiss(tx: Tx, row: ConversationRow, ids: Sequence[str], *, by: str) -> Change:
+def remove_clients(tx: Tx, row: ConversationRow, ids: Sequence[str], *, by: str) -> Change:
     """End the membership of these clients. The owner stays where roles are in use."""
     verdict = Verdict(list(ids))
     owner = owner_of(tx, row)
     if owner is not None and tx.member_infos(row.id, limit=1):
         # Where no role was ever given, creators come and go like everybody else.
         verdict.fail({owner}, ErrorCode.CONVERSATION_NEED_OWNER)
-    gone = expel(tx, row, verdict.allowed)
-    if not gone:
+    removed = end_membership(tx, row, verdict.allowed)
+    if not removed:
         return Change(verdict, at=row.updated_at)
     notices = Notices(tx, row, by)
-    notices.personal(OpType.LEFT, gone)
+    notices.personal(OpType.LEFT, removed)
     if row.kind is Kind.NORMAL:
-        notices.shared(OpType.MEMBERS_LEFT, tx.members(row.id), gone)
+        notices.shared(OpType.MEMBERS_LEFT, tx.members(row.id), removed)
     return Change(verdict, notices.pushes, tx.now)
 
 
-def expel(tx: Tx, row: ConversationRow, ids: Sequence[str]) -> list[str]:
+def end_membership(tx: Tx, row: ConversationRow, ids: Sequence[str]) -> list[str]:
     """Remove those who are members, with what they had as such; returns them."""
-    gone = [client_id for client_id in ids if tx.is_member(row.id, client_id)]
-    if gone:
-        tx.remove_members(row.id, gone)
-        for client_id in gone:
-            tx.set_muted(row.id, client_id, muted=False)
+    removed = tx.remove_members(row.id, ids)
+    if removed:
         refresh_unique_id(tx, row)
-    return gone
+    return removed
 
 
 def _reply(op: OpType, row: ConversationRow, change: Change, caller: Caller) -> GenericCommand:

@@ -14,7 +14,7 @@ from trio_realtime.wire import (
     PatchItem,
 )
 
-from .audience import admit, needs
+from .audience import audience_of, needs
 from .bodies import RECALLED, RECALLED_BODY, body_of, lctype_of, patch_command
 from .checks import refuse
 from .types import Caller, Clients, Feature, Outcome, Push, Room
@@ -83,7 +83,7 @@ def _audience(
         return Room(conversation.id)
     if item.recall:
         return Clients(tx.members(conversation.id))
-    audience = admit(tx, caller, conversation)
+    audience = audience_of(tx, caller, conversation)
     assert audience is not None
     return audience
 

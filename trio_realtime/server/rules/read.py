@@ -37,27 +37,29 @@ def read(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     Nobody waits for an answer; conversations that are not the caller's are passed over. The
     new counters go to all sessions of the caller, the acting one included.
     """
-    counters: list[UnreadRow] = []
+    targets = {target.cid or "": target for target in _targets(command)}
+    own = tx.joined(caller.client_id, list(targets))
+    conversations = tx.conversations(list(own))
+    marked: list[str] = []
     news: list[Push] = []
-    for target in _targets(command.read_message or ReadCommand()):
-        cid = target.cid or ""
-        conversation = tx.conversation(cid)
+    for cid, target in targets.items():
+        conversation = conversations.get(cid)
         if conversation is None or conversation.kind is Kind.ROOM:
-            continue
-        if not tx.is_member(cid, caller.client_id):
             continue
         upto = _upto(tx, cid, target)
         if upto is None:
             continue
         newly = tx.mark_read(cid, caller.client_id, upto)
-        counters.append(tx.unread(cid, caller.client_id))
+        marked.append(cid)
         if conversation.kind is not Kind.SERVICE:
             news += receipts(_newest_of_each(newly), caller.client_id, tx.now, read=True)
+    counters = tx.unread_in(caller.client_id, marked)
     return Outcome(pushes=[*_counter_pushes(tx, caller, counters), *news])
 
 
-def _targets(message: ReadCommand) -> list[ReadTuple]:
+def _targets(command: GenericCommand) -> list[ReadTuple]:
     """Every conversation of a command once, whichever of its three forms it has."""
+    message = command.read_message or ReadCommand()
     old = [*([message.cid] if message.cid else []), *message.cids]
     targets = [*message.convs, *(ReadTuple(cid=cid) for cid in old)]
     return list({target.cid: target for target in targets}.values())

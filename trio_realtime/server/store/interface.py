@@ -133,9 +133,8 @@ class Membership:
     """One client in one conversation."""
 
     conversation: ConversationRow
-    joined_at: int
-    acked: int | None
-    """How far the client has received the conversation; who read has received."""
+    received: int
+    """The time up to which the client has what was said, or need not have it."""
 
 
 @attrs.frozen
@@ -256,15 +255,20 @@ class Tx(Protocol):
         """Add, set updated_at, return those who were not members before."""
 
     def remove_members(self, cid: str, client_ids: Sequence[str]) -> list[str]:
-        """Remove with their roles, set updated_at, return those who were members."""
+        """Remove with their roles and do-not-disturb, and return those who were members. If
+        there are any, set updated_at.
+        """
 
     def joined_at(self, cid: str, client_id: str) -> int | None: ...
 
     def joined(self, client_id: str, cids: Sequence[str]) -> dict[str, int]:
         """Of these conversations those the client is a member of, with the time of joining."""
 
-    def memberships(self, client_id: str) -> list[Membership]:
-        """Every conversation the client is a member or subscriber of."""
+    def awaiting(self, client_id: str, *, temporary: bool, limit: int) -> list[Membership]:
+        """The conversations in which others said what the client has not received, liveliest first.
+
+        ``temporary`` tells whether temporary ones count.
+        """
 
     def conversations_of(self, client_id: str) -> list[str]:
         """Ids of all conversations the client is a member or subscriber of."""
@@ -396,6 +400,9 @@ class Tx(Protocol):
         """Marks of the given members, or of all. Who read has received."""
 
     def unread(self, cid: str, client_id: str) -> UnreadRow: ...
+
+    def unread_in(self, client_id: str, cids: Sequence[str]) -> list[UnreadRow]:
+        """As `unread`, of several conversations of the client at once, in the order given."""
 
     def unread_of(
         self, client_id: str, *, since: int | None = None, limit: int = 50

@@ -58,15 +58,25 @@ class Members(TxBase):
         )
         return dict(rows.fetchall())
 
-    def memberships(self, client_id: str) -> list[Membership]:
+    def awaiting(self, client_id: str, *, temporary: bool, limit: int) -> list[Membership]:
+        # What was sent in the very millisecond of joining counts as sent afterwards.
+        mark = "max(coalesce(x.acked, 0), coalesce(x.read, 0), x.joined_at - 1)"
         rows = self._execute(
-            f"SELECT {CONVERSATION}, x.joined_at, nullif(max(coalesce(x.acked, 0),"
-            " coalesce(x.read, 0)), 0) FROM members x JOIN conversations c ON c.id = x.conversation"
-            " WHERE x.client = ? AND (c.expires_at IS NULL OR c.expires_at > ?)"
-            " ORDER BY x.conversation",
-            (self._client(client_id), self.now),
+            f"SELECT {CONVERSATION}, {mark} FROM members x"
+            " JOIN conversations c ON c.id = x.conversation"
+            f" WHERE x.client = :client AND c.clock > {mark}"
+            " AND (c.expires_at IS NULL OR (:temporary AND c.expires_at > :now))"
+            " AND EXISTS (SELECT 1 FROM messages m WHERE m.conversation = c.id"
+            f" AND m.timestamp > {mark} AND m.sender <> :client)"
+            " ORDER BY coalesce(c.last_message_at, c.updated_at) DESC LIMIT :limit",
+            {
+                "client": self._client(client_id),
+                "temporary": temporary,
+                "now": self.now,
+                "limit": limit,
+            },
         )
-        return [Membership(conversation_row(row), row[-2], row[-1]) for row in rows]
+        return [Membership(conversation_row(row), row[-1]) for row in rows]
 
     def add_members(self, cid: str, client_ids: Sequence[str]) -> list[str]:
         place = self._existing(cid)
@@ -94,18 +104,22 @@ class Members(TxBase):
 
     def remove_members(self, cid: str, client_ids: Sequence[str]) -> list[str]:
         key = self._existing(cid).key
-        removed: list[str] = []
-        for name, client in self._known_clients(client_ids):
-            cursor = self._execute(
-                "DELETE FROM members WHERE conversation = ? AND client = ?", (key, client)
+        names = {client: name for name, client in self._known_clients(client_ids)}
+        removed = self._execute(
+            "DELETE FROM members WHERE conversation = ? AND client IN (SELECT value FROM"
+            " json_each(?)) RETURNING client",
+            (key, json.dumps(list(names))),
+        ).fetchall()
+        gone = {client for (client,) in removed}
+        for table in ("roles", "muted") if gone else ():
+            self._execute(
+                f"DELETE FROM {table} WHERE conversation = ? AND client IN (SELECT value FROM"
+                " json_each(?))",
+                (key, json.dumps(list(gone))),
             )
-            if cursor.rowcount:
-                removed.append(name)
-                self._execute(
-                    "DELETE FROM roles WHERE conversation = ? AND client = ?", (key, client)
-                )
-        self._touch(key)
-        return removed
+        if gone:
+            self._touch(key)
+        return [name for client, name in names.items() if client in gone]
 
     def conversations_of(self, client_id: str) -> list[str]:
         rows = self._execute(

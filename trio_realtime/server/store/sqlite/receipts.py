@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 from trio_realtime.server.store.interface import MessageRow, ReadMarks, UnreadRow
 
-from .base import CONVERSATION, conversation_row
+from .base import AMONG, CONVERSATION, conversation_row
 from .messages import MESSAGES, Messages, message_row
 
 UNREAD_AT_MOST = 100
@@ -96,53 +98,68 @@ class Receipts(Messages):
         ]
 
     def unread(self, cid: str, client_id: str) -> UnreadRow:
-        place = self._existing(cid)
-        return self._unread(place.key, cid, self._client(client_id), client_id)
+        self._existing(cid)
+        (row,) = self.unread_in(client_id, [cid])
+        return row
+
+    def unread_in(self, client_id: str, cids: Sequence[str]) -> list[UnreadRow]:
+        rows = self._execute(f"SELECT {CONVERSATION}, c.id FROM {AMONG}", self._among(cids))
+        found = {row[0]: (row[-1], row) for row in rows}
+        return self._unread(client_id, [found[cid] for cid in dict.fromkeys(cids) if cid in found])
 
     def unread_of(
         self, client_id: str, *, since: int | None = None, limit: int = 50
     ) -> list[UnreadRow]:
-        client = self._client(client_id)
+        # Own messages move the clock, but change nothing for their sender.
+        news = (
+            "c.clock > {0} AND EXISTS (SELECT 1 FROM messages m WHERE m.conversation = c.id"
+            " AND m.sender <> :client AND m.timestamp > max({0}, x.floor))"
+        )
         if since is None:
-            condition = "c.clock > max(coalesce(x.read, 0), x.floor)"
-            parameters = {}
+            condition = news.format("max(coalesce(x.read, 0), x.floor)")
         else:
-            # Own messages move the clock, but change nothing for their sender.
-            condition = (
-                "(x.reckoned_at > :since OR (c.clock > :since AND EXISTS (SELECT 1"
-                " FROM messages m WHERE m.conversation = c.id AND m.sender <> :client"
-                " AND m.timestamp > max(:since, x.floor))))"
-            )
-            parameters = {"since": since}
-        candidates = self._execute(
-            "SELECT c.id, c.cid FROM members x JOIN conversations c ON c.id = x.conversation"
+            condition = f"(x.reckoned_at > :since OR ({news.format(':since')}))"
+        rows = self._execute(
+            f"SELECT {CONVERSATION}, c.id FROM members x"
+            " JOIN conversations c ON c.id = x.conversation"
             f" WHERE x.client = :client AND {condition}"
-            " AND (c.expires_at IS NULL OR c.expires_at > :now) ORDER BY c.clock DESC",
-            {"client": client, "now": self.now, **parameters},
-        ).fetchall()
-        found: list[UnreadRow] = []
-        for key, cid in candidates:
-            if len(found) >= limit:
-                break
-            row = self._unread(key, cid, client, client_id)
-            if row.count or since is not None:
-                found.append(row)
-        return found
+            " AND (c.expires_at IS NULL OR c.expires_at > :now) ORDER BY c.clock DESC LIMIT :limit",
+            {
+                "client": self._client(client_id),
+                "now": self.now,
+                "since": since,
+                "limit": limit,
+            },
+        )
+        return self._unread(client_id, [(row[-1], row) for row in rows])
 
-    def _unread(self, key: int, cid: str, client: int, name: str) -> UnreadRow:
-        count, mentioned = self._execute(
-            "SELECT count(*), max(mentioned) FROM (SELECT m.mention_all OR (m.mentions IS NOT NULL"
-            " AND EXISTS (SELECT 1 FROM json_each(m.mentions) WHERE value = :name)) AS mentioned"
-            " FROM members x JOIN messages m ON m.conversation = x.conversation"
-            " AND m.timestamp > max(coalesce(x.read, 0), x.floor) AND m.sender <> x.client"
-            " WHERE x.conversation = :key AND x.client = :client"
-            " ORDER BY m.timestamp DESC LIMIT :most)",
-            {"key": key, "client": client, "name": name, "most": UNREAD_AT_MOST},
-        ).fetchone()
-        row = self._execute(
-            f"SELECT {CONVERSATION} FROM conversations c WHERE c.id = ?", (key,)
-        ).fetchone()
-        return UnreadRow(conversation_row(row), count, bool(mentioned), self.last_message(cid))
+    def _unread(self, name: str, found: Sequence[tuple[int, Sequence[Any]]]) -> list[UnreadRow]:
+        """The unread state of one client in the conversations of these keys and columns."""
+        # One number tells count and mention, so that the messages are looked at once.
+        counts = dict(
+            self._execute(
+                "SELECT x.conversation, (SELECT count(*) * 2 + coalesce(max(mentioned), 0) FROM"
+                " (SELECT m.mention_all OR (m.mentions IS NOT NULL AND EXISTS (SELECT 1 FROM"
+                " json_each(m.mentions) WHERE value = :name)) AS mentioned FROM messages m"
+                " WHERE m.conversation = x.conversation AND m.sender <> x.client"
+                " AND m.timestamp > max(coalesce(x.read, 0), x.floor)"
+                " ORDER BY m.timestamp DESC LIMIT :most))"
+                " FROM json_each(:keys) j JOIN members x ON x.conversation = j.value"
+                " AND x.client = :client",
+                {
+                    "name": name,
+                    "client": self._client(name),
+                    "keys": json.dumps([key for key, _ in found]),
+                    "most": UNREAD_AT_MOST,
+                },
+            ).fetchall()
+        )
+        conversations = [(counts.get(key, 0), conversation_row(row)) for key, row in found]
+        newest = self.last_messages([conversation.id for _, conversation in conversations])
+        return [
+            UnreadRow(conversation, number // 2, bool(number % 2), newest.get(conversation.id))
+            for number, conversation in conversations
+        ]
 
     def _is_member(self, key: int, client: int) -> bool:
         row = self._execute(

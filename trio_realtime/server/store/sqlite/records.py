@@ -70,21 +70,17 @@ class Records(TxBase):
         if not client_ids:
             return
         notice = self._execute("INSERT INTO notices (item) VALUES (?)", (to_json(item),)).lastrowid
-        for name in dict.fromkeys(client_ids):
-            client = self._any_client(name)
-            position, timestamp = self._execute(
-                "SELECT coalesce(max(position), 0) + 1, coalesce(max(timestamp), 0) + 1"
-                " FROM (SELECT position, timestamp FROM notifications WHERE client = ?"
-                " ORDER BY position DESC LIMIT 1)",
-                (client,),
-            ).fetchone()
-            # Never the same time twice, because clients page by time.
-            self._execute(
-                "INSERT INTO notifications (client, position, timestamp, notice)"
-                " VALUES (?, ?, ?, ?)",
-                (client, position, max(self.now, timestamp), notice),
-            )
-            self._drop_notifications(client, position - NOTIFICATIONS_KEPT)
+        clients = json.dumps([self._any_client(name) for name in dict.fromkeys(client_ids)])
+        # Never the same time twice, because clients page by time.
+        self._execute(
+            "INSERT INTO notifications (client, position, timestamp, notice)"
+            " SELECT j.value, coalesce(x.position, 0) + 1,"
+            " max(:now, coalesce(x.timestamp, 0) + 1), :notice FROM json_each(:clients) j"
+            " LEFT JOIN notifications x ON x.client = j.value AND x.position ="
+            " (SELECT max(position) FROM notifications WHERE client = j.value)",
+            {"clients": clients, "now": self.now, "notice": notice},
+        )
+        self._drop_notifications(clients)
 
     def notifications(self, client_id: str, after: int, *, limit: int) -> list[NotificationRow]:
         rows = self._execute(
@@ -94,16 +90,20 @@ class Records(TxBase):
         )
         return [NotificationRow(timestamp, object_from_json(item)) for timestamp, item in rows]
 
-    def _drop_notifications(self, client: int, upto: int) -> None:
+    def _drop_notifications(self, clients: str) -> None:
+        """Drop the oldest of each of these clients (a JSON list) beyond what is kept."""
         dropped = self._execute(
-            "DELETE FROM notifications WHERE client = ? AND position <= ? RETURNING notice",
-            (client, upto),
+            "DELETE FROM notifications WHERE (client, position) IN (SELECT x.client, x.position"
+            " FROM json_each(:clients) j JOIN notifications x ON x.client = j.value AND x.position"
+            " <= (SELECT max(position) FROM notifications WHERE client = j.value) - :kept)"
+            " RETURNING notice",
+            {"clients": clients, "kept": NOTIFICATIONS_KEPT},
         ).fetchall()
-        for (notice,) in dropped:
+        if dropped:
             self._execute(
-                "DELETE FROM notices WHERE id = ?1"
-                " AND NOT EXISTS (SELECT 1 FROM notifications WHERE notice = ?1)",
-                (notice,),
+                "DELETE FROM notices WHERE id IN (SELECT value FROM json_each(?))"
+                " AND NOT EXISTS (SELECT 1 FROM notifications WHERE notice = notices.id)",
+                (json.dumps([notice for (notice,) in dropped]),),
             )
 
     # Documents.
