@@ -380,9 +380,21 @@ class GatewayConnection:
         """Answer a command, whether or not it has a serial id."""
         if self.closed or self._close_code is not None:
             return
+        try:
+            frame = self._frame(command, reply, peer, at)
+        except Exception:  # noqa: BLE001 - who waits for an answer gets one, whatever is wrong
+            self.server.metrics.internal_errors_total += 1
+            log.exception("the answer to %s cannot be sent", command_name(command))
+            refusal = refusal_reply(command, Refusal(4200, "INTERNAL_ERROR"))
+            frame = self._frame(command, refusal, peer, at)
+        self.buffer.put(frame)
+
+    def _frame(
+        self, command: GenericCommand, reply: GenericCommand, peer: str | None, at: int | None
+    ) -> bytes:
         reply.i = command.i
         if reply.service is None:
             reply.service = IM
         if reply.server_ts is None:
             reply.server_ts = at if at is not None else self.server.config.clock()
-        self.buffer.put(self.dialect.frame(self.dialect.answer(command, reply), peer))
+        return self.dialect.frame(self.dialect.answer(command, reply), peer)
