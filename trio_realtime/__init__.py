@@ -94,6 +94,7 @@ from ._values.events import (
     MembersUnblocked,
     MembersUnmuted,
     MessageDelivered,
+    MessageEvent,
     MessageRead,
     MessageRecalled,
     MessageReceived,
@@ -144,6 +145,7 @@ from ._values.typed_messages import (
     message_field,
     message_type,
 )
+from ._version import __version__ as __version__
 
 __all__ = [
     "AudioMessage",
@@ -209,6 +211,7 @@ __all__ = [
     "MembershipRequired",
     "Message",
     "MessageDelivered",
+    "MessageEvent",
     "MessageNotFound",
     "MessageOwnershipRequired",
     "MessagePriority",

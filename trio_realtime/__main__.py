@@ -9,6 +9,8 @@ from importlib import import_module
 
 import trio
 
+from ._version import __version__
+
 COMMANDS = ("serve", "demo", "decode", "tap")
 
 SERVER_PACKAGES = frozenset({"h11", "websockets"})
@@ -23,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="trio-realtime", description="Instant messaging for Trio: SDK and server."
     )
+    parser.add_argument("--version", action="version", version=f"trio-realtime {__version__}")
     subparsers = parser.add_subparsers(metavar="command", required=True)
     given = list(sys.argv[1:] if arguments is None else arguments)
     for name in [name for name in COMMANDS if name in given[:1]] or COMMANDS:

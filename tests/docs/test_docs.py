@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 import trio
 
-from tests.docs.snippets import APP, PAGES, ROOT, anchors, blocks, links
+from tests.docs.snippets import APP, PAGES, ROOT, WRITTEN_URL, anchors, blocks, links
 from trio_realtime import MessageReceived, TextMessage, open_client
 from trio_realtime.server import App
 from trio_realtime.testing import open_server
@@ -153,3 +154,26 @@ async def test_program_of_the_readme_answers(monkeypatch):
             assert event.message.sender == "Jerry"
             assert event.message.text == "Out of bed already!"
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no Ctrl-C to send")
+async def test_program_of_the_readme_ends_with_one_line(tmp_path):
+    """Ctrl-C is how it is meant to end, and no traceback."""
+    (program,) = [block for block in BLOCKS if block.page.name == "README.md" and block.endless]
+    async with demo_server() as server, client(server, "Tom") as tom:
+        path = tmp_path / "bot.py"
+        path.write_text(program.source.replace(WRITTEN_URL, server.url), "utf-8")
+        with subprocess.Popen(  # noqa: ASYNC220 - it starts at once
+            [sys.executable, str(path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+        ) as bot:
+            with trio.fail_after(PATIENCE):
+                while not await tom.online(["Jerry"]):  # noqa: ASYNC110 - as above
+                    await trio.sleep(0.05)
+                bot.send_signal(signal.SIGINT)
+                said = await trio.to_thread.run_sync(bot.stdout.read)
+                status = await trio.to_thread.run_sync(bot.wait)
+    assert (status, said) == (0, "Jerry is gone.\n")

@@ -61,6 +61,7 @@ class IMClient(
         self,
         *,
         conversation: ConversationLike | None = None,
+        own: bool = True,
         max_buffer: int = DEFAULT_BUFFER,
     ) -> Subscription[Event]: ...
 
@@ -69,6 +70,7 @@ class IMClient(
         self,
         *types: type[E_co],
         conversation: ConversationLike | None = None,
+        own: bool = True,
         max_buffer: int = DEFAULT_BUFFER,
     ) -> Subscription[E_co]: ...
 
@@ -76,6 +78,7 @@ class IMClient(
         self,
         *types: type[Event],
         conversation: ConversationLike | None = None,
+        own: bool = True,
         max_buffer: int = DEFAULT_BUFFER,
     ) -> Subscription[Any]:
         """Subscribe to what happens; each call gives an independent stream.
@@ -86,6 +89,9 @@ class IMClient(
         Args:
             types: event classes; without any, all events.
             conversation: only events of this conversation.
+            own: off: without messages, edits and recalls of this very client id on another
+                device or in another program. A bot that answers messages wants them off, or
+                it answers itself where it runs twice.
             max_buffer: events that may wait for the loop before the subscription ends
                 with `SlowConsumer`; at least 1.
 
@@ -95,7 +101,7 @@ class IMClient(
         """
         hub = self._session.hub
         cid = None if conversation is None else id_of(conversation)
-        buffer = hub.subscribe(types, cid, max_buffer)
+        buffer = hub.subscribe(types, cid, max_buffer, own=own)
         handled = self._session.handled if self._session.config.ack == "next" else None
         return Subscription(hub, buffer, handled)
 

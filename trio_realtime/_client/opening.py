@@ -188,8 +188,10 @@ async def open_client(
         app_key: likewise.
         server: likewise.
         rtm_servers: likewise.
-        tag: at most one login of this client id with this tag exists at a time; a new
-            one ends the older with `SessionConflictError`.
+        tag: what kind of login this is, such as ``"mobile"`` or ``"bot"``. Without one, any
+            number of logins of a client id live side by side, and each sees what the others
+            send (`MessageEvent.own`). With one, a new login of the same id and tag ends the
+            older with `SessionConflictError`.
         device_id: identity of this device, if it should outlive the program.
         user_session_token: log in as the storage user whose session token this is; the
             server signs the login. The client id is the user's, and may be left out where

@@ -269,8 +269,9 @@ class CatchUp:
                 await self._commands.sends_settled(cid)
             filled = gap.filled
             for item in items:
-                message = message_from_log_item(item, cid, self._registry, self._login.assigned_id)
-                filled += self._publish(MessageReceived(cid, message))
+                me = self._login.assigned_id
+                message = message_from_log_item(item, cid, self._registry, me)
+                filled += self._publish(MessageReceived(cid, message, own=message.sender == me))
             gap = attrs.evolve(gap, filled=filled)
             if items:
                 last = items[-1]

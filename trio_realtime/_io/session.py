@@ -281,7 +281,8 @@ class ClientSession:
         if direct.offline and direct.cid and self._resumed:
             self._catch_up.unseen(direct.cid)
         message = message_from_direct(direct, self.registry, self.client_id)
-        self.deliver(MessageReceived(direct.cid or "", message))
+        own = message.sender == self.client_id
+        self.deliver(MessageReceived(direct.cid or "", message, own=own))
 
     def _receive_closed(self, command: GenericCommand) -> None:
         session = command.session_message

@@ -17,7 +17,7 @@ import outcome
 import trio
 
 from trio_realtime._values.errors import SlowConsumer
-from trio_realtime._values.events import ConversationEvent, Event
+from trio_realtime._values.events import ConversationEvent, Event, MessageEvent
 from trio_realtime._values.times import utc_now
 
 E_co = TypeVar("E_co", bound=Event, covariant=True)
@@ -35,15 +35,26 @@ class Buffer:
         "ended",
         "error",
         "events",
+        "filtered",
+        "own",
         "readers",
         "room",
         "types",
         "waiting",
     )
 
-    def __init__(self, types: tuple[type[Event], ...], conversation: str | None, room: int) -> None:
+    def __init__(
+        self,
+        types: tuple[type[Event], ...],
+        conversation: str | None,
+        room: int,
+        *,
+        own: bool = True,
+    ) -> None:
         self.types = types
         self.conversation = conversation
+        self.own = own
+        self.filtered = bool(types or conversation or not own)
         self.room = room
         self.events: deque[Event] = deque()
         self.readers = 0
@@ -59,13 +70,15 @@ class Buffer:
         """Whether an event passes the filter."""
         if self.types and not isinstance(event, self.types):
             return False
+        if not self.own and isinstance(event, MessageEvent) and event.own:
+            return False
         return self.conversation is None or (
             isinstance(event, ConversationEvent) and event.conversation_id == self.conversation
         )
 
     def put(self, event: Event) -> bool:
         """Hand the event over without waiting; False if it was not wanted or dropped."""
-        if self.ended or ((self.types or self.conversation) and not self.wants(event)):
+        if self.ended or (self.filtered and not self.wants(event)):
             return False
         if self.waiting:
             self._wake(next(iter(self.waiting)), event)
@@ -147,7 +160,12 @@ class Hub:
         return handed
 
     def subscribe(
-        self, types: tuple[type[Event], ...], conversation: str | None, room: int
+        self,
+        types: tuple[type[Event], ...],
+        conversation: str | None,
+        room: int,
+        *,
+        own: bool = True,
     ) -> Buffer:
         """A new buffer, with what it wants of the early events that no other has taken.
 
@@ -158,7 +176,7 @@ class Hub:
         _check_types(types)
         if room < 1:
             raise ValueError(f"max_buffer is at least 1, not {room!r}")
-        buffer = Buffer(types, conversation, room)
+        buffer = Buffer(types, conversation, room, own=own)
         self._early_room = 0
         early, self._early = self._early, deque()
         for event in early:

@@ -36,6 +36,7 @@ __all__ = [
     "MembersUnmuted",
     "MembershipEvent",
     "MessageDelivered",
+    "MessageEvent",
     "MessageRead",
     "MessageRecalled",
     "MessageReceived",
@@ -277,11 +278,19 @@ class ConversationUpdated(MembershipEvent):
 
 
 @attrs.frozen
-class MessageReceived(ConversationEvent):
-    """A message arrived, possibly sent by this user on another device. In the guides: ``message``."""
+class MessageEvent(ConversationEvent):
+    """Something about one message."""
 
     message: BaseMessage
     """The message."""
+    own: bool = attrs.field(default=False, kw_only=True)
+    """Whether this very client id did it: on another device, or in another program. A bot that
+    answers those answers itself; ``client.events(own=False)`` leaves them out."""
+
+
+@attrs.frozen
+class MessageReceived(MessageEvent):
+    """A message arrived, possibly sent by this user on another device. In the guides: ``message``."""
 
     @property
     def at(self) -> datetime:
@@ -300,11 +309,9 @@ class PatchReason:
 
 
 @attrs.frozen
-class MessageUpdated(ConversationEvent):
-    """A message was edited. In the guides: ``messageupdate``."""
+class MessageUpdated(MessageEvent):
+    """A message was edited; it is as it is now. In the guides: ``messageupdate``."""
 
-    message: BaseMessage
-    """The message as it is now."""
     reason: PatchReason | None = None
     """Why, if it was not its author."""
 
@@ -315,11 +322,12 @@ class MessageUpdated(ConversationEvent):
 
 
 @attrs.frozen
-class MessageRecalled(ConversationEvent):
-    """A message was taken back. In the guides: ``messagerecall``."""
+class MessageRecalled(MessageEvent):
+    """A message was taken back. In the guides: ``messagerecall``.
 
-    message: BaseMessage
-    """What is left of it: usually a `RecalledMessage` with the same id."""
+    What is left of it is usually a `RecalledMessage` with the same id.
+    """
+
     reason: PatchReason | None = None
     """Why, if it was not its author."""
 

@@ -128,7 +128,9 @@ def _patches(command: GenericCommand, registry: MessageRegistry, client_id: str)
         if item.cid and item.mid:
             message = message_from_patch_item(item, registry, client_id)
             change = MessageRecalled if item.recall else MessageUpdated
-            yield change(item.cid, message, _reason(item))
+            reason = _reason(item)
+            own = reason is None and message.sender == client_id
+            yield change(item.cid, message, reason, own=own)
 
 
 def _reason(item: PatchItem) -> PatchReason | None:
