@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 import trio
@@ -12,6 +13,7 @@ from tests.client.world import kinds, world
 from trio_realtime import (
     BlockedError,
     ChatRoom,
+    ConnectionLost,
     ConversationFull,
     ConversationNotFound,
     ConversationQuery,
@@ -440,3 +442,53 @@ async def test_a_query_without_a_client_is_asked_by_any(autojump_clock):
         assert await tom.query(either).first() == chat
         pickled = pickle.loads(pickle.dumps(tom.query().equal_to("topic", "film").limit(1)))
         assert await tom.query(pickled).find() == [chat]
+
+
+async def test_any_number_of_ids_can_be_asked_about(autojump_clock):
+    async with world("Tom") as (_w, tom):
+        ids = [f"{number:024x}" for number in range(500)]
+        chats = [await tom.create_conversation([f"m{n}"]) for n in range(3)]
+        fleeting = await tom.create_temporary_conversation(["Jerry"])
+        asked = [chats[0].id, *ids, chats[1].id, fleeting.id, *(f"_tmp:{one}" for one in ids)]
+        found = await tom.get_conversations([*asked, chats[2].id], refresh=True)
+        assert len(found) == len(asked) + 1
+        assert [one.id for one in found if one is not None] == [
+            chats[0].id, chats[1].id, fleeting.id, chats[2].id,
+        ]  # fmt: skip
+        known = await tom.is_member([*ids, *chats])
+        assert [cid for cid, member in known.items() if member] == [chat.id for chat in chats]
+        assert await tom.is_member([]) == {}
+        members = [f"{number:064}" for number in range(150)]
+        await tom.silence_members(chats[0], ["m0"])
+        await tom.block_members(chats[0], ["Spike"])
+        assert await tom.which_silenced(chats[0], [*members, "m0"]) == ["m0"]
+        assert await tom.which_blocked(chats[0], [*members, "Spike"]) == ["Spike"]
+        long = [f"{'猫' * 63}{number}" for number in range(10)]
+        assert await tom.which_blocked(chats[0], long) == []
+
+
+async def test_without_a_connection_every_operation_waits_for_it(autojump_clock):
+    async with world("Tom") as (_w, tom):
+        chat = await tom.create_conversation(["Jerry"], attributes={"n": 1})
+        tom.pause()
+        made = []
+
+        async def keep(operation, *args, **options):
+            made.append(await operation(*args, **options))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keep, tom.create_chat_room)
+            nursery.start_soon(partial(keep, tom.create_conversation, ["Jerry"], unique=False))
+            nursery.start_soon(partial(keep, tom.update_conversation, chat, increment={"n": 2}))
+            await trio.sleep(5)
+            assert made == []
+            tom.resume()
+        assert len({one.id for one in made}) == 3
+        (counted,) = [one for one in made if one.id == chat.id]
+        assert counted.attributes == {"n": 3}
+        tom.pause()
+        with pytest.raises(ConnectionLost, match="not connected for 20 seconds"):
+            await tom.create_chat_room()
+        tom.resume()
+        await tom.online(["Jerry"])
+        assert len(await tom.query_chat_rooms().find()) == 1

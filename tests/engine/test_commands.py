@@ -25,7 +25,7 @@ class Results:
 def test_a_reply_settles_the_command_with_its_serial_id_once():
     serials, results = Serials(), Results()
     commands = PendingCommands(serials)
-    pending = commands.submit(command(), results, retry=True)
+    pending = commands.submit(command(), results, repeat="always")
     sent = serials.stamp(pending, 0.0)
     assert sent.i == 1
     answer = command("reply", i=1)
@@ -45,7 +45,7 @@ def test_an_unknown_serial_id_is_a_late_reply():
 def test_a_withdrawn_command_leaves_no_trace():
     serials, results = Serials(), Results()
     commands = PendingCommands(serials)
-    pending = commands.submit(command(), results, retry=True)
+    pending = commands.submit(command(), results, repeat="always")
     serials.stamp(pending, 0.0)
     commands.withdraw(pending)
     commands.withdraw(pending)
@@ -58,7 +58,10 @@ def test_a_broken_link_fails_what_may_not_be_retried_and_keeps_the_order_of_the_
     commands = PendingCommands(serials)
     commands.online = True
     results = [Results() for _ in range(4)]
-    submitted = [commands.submit(command(str(n)), results[n], retry=n != 1) for n in range(4)]
+    submitted = [
+        commands.submit(command(str(n)), results[n], repeat="never" if n == 1 else "always")
+        for n in range(4)
+    ]
     for pending in submitted:
         serials.stamp(pending, 0.0)
     error = RuntimeError("gone")
@@ -69,10 +72,22 @@ def test_a_broken_link_fails_what_may_not_be_retried_and_keeps_the_order_of_the_
     assert [w.command.name for w in commands.untransmitted()] == ["0", "2", "3"]
 
 
+def test_what_must_not_be_sent_twice_waits_until_it_was_sent_once():
+    serials, results = Serials(), Results()
+    commands = PendingCommands(serials)
+    pending = commands.submit(command(), results, repeat="unsent")
+    commands.suspend(RuntimeError("still no link"))
+    assert commands.untransmitted() == [pending]
+    serials.stamp(pending, 0.0)
+    commands.suspend(RuntimeError("gone"))
+    assert [str(result.error) for result in results.seen] == ["gone"]
+    assert commands.untransmitted() == []
+
+
 def test_a_reply_to_the_transmission_before_the_break_is_ignored():
     serials, results = Serials(), Results()
     commands = PendingCommands(serials)
-    pending = commands.submit(command(), results, retry=True)
+    pending = commands.submit(command(), results, repeat="always")
     serials.stamp(pending, 0.0)
     commands.suspend(RuntimeError())
     serials.stamp(pending, 0.0)
@@ -88,12 +103,12 @@ def test_the_end_fails_everything_with_the_same_error_also_what_comes_later():
     commands = PendingCommands(serials)
     results = [Results(), Results()]
     for result in results:
-        commands.submit(command(), result, retry=True)
+        commands.submit(command(), result, repeat="always")
     error = RuntimeError("conflict")
     commands.end(error)
     assert [r.seen[0].error for r in results] == [error, error]
     with pytest.raises(RuntimeError) as caught:
-        commands.submit(command(), Results(), retry=True)
+        commands.submit(command(), Results(), repeat="always")
     assert caught.value is error
 
 
@@ -106,7 +121,7 @@ def test_serial_ids_wrap_and_are_never_zero():
 def test_on_done_is_called_once_when_nobody_waits_any_more():
     serials = Serials()
     commands = PendingCommands(serials)
-    pending = commands.submit(command(), Results(), retry=True)
+    pending = commands.submit(command(), Results(), repeat="always")
     calls = []
     pending.on_done = lambda: calls.append(1)
     commands.withdraw(pending)
@@ -115,7 +130,8 @@ def test_on_done_is_called_once_when_nobody_waits_any_more():
 
 
 class AnyTraffic(RuleBasedStateMachine):
-    """Each command is settled at most once, in any order of submissions, breaks, replies."""
+    """In any order of submissions, breaks and replies each command is settled at most once,
+    and what must not happen twice is transmitted at most once."""
 
     def __init__(self):
         super().__init__()
@@ -124,21 +140,27 @@ class AnyTraffic(RuleBasedStateMachine):
         self.count = 0
         self.open = {}
         self.settled = []
+        self.stamped = set()
 
     def transmit(self):
         for pending in self.commands.untransmitted():
-            self.serials.stamp(pending, 0.0)
+            self.stamp(pending)
 
-    @rule(retry=st.booleans())
-    def submit(self, retry):
+    def stamp(self, pending):
+        assert pending.repeat == "always" or pending not in self.stamped
+        self.stamped.add(pending)
+        self.serials.stamp(pending, 0.0)
+
+    @rule(repeat=st.sampled_from(["always", "unsent", "never"]))
+    def submit(self, repeat):
         name = self.count
         self.count += 1
         pending = self.commands.submit(
-            command(name), lambda _result: self.settled.append(name), retry=retry
+            command(name), lambda _result: self.settled.append(name), repeat=repeat
         )
         self.open[name] = pending
         if self.commands.online:
-            self.serials.stamp(pending, 0.0)
+            self.stamp(pending)
 
     @rule()
     def come_online(self):

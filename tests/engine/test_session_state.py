@@ -69,9 +69,10 @@ class CommandsOfASession(RuleBasedStateMachine):
         self.serials.stamp(waiting, 0.0)
         self.link.append(next(n for n, one in self.live.items() if one is waiting))
 
-    @rule(retry=st.booleans())
-    def submit(self, retry):
-        if self.machine.state in FINAL or not (retry or self.commands.online):
+    @rule(repeat=st.sampled_from(["always", "unsent", "never"]))
+    def submit(self, repeat):
+        waits = repeat != "never"
+        if self.machine.state in FINAL or not (waits or self.commands.online):
             return
         self.count += 1
         number = self.count
@@ -82,7 +83,7 @@ class CommandsOfASession(RuleBasedStateMachine):
             del self.live[number]
 
         command = GenericCommand(cmd=CommandType.DIRECT)
-        self.live[number] = self.commands.submit(command, settle, retry=retry)
+        self.live[number] = self.commands.submit(command, settle, repeat=repeat)
         if self.commands.online:
             self.transmit(self.live[number])
 

@@ -14,6 +14,7 @@ from trio_realtime import (
     CommandTimeout,
     ConnectFailed,
     ConnectionLost,
+    Disconnected,
     Gap,
     Invited,
     MessageReceived,
@@ -24,6 +25,7 @@ from trio_realtime import (
 )
 from trio_realtime.wire import (
     CommandType,
+    ConvCommand,
     ErrorCommand,
     GenericCommand,
     LogItem,
@@ -442,3 +444,53 @@ async def test_nothing_survives_the_block(autojump_clock):
         await trio.sleep(10)
         assert trio.lowlevel.current_statistics().tasks_living == before
         assert w.server.stats().connections == 0
+
+
+async def test_what_must_not_happen_twice_is_not_sent_again_after_a_break(scripted, autojump_clock):
+    asked = []
+
+    async def server():
+        link = await scripted.log_in()
+        asked.append(await link.receive())
+        await link.abort()
+        link = await scripted.log_in()
+        while (command := await link.receive()) is not None:
+            asked.append(command)
+
+    async with in_background(server), open_client("Tom", **scripted.options) as tom:
+        with pytest.raises(
+            ConnectionLost, match="whether the command was carried out is not known"
+        ):
+            await tom.create_chat_room()
+        await trio.sleep(60)
+        assert [(one.cmd, one.op) for one in asked] == [(CommandType.CONV, OpType.START)]
+
+
+async def test_what_was_never_sent_leaves_once_the_link_is_up(scripted, autojump_clock):
+    asked = []
+
+    async def server():
+        link = await scripted.log_in()
+        scripted.refusing = True
+        await link.abort()
+        link = await scripted.log_in()
+        asked.append(command := await link.receive())
+        await link.send(
+            GenericCommand(
+                cmd=CommandType.CONV,
+                op=OpType.STARTED,
+                i=command.i,
+                conv_message=ConvCommand(cid="room"),
+            )
+        )
+        await link.serve_goodbye()
+
+    async with in_background(server), open_client("Tom", **scripted.options) as tom:
+        with tom.events(Disconnected) as events:
+            await anext(events)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tom.create_chat_room)
+            await trio.sleep(3)
+            assert asked == []
+            scripted.refusing = False
+        assert len(asked) == 1

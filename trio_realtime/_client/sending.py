@@ -113,7 +113,7 @@ class Sending(Generic[M]):
             if retry:
                 reply = await session.insist(command)
             else:
-                reply = await session.request(command, retry=False)
+                reply = await session.request(command, repeat="never")
             self._message = self._accepted(command, reply)
         except CommandError as error:
             # The end of the client is told with an error of the server too.

@@ -2,15 +2,16 @@
 
 A command is pending from the moment it is submitted until it is settled. Pending commands
 are kept in order. While the session is online a submitted command leaves at once; while it
-is not, commands that may be retried stay and leave, in the order in which they were
-submitted, when the session resumes. That is why order survives a broken link. The same
-happens to commands that the server answers with "no session": they wait for the next login.
+is not, commands that may wait stay and leave, in the order in which they were submitted,
+when the session resumes. That is why order survives a broken link. The same happens to
+commands that the server answers with "no session": they wait for the next login.
 Protocol: docs/protocol/transport.md §5.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import attrs
 from outcome import Error, Value
@@ -22,13 +23,18 @@ from .refusals import Consequence, consequences
 MAX_SERIAL = 2**31 - 1
 
 
+Repeat = Literal["always", "unsent", "never"]
+"""What becomes of a command where there is no link: it waits, and is sent again if need be; it
+waits, but only as long as it was not sent, for twice would be once too often; or it fails."""
+
+
 @attrs.define(eq=False)
 class PendingCommand:
     """One command that waits for its reply."""
 
     command: GenericCommand
-    retry: bool
-    """May be sent again after the session resumes."""
+    repeat: Repeat
+    """Whether it may wait for the session to resume, and be sent again then."""
     settle: Callable[[Value[GenericCommand] | Error], None]
     """Called with the result, once."""
     siblings: PendingCommands
@@ -132,12 +138,12 @@ class PendingCommands:
         command: GenericCommand,
         settle: Callable[[Value[GenericCommand] | Error], None],
         *,
-        retry: bool,
+        repeat: Repeat,
         resend_after: float = float("inf"),
     ) -> PendingCommand:
         """Enter a command. If `online`, the caller transmits it with `Serials.stamp`."""
         self.check()
-        pending = PendingCommand(command, retry, settle, self, resend_after=resend_after)
+        pending = PendingCommand(command, repeat, settle, self, resend_after=resend_after)
         self._unsettled[pending] = None
         return pending
 
@@ -152,7 +158,7 @@ class PendingCommands:
     def replied(self, pending: PendingCommand, reply: GenericCommand) -> None:
         """The command has its reply, which settles it unless it is to be sent again."""
         login_needed = asks_for_login(reply)
-        if login_needed and pending.retry and not pending.refused:
+        if login_needed and pending.repeat != "never" and not pending.refused:
             pending.refused = True
         else:
             self.settled(pending, Value(reply))
@@ -166,11 +172,12 @@ class PendingCommands:
             pending.settle(result)
 
     def suspend(self, error: Exception) -> None:
-        """The link broke: what may not be retried fails, the rest is untransmitted again."""
+        """The link broke: what may not be sent again fails, the rest is untransmitted again."""
         self.online = False
         for pending in list(self._unsettled):
+            sent = pending.serial != 0
             self._serials.forget(pending)
-            if not pending.retry:
+            if pending.repeat == "never" or (pending.repeat == "unsent" and sent):
                 self.settled(pending, Error(error))
 
     def untransmitted(self) -> list[PendingCommand]:

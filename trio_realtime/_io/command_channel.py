@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 import trio
 
 from trio_realtime._engine.command_size import check_size
-from trio_realtime._engine.commands import PendingCommand, PendingCommands, Serials
+from trio_realtime._engine.commands import PendingCommand, PendingCommands, Repeat, Serials
 from trio_realtime._engine.login import LoginState
 from trio_realtime._values.errors import (
     CommandError,
@@ -65,16 +65,16 @@ class CommandChannel:
         self,
         command: GenericCommand,
         *,
-        retry: bool = True,
+        repeat: Repeat = "always",
         timeout: float | None = None,  # noqa: ASYNC109 - configured by the user for all commands
     ) -> GenericCommand:
-        """Send a command and wait for its reply, across broken links unless ``retry`` is off.
+        """Send a command and wait for its reply, across broken links as far as ``repeat`` goes.
 
         Raises:
             CommandError: the server refused.
             MessageTooLarge: it does not fit into one command.
             CommandTimeout: no reply in time.
-            ConnectionLost: no link, or it broke and ``retry`` is off.
+            ConnectionLost: no link, or it broke and the command may not be sent again.
             RealtimeError: the client has ended.
         """
         if command.peer_id is None:
@@ -82,8 +82,8 @@ class CommandChannel:
         check_size(command)
         timeout = self._timeout if timeout is None else timeout
         with trio.move_on_after(timeout):
-            return await self._settle(command, retry=retry)
-        if self.online:
+            return await self._settle(command, repeat=repeat)
+        if self.online or (repeat == "unsent" and command.i):
             raise CommandTimeout(command.cmd, command.op, timeout)
         raise ConnectionLost(1006, f"not connected for {timeout:g} seconds")
 
@@ -94,7 +94,7 @@ class CommandChannel:
             CommandError: the server refused.
             RealtimeError: the client has ended.
         """
-        return await self._settle(command, retry=True, resend_after=self._timeout)
+        return await self._settle(command, repeat="always", resend_after=self._timeout)
 
     async def exchange(
         self, command: GenericCommand, on_reply: Callable[[GenericCommand], None] | None = None
@@ -111,14 +111,14 @@ class CommandChannel:
             ConnectionLost: the link broke.
         """
         with trio.move_on_after(self._timeout):
-            return await self._settle(command, retry=False, at_once=True, on_reply=on_reply)
+            return await self._settle(command, repeat="never", at_once=True, on_reply=on_reply)
         raise CommandTimeout(command.cmd, command.op, self._timeout)
 
     async def _settle(
         self,
         command: GenericCommand,
         *,
-        retry: bool,
+        repeat: Repeat,
         at_once: bool = False,
         resend_after: float = float("inf"),
         on_reply: Callable[[GenericCommand], None] | None = None,
@@ -127,16 +127,23 @@ class CommandChannel:
         commands = self.pending
         if commands.error is not None:
             self.error_seen = True
-        elif not (retry or at_once or commands.online):
+        elif repeat == "never" and not (at_once or commands.online):
             raise ConnectionLost(1006, "not connected")
         future: Future[GenericCommand] = Future(
             None if on_reply is None else lambda reply: on_reply(checked(reply))
         )
-        pending = commands.submit(command, future.set, retry=retry, resend_after=resend_after)
+        pending = commands.submit(command, future.set, repeat=repeat, resend_after=resend_after)
         try:
             if at_once or commands.online:
                 await self._transmit(pending)
             return checked(await future.get())
+        except ConnectionLost as error:
+            if repeat != "unsent":
+                raise
+            reason = (
+                f"{error.reason or 'it broke'}; whether the command was carried out is not known"
+            )
+            raise ConnectionLost(error.code, reason) from error
         finally:
             commands.withdraw(pending)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from trio_realtime._engine.command_size import MAX_COMMAND
 from trio_realtime._io.session import ClientSession
 from trio_realtime._values.conversations import BaseConversation
 from trio_realtime._values.errors import MalformedReply
+from trio_realtime._values.json import dump
 from trio_realtime._values.messages import BaseMessage
 from trio_realtime._values.protocol import MAX_CLIENT_ID
 from trio_realtime._values.results import MemberChange
@@ -27,6 +29,9 @@ class Operations:
 ConversationLike = BaseConversation | MemberChange[BaseConversation] | str
 """What names a conversation: a snapshot, what `add_members` and its like returned, or the id."""
 
+
+IDS_IN_A_COMMAND = MAX_COMMAND - 1024
+"""Bytes of the ids in one command; the rest is for what else it says."""
 
 MAX_CONVERSATION_ID = 256
 """Characters: no service gives ids as long as this."""
@@ -60,6 +65,22 @@ def client_ids(ids: Iterable[str] | str) -> list[str]:
     except TypeError:
         raise TypeError(f"expected several client ids, not {ids!r}") from None
     return [checked_id(one, "a client id", MAX_CLIENT_ID) for one in distinct]
+
+
+def pages_of_ids(ids: Iterable[str], most: int = 1000) -> Iterator[list[str]]:
+    """Ids in as many parts as commands are needed to carry them."""
+    page: list[str] = []
+    room = IDS_IN_A_COMMAND
+    for one in ids:
+        # What an id takes in JSON, which is more than it takes in protobuf.
+        size = len(dump(one)) * (1 if one.isascii() else 4) + 1
+        if page and (size > room or len(page) == most):
+            yield page
+            page, room = [], IDS_IN_A_COMMAND
+        page.append(one)
+        room -= size
+    if page:
+        yield page
 
 
 def message_of(message: BaseMessage | str) -> BaseMessage:

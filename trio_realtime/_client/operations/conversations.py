@@ -36,13 +36,11 @@ from trio_realtime.wire import (
     OpType,
 )
 
-from .base import ConversationLike, Operations, client_ids, id_of, part
+from .base import ConversationLike, Operations, client_ids, id_of, pages_of_ids, part
 
 C = TypeVar("C", bound=BaseConversation)
 
 """How the ids of temporary conversations begin."""
-
-MAX_PAGE = 1000
 
 
 class ConversationOperations(Operations):
@@ -59,6 +57,9 @@ class ConversationOperations(Operations):
         unique: bool = True,
     ) -> Conversation:
         """Create a conversation with these members, and this client.
+
+        One that is not unique is asked for once, when there is a connection: if that breaks
+        before the answer, `ConnectionLost` says that it is not known whether there is one.
 
         Args:
             members: client ids; this client need not be named.
@@ -96,6 +97,9 @@ class ConversationOperations(Operations):
         self, *, name: str | None = None, attributes: Mapping[str, Any] | None = None
     ) -> ChatRoom:
         """Create a chat room, and enter it.
+
+        It is asked for once, when there is a connection: if that breaks before the answer,
+        `ConnectionLost` says that it is not known whether there is one.
 
         Args:
             name: what to call it.
@@ -155,7 +159,8 @@ class ConversationOperations(Operations):
         await session.authentication.sign_conversation(conv, None, conv.m, "create")
         # A repeated command finds the unique conversation that the first one made.
         reply = await session.request(
-            GenericCommand(cmd=CommandType.CONV, op=OpType.START, conv_message=conv), retry=retry
+            GenericCommand(cmd=CommandType.CONV, op=OpType.START, conv_message=conv),
+            repeat="always" if retry else "unsent",
         )
         started = part(reply, reply.conv_message)
         if not started.cid:
@@ -223,15 +228,13 @@ class ConversationOperations(Operations):
         temporary = [cid for cid in missing if cid.startswith(TEMPORARY_PREFIX)]
         stored = [cid for cid in missing if not cid.startswith(TEMPORARY_PREFIX)]
         found: dict[str, BaseConversation] = {}
-        for start in range(0, len(stored), MAX_PAGE):
-            some = stored[start : start + MAX_PAGE]
+        for some in pages_of_ids(stored):
             condition: Any = some[0] if len(some) == 1 else {"$in": some}
             where = JsonObjectMessage(data=dump({"objectId": condition}))
             for one in await self._query(ConvCommand(limit=len(some), where=where)):
                 found[one.id] = one
-        if temporary:
-            conv = ConvCommand(limit=len(temporary), temp_conv_ids=temporary)
-            for one in await self._query(conv):
+        for some in pages_of_ids(temporary):
+            for one in await self._query(ConvCommand(limit=len(some), temp_conv_ids=some)):
                 found[one.id] = one
         for cid in missing:
             if cid not in found:
@@ -342,7 +345,9 @@ class ConversationOperations(Operations):
             changes: new values by attribute; a dotted path reaches into an object.
             name: the new name.
             delete: attributes, or dotted paths, to remove.
-            increment: numbers to add to attributes.
+            increment: numbers to add to attributes. It is sent once, when there is a
+                connection: if that breaks before the answer, `ConnectionLost` says that it is
+                not known whether they were added.
 
         Raises:
             MembershipRequired: not a member.
@@ -424,7 +429,8 @@ class ConversationOperations(Operations):
 
     async def _conv(self, op: OpType, conv: ConvCommand, retry: bool = True) -> ConvCommand:
         reply = await self._session.request(
-            GenericCommand(cmd=CommandType.CONV, op=op, conv_message=conv), retry=retry
+            GenericCommand(cmd=CommandType.CONV, op=op, conv_message=conv),
+            repeat="always" if retry else "unsent",
         )
         return part(reply, reply.conv_message)
 

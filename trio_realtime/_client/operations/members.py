@@ -20,7 +20,7 @@ from trio_realtime._values.json import load_object
 from trio_realtime._values.results import MemberChange
 from trio_realtime.wire import ConvCommand, ConvMemberInfo, OpType
 
-from .base import ConversationLike, client_ids, id_of
+from .base import ConversationLike, client_ids, id_of, pages_of_ids
 from .conversations import ConversationOperations
 
 C = TypeVar("C", bound=BaseConversation)
@@ -190,19 +190,21 @@ class MemberOperations(ConversationOperations):
         return list((await self._conv(OpType.MEMBERS, conv)).m)
 
     async def is_member(self, conversations: Iterable[ConversationLike]) -> dict[str, bool]:
-        """Of which of these conversations this client is a member or subscriber, by id.
+        """Of which of these conversations this client is a member or subscriber, by id; any number.
 
         Raises:
             RealtimeError: the server refused, or could not be reached.
 
         Protocol: docs/protocol/conversations.md §5.2.
         """
-        conv = ConvCommand(cids=[id_of(conversation) for conversation in conversations])
-        reply = await self._conv(OpType.IS_MEMBER, conv)
-        results = load_object(reply.results.data or "") if reply.results is not None else None
-        if results is None:
-            raise MalformedReply("the answer about memberships is missing")
-        return {cid: value is True for cid, value in results.items()}
+        memberships: dict[str, bool] = {}
+        for some in pages_of_ids(dict.fromkeys(id_of(one) for one in conversations)):
+            reply = await self._conv(OpType.IS_MEMBER, ConvCommand(cids=some))
+            results = load_object(reply.results.data or "") if reply.results is not None else None
+            if results is None:
+                raise MalformedReply("the answer about memberships is missing")
+            memberships |= {cid: value is True for cid, value in results.items()}
+        return memberships
 
     # Roles.
 

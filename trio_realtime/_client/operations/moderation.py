@@ -10,7 +10,7 @@ from trio_realtime._engine.mapping import partial_result
 from trio_realtime._values.results import Page, PartialResult
 from trio_realtime.wire import BlacklistCommand, CommandType, ConvCommand, GenericCommand, OpType
 
-from .base import ConversationLike, client_ids, id_of, part
+from .base import ConversationLike, client_ids, id_of, pages_of_ids, part
 from .conversations import ConversationOperations
 
 LIST_PAGE = 50
@@ -96,8 +96,10 @@ class ModerationOperations(ConversationOperations):
 
         Protocol: docs/protocol/conversations.md §7.
         """
-        conv = ConvCommand(m=client_ids(members), cid=id_of(conversation))
-        return list((await self._conv(OpType.CHECK_SHUTUP, conv)).m)
+        cid, silenced = id_of(conversation), []
+        for some in pages_of_ids(client_ids(members)):
+            silenced += (await self._conv(OpType.CHECK_SHUTUP, ConvCommand(m=some, cid=cid))).m
+        return silenced
 
     # The block list: who may not come in. Protocol: docs/protocol/conversations.md §8.
 
@@ -156,8 +158,11 @@ class ModerationOperations(ConversationOperations):
 
         Protocol: docs/protocol/conversations.md §8.
         """
-        command = BlacklistCommand(src_cid=id_of(conversation), to_pids=client_ids(ids))
-        return list((await self._blacklist(OpType.CHECK_BLOCK, command)).blocked_pids)
+        cid, blocked = id_of(conversation), []
+        for some in pages_of_ids(client_ids(ids)):
+            command = BlacklistCommand(src_cid=cid, to_pids=some)
+            blocked += (await self._blacklist(OpType.CHECK_BLOCK, command)).blocked_pids
+        return blocked
 
     async def _block(
         self, conversation: ConversationLike, members: Iterable[str], op: OpType, verb: str
