@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 
 import attrs
 
 from tests.fuzz.live import Live
+from tests.server.rules.world import World
 from tests.wire.oracle import google
 from trio_realtime import awesome
 from trio_realtime._engine.login import LoginState
@@ -21,11 +21,7 @@ from trio_realtime._io.session import ClientSession, SessionConfig
 from trio_realtime.awesome._codec import encode_message as encode_message_of_awesome
 from trio_realtime.server.dialects import NAMELESS, Base64Dialect, JsonDialect
 from trio_realtime.server.rules import handler_of
-from trio_realtime.server.rules.types import App, Caller, Feature, Refusal
-from trio_realtime.server.store.interface import Kind
-from trio_realtime.server.store.sqlite.database import Database
-from trio_realtime.server.store.sqlite.runner import Job, Runner
-from trio_realtime.server.store.sqlite.schema import connect
+from trio_realtime.server.rules.types import Refusal
 from trio_realtime.wire import (
     GenericCommand,
     WireError,
@@ -36,6 +32,8 @@ from trio_realtime.wire import (
     encode_json,
     encode_message,
 )
+
+COMMANDS_PER_WORLD = 1000
 
 
 @attrs.frozen
@@ -87,51 +85,33 @@ def msgpack(data: bytes) -> None:
 
 
 class Rules:
-    """A store with a little in it, on which any command may act."""
-
-    app = App("app", "key", "master")
-    caller = Caller(app, "Tom", session=object(), features=Feature(187))
+    """A world with a little in it, on which any command may act."""
 
     def __init__(self) -> None:
-        self._runner: Runner | None = None
-        self._now = 0
+        self._world: World | None = None
+        self._commands = 0
         self._conversations: dict[bytes, bytes] = {}
         """What stands for the ids of the conversations there are."""
 
     def __call__(self, data: bytes) -> None:
         """Decode, and carry out what the command says for a client that may do little."""
-        if self._runner is None or self._now > 2_000_000:
-            self._begin()
+        if self._world is None or self._commands == COMMANDS_PER_WORLD:
+            self._world = self._begin()
         for placeholder, cid in self._conversations.items():
             data = data.replace(placeholder, cid)
         command = decode(data)
-        handler = handler_of(command.cmd, command.op)
-        if handler is None:
-            return
-        outcome = self._tx(lambda tx: handler.rule(tx, self.caller, command), writes=handler.writes)
-        for pushed in outcome.pushes:
-            encode(pushed.command)
-        if outcome.reply is not None:
-            encode(outcome.reply)
+        if handler_of(command.cmd, command.op) is not None:
+            self._commands += 1
+            self._world.do("Tom", command)
 
-    def _begin(self) -> None:
-        if self._runner is not None:
-            self._runner.close()
-        self._runner = Runner(Database(connect(None)))
-        self._now = 1_000_000
-        for placeholder, members in ((b"5" * 24, ["Tom", "Jerry"]), (b"6" * 24, ["Jerry"])):
-            row = self._tx(partial(_conversation, members), writes=True)
-            self._conversations[placeholder] = row.id.encode()
-
-    def _tx(self, rule, *, writes):
-        self._now += 1000
-        job = Job(self.app.id, rule, lambda _result: None, self._now, read_only=not writes)
-        (result,) = self._runner.write([job])
-        return result.unwrap()
-
-
-def _conversation(members, tx):
-    return tx.create_conversation(kind=Kind.NORMAL, creator="Jerry", members=members)
+    def _begin(self) -> World:
+        if self._world is not None:
+            self._world.close()
+        self._commands = 0
+        world = World()
+        for placeholder, members in ((b"5" * 24, ["Jerry", "Tom"]), (b"6" * 24, ["Jerry"])):
+            self._conversations[placeholder] = world.conversation(*members).encode()
+        return world
 
 
 def server(data: bytes) -> None:

@@ -9,7 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.server.rules.message_world import APP, JS, bodies
+from tests.server.rules.world import APP, JS, bodies
+from trio_realtime.server.gateway.commands import Present
 from trio_realtime.server.hooks.approval import MOST_ROUNDS
 from trio_realtime.server.hooks.queue import CarriedOut, HookQueue, Work
 from trio_realtime.server.hooks.runner import HookRunner
@@ -49,17 +50,6 @@ from trio_realtime.wire import (
 TOM = Caller(APP, "tom", features=JS, address="10.0.0.1")
 
 
-class Presence:
-    def __init__(self, *online: str) -> None:
-        self.here = online
-
-    def online(self, client_ids):
-        return [name for name in client_ids if name in self.here]
-
-    def room_members(self, _cid, _limit):
-        return list(self.here)
-
-
 class Recorder:
     """A function of an application: notes what it is told, answers what it should."""
 
@@ -90,7 +80,7 @@ class Place:
     def __init__(self, store, nursery) -> None:
         self.store = store
         self.nursery = nursery
-        self.presence = Presence("tom", "jerry")
+        self.presence = Present(("tom", "jerry"))
 
     def hooks(self, *, run=True, **options):
         functions = {name: options.pop(name) for name in list(options) if hasattr(Hooks(), name)}
@@ -621,7 +611,7 @@ async def test_the_absent_are_notified():
         here.hooks(receivers_offline=absent, send_push=pushed)
         cid = await here.conversation("tom", "jerry", "mary", "spike", "butch")
         await here.write(lambda tx: tx.set_muted(cid, "spike", True))
-        here.presence = Presence("tom", "jerry")
+        here.presence = Present(("tom", "jerry"))
         await here.do(direct(cid, "hi", mention_pids=["jerry", "mary"], push_data='{"alert":"x"}'))
         about = absent.one
         assert about.offline == ["mary", "spike", "butch"]

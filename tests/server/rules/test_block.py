@@ -2,20 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.server.rules.conversation_world import JS, MISSING, World, failures, refusal
+from tests.server.rules.world import JS, MISSING, World, failures, refusal
 from trio_realtime.server.rules.signatures import conversation_string, sign
 from trio_realtime.server.rules.types import Enforcement, Feature
 from trio_realtime.server.store.interface import Listing
 from trio_realtime.wire import CommandType, GenericCommand, OpType
 
 ALL_OR_NOTHING = JS & ~Feature.PARTIAL_FAILURES
-
-
-@pytest.fixture
-def world():
-    world = World()
-    yield world
-    world.close()
 
 
 @pytest.fixture
@@ -203,14 +196,14 @@ class TestOpenKinds:
             ("BLOCKED", ["Jerry"], []),
             ("MEMBERS_BLOCKED", f"room {cid}", ["Jerry"]),
         ]
-        assert world.presence.rooms[cid] == ["Tom"]
+        assert world.inside(cid) == ["Tom"]
         unblock(world, "Tom", cid, "Jerry")
         assert world.told() == [
             ("UNBLOCKED", ["Jerry"], []),
             ("MEMBERS_UNBLOCKED", f"room {cid}", ["Jerry"]),
         ]
         world.add("Jerry", cid, "Jerry")
-        assert world.presence.rooms[cid] == ["Tom", "Jerry"]
+        assert world.inside(cid) == ["Tom", "Jerry"]
         world.tx(lambda tx: tx.add_listed(Listing.BLOCKED, cid, [f"c{n}" for n in range(600)]))
         assert block(world, "Tom", cid, "Anna").allowed_pids == ["Anna"]
 
@@ -270,7 +263,7 @@ class TestOwnList:
         world.add("Mary", service, "Mary")
         self.own(world, OpType.BLOCK, room, service)
         assert world.told() == [("LEFT", ["Mary"], [])]
-        assert world.presence.rooms[room] == ["Tom"]
+        assert world.inside(room) == ["Tom"]
         assert failures(world.add("Mary", room, "Mary"))[0][0] == 4548
         assert failures(world.add("Mary", service, "Mary"))[0][0] == 4548
 

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tests.server.rules.conversation_world import JS, MISSING, World, failures, refusal
+from tests.server.rules.world import JS, MISSING, World, failures, refusal
 from trio_realtime._values.errors import ErrorCode
 from trio_realtime.server.rules.conversation_table import CONVERSATION_HANDLERS
 from trio_realtime.server.rules.start import unique_id

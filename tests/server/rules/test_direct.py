@@ -4,18 +4,11 @@ import base64
 
 import pytest
 
-from tests.server.rules.message_world import JS, MISSING, World, bodies, refusal
+from tests.server.rules.world import JS, MISSING, bodies, refusal
 from trio_realtime.server.rules.bodies import lctype_of
 from trio_realtime.server.rules.types import Feature, Room
 from trio_realtime.server.store.interface import Kind, Listing
 from trio_realtime.wire import CommandType, GenericCommand
-
-
-@pytest.fixture
-def world():
-    world = World()
-    yield world
-    world.close()
 
 
 @pytest.fixture

@@ -6,16 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.server.rules.message_world import MISSING, World, refusal
+from tests.server.rules.world import MISSING, World, refusal
 from trio_realtime.server.store.interface import Kind, NewMessage
 from trio_realtime.wire import CommandType, GenericCommand, PatchItem, QueryDirection
-
-
-@pytest.fixture
-def world():
-    world = World()
-    yield world
-    world.close()
 
 
 @pytest.fixture

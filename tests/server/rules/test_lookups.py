@@ -4,15 +4,8 @@ import json
 
 import pytest
 
-from tests.server.rules.conversation_world import MISSING, World, refusal
+from tests.server.rules.world import MISSING, refusal
 from trio_realtime.wire import CommandType, GenericCommand, OpType
-
-
-@pytest.fixture
-def world():
-    world = World()
-    yield world
-    world.close()
 
 
 def is_member(world, who, *cids):

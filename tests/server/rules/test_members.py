@@ -2,20 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.server.rules.conversation_world import JS, MISSING, World, failures, refusal
+from tests.server.rules.world import JS, MISSING, World, failures, refusal
 from trio_realtime.server.rules.json import iso
 from trio_realtime.server.rules.signatures import conversation_string, sign
 from trio_realtime.server.rules.types import Enforcement, Feature
 from trio_realtime.wire import CommandType, GenericCommand, OpType
 
 ALL_OR_NOTHING = JS & ~Feature.PARTIAL_FAILURES
-
-
-@pytest.fixture
-def world():
-    world = World()
-    yield world
-    world.close()
 
 
 def block(world, cid, *ids, by="Tom"):
@@ -223,11 +216,11 @@ class TestRoom:
         reply = world.add("Jerry", cid, "Jerry")
         assert reply.allowed_pids == ["Jerry"]
         assert world.told() == []
-        assert world.presence.rooms[cid] == ["Tom", "Jerry"]
+        assert world.inside(cid) == ["Tom", "Jerry"]
         assert world.members(cid) == []
         assert world.remove("Jerry", cid, "Jerry").allowed_pids == ["Jerry"]
         assert world.told() == []
-        assert world.presence.rooms[cid] == ["Tom"]
+        assert world.inside(cid) == ["Tom"]
 
     @pytest.mark.parametrize("ids", [["Mary"], ["Tom", "Mary"]])
     @pytest.mark.parametrize("op", [OpType.ADD, OpType.REMOVE])
@@ -237,13 +230,13 @@ class TestRoom:
             4314,
             "NORMAL_CONVERSATION_REQUIRED",
         )
-        assert world.presence.rooms[cid] == ["Tom"]
+        assert world.inside(cid) == ["Tom"]
 
     def test_the_blocked_stay_outside(self, world):
         cid = world.room("Tom")
         block(world, cid, "Jerry")
         assert failures(world.add("Jerry", cid, "Jerry")) == [(4548, "BLOCKED_BY_CONV", ["Jerry"])]
-        assert world.presence.rooms[cid] == ["Tom"]
+        assert world.inside(cid) == ["Tom"]
         call = (world.add, "Jerry", cid, "Jerry")
         assert refusal(*call, features=ALL_OR_NOTHING) == (4548, "BLOCKED_BY_CONV")
 

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tests.server.rules.message_world import World, bodies
+from tests.server.rules.world import World, bodies
 from trio_realtime.server.rules.offline import offline_pushes
 from trio_realtime.server.rules.read import unread_push
 from trio_realtime.wire import CommandType, PatchItem

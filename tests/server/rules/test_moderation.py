@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.server.rules.conversation_world import JS, MISSING, World, failures, refusal
+from tests.server.rules.world import JS, MISSING, failures, refusal
 from trio_realtime.server.rules.json import iso
 from trio_realtime.server.rules.member_info import member_infos_json
 from trio_realtime.server.rules.types import Feature
@@ -13,13 +13,6 @@ from trio_realtime.wire import CommandType, ConvMemberInfo, GenericCommand, OpTy
 
 ALL_OR_NOTHING = JS & ~Feature.PARTIAL_FAILURES
 UNAUTHORIZED = (4320, "CONVERSATION_OPERATION_UNAUTHORIZED")
-
-
-@pytest.fixture
-def world():
-    world = World()
-    yield world
-    world.close()
 
 
 @pytest.fixture

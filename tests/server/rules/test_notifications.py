@@ -2,18 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.server.rules.conversation_world import World, refusal
+from tests.server.rules.world import refusal
 from trio_realtime.server.rules.json import iso
 from trio_realtime.server.rules.notifications import notifications_json
 from trio_realtime.server.rules.types import Feature
 from trio_realtime.wire import OpType
-
-
-@pytest.fixture
-def world():
-    world = World()
-    yield world
-    world.close()
 
 
 def missed(world, who, after=0, limit=100):

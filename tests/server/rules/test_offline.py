@@ -2,17 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.server.rules.message_world import World, bodies
+from tests.server.rules.world import bodies
 from trio_realtime.server.rules.offline import offline_pushes
 from trio_realtime.server.store.interface import Kind, NewMessage
 from trio_realtime.wire import CommandType, PatchItem
-
-
-@pytest.fixture
-def world():
-    world = World()
-    yield world
-    world.close()
 
 
 @pytest.fixture

@@ -2,18 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.server.rules.message_world import JS, MISSING, World, refusal
+from tests.server.rules.world import JS, MISSING, refusal
 from trio_realtime.server.rules.patch import patch_pushes
 from trio_realtime.server.rules.types import Feature, Refusal
 from trio_realtime.server.store.interface import Kind, Listing, NewMessage
 from trio_realtime.wire import CommandType, GenericCommand, OpType, PatchCommand, PatchItem
-
-
-@pytest.fixture
-def world():
-    world = World()
-    yield world
-    world.close()
 
 
 @pytest.fixture

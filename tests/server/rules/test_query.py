@@ -5,20 +5,13 @@ import json
 import attrs
 import pytest
 
-from tests.server.rules.conversation_world import MISSING, World, refusal
+from tests.server.rules.world import MISSING, refusal
 from trio_realtime.server.rules import query as _query
 from trio_realtime.server.rules.json import iso
 from trio_realtime.server.store.interface import Listing
 from trio_realtime.wire import CommandType, GenericCommand, JsonObjectMessage, OpType
 
 ALL = {"objectId": {"$ne": "0"}}
-
-
-@pytest.fixture
-def world():
-    world = World()
-    yield world
-    world.close()
 
 
 def attr(**values):

@@ -5,19 +5,12 @@ import json
 
 import pytest
 
-from tests.server.rules.conversation_world import MISSING, World, refusal
+from tests.server.rules.world import MISSING, World, refusal
 from trio_realtime.server.rules.json import iso
 from trio_realtime.server.rules.signatures import conversation_string, sign
 from trio_realtime.server.rules.start import unique_id
 from trio_realtime.server.rules.types import Enforcement, Feature
 from trio_realtime.wire import CommandType, GenericCommand, JsonObjectMessage, OpType
-
-
-@pytest.fixture
-def world():
-    world = World()
-    yield world
-    world.close()
 
 
 def attr(**values):
@@ -137,7 +130,7 @@ class TestRoom:
     def test_the_creator_is_inside_at_once_and_nobody_is_told(self, world):
         reply = world.conv("Tom", OpType.START, m=["Tom", "Jerry"], transient=True, unique=True)
         assert world.told() == []
-        assert world.presence.rooms == {reply.cid: ["Tom"]}
+        assert world.inside(reply.cid) == ["Tom"]
         assert world.members(reply.cid) == []
         assert reply.unique_id is None
         found = world.one("Tom", reply.cid)

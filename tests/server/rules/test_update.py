@@ -4,17 +4,10 @@ import json
 
 import pytest
 
-from tests.server.rules.conversation_world import MISSING, World, refusal
+from tests.server.rules.world import MISSING, refusal
 from trio_realtime.server.rules.json import iso
 from trio_realtime.server.rules.start import RESERVED
 from trio_realtime.wire import CommandType, GenericCommand, JsonObjectMessage, OpType
-
-
-@pytest.fixture
-def world():
-    world = World()
-    yield world
-    world.close()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.server.rules.conversation_world import APP, JS
+from tests.server.rules.world import APP, JS
 from trio_realtime.server.rules.conversation_table import CONVERSATION_HANDLERS
 from trio_realtime.server.rules.types import Caller
 from trio_realtime.wire import BlacklistCommand, CommandType, ConvCommand, GenericCommand, OpType

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from tests.server.rules.message_world import APP, JS
+from tests.server.rules.world import APP, JS
 from trio_realtime.server.rules.message_table import MESSAGE_HANDLERS
 from trio_realtime.server.rules.types import Caller, Refusal
 from trio_realtime.server.store.interface import Kind
