@@ -68,7 +68,7 @@ class LiveSession(Protocol):
     def tag(self) -> str | None: ...
 
     @property
-    def tokens(self) -> frozenset[str]:
+    def tokens(self) -> tuple[str, ...]:
         """With which its client may return."""
 
     @property

@@ -37,6 +37,8 @@ from .connection import GatewayConnection
 from .context import AppContext
 from .session import GatewaySession
 
+TOKENS_REMEMBERED = 16
+"""Of one session: more than a client has asked for before it has seen any of the answers."""
 ONLINE_QUERY = 20
 """Ids looked at in one online query."""
 
@@ -186,7 +188,7 @@ def _register(
 ) -> None:
     session.update(login.features, opened.tag, opened.device)
     session.kicks = opened.kicks
-    session.tokens = frozenset({login.message.st or opened.token, opened.token})
+    session.tokens = (login.message.st or opened.token, opened.token)
     if session.live:
         session.tell_online(reconnect=login.reopen)
         connection.note_login()
@@ -244,7 +246,7 @@ def _refresh(
             connection.fail(command, result.error, client_id)
         else:
             at, token = result.unwrap()
-            session.tokens |= {token}
+            session.tokens = (*session.tokens, token)[-TOKENS_REMEMBERED:]
             granted = SessionCommand(st=token, st_ttl=stated_ttl(ttl))
             _answer(connection, command, client_id, OpType.REFRESHED, granted, at)
 

@@ -49,7 +49,7 @@ class GatewaySession:
     """The chat room it is in."""
     kicks: int = 0
     """How often the client had been kicked before it logged in."""
-    tokens: frozenset[str] = frozenset()
+    tokens: tuple[str, ...] = ()
     """With which its client may return: the token it was given last, and the one before, as
     long as it is not known that the answer has arrived."""
     caller: Caller = attrs.field(init=False)

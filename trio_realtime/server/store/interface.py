@@ -24,6 +24,9 @@ from .errors import StoreError as StoreError  # noqa: PLC0414 - part of the inte
 
 T = TypeVar("T")
 
+TOKENS_KEPT = 100
+"""How many session tokens are kept for a client; the oldest go first."""
+
 NOTIFICATIONS_KEPT = 1000
 """How many notifications are kept for a client; the oldest go first."""
 
@@ -389,12 +392,14 @@ class Tx(Protocol):
     def acknowledge(self, cid: str, client_id: str, *, first: int, last: int) -> list[MessageRow]:
         """Mark others' messages in the inclusive range as received at ``now``.
 
-        Returns those newly received by this client that asked for a receipt. The client's
-        received mark never moves back.
+        Returns those newly received by this client that asked for a receipt, of the newest
+        of the range; a store may bound how many. The client's received mark never moves back.
         """
 
     def mark_read(self, cid: str, client_id: str, upto: int) -> list[MessageRow]:
-        """Move the read mark (never back); returns newly read messages with a receipt."""
+        """Move the read mark (never back); returns newly read messages with a receipt, bounded
+        as in `acknowledge`.
+        """
 
     def marks(self, cid: str, client_ids: Sequence[str] | None = None) -> list[ReadMarks]:
         """Marks of the given members, or of all. Who read has received."""
@@ -417,7 +422,10 @@ class Tx(Protocol):
         """Void every token of the client."""
 
     def put_token(self, token: str, row: TokenRow) -> None:
-        """Remember a token (only its digest is stored)."""
+        """Remember a token (only its digest is stored).
+
+        Of one client the newest `TOKENS_KEPT` are kept.
+        """
 
     def token(self, token: str) -> TokenRow | None:
         """The token's row, also when it has expired (for a grace of 48 hours)."""

@@ -95,7 +95,8 @@ def test_no_table_is_scanned(world, connection, name):
         plans += 1
         for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {statement}"):
             scanned = re.match(r"SCAN (\w+)(?! VIRTUAL TABLE)$", step)
-            assert not scanned or scanned[1] == "CONSTANT", (statement, step)
+            # The newest of something are a bounded number.
+            assert not scanned or scanned[1] in {"CONSTANT", "newest"}, (statement, step)
     assert plans
 
 

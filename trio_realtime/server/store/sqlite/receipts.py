@@ -16,8 +16,15 @@ from .messages import MESSAGES, Messages, message_row
 UNREAD_AT_MOST = 100
 """Where counting stops; older messages fall out of the count."""
 
-_MARKED_AT_ONCE = 1000
-"""How many of the newest messages one acknowledgement marks, whatever range it names."""
+_COUNTED_OVER = 1000
+"""Over how many of the newest messages unread ones are counted: who has written so many since
+will have seen what was there before."""
+
+_RECEIPTS_AT_ONCE = 200
+"""Of how many of the newest messages with a receipt one acknowledgement tells the senders."""
+
+_STAMPED_AT_ONCE = 1000
+"""On how many of the newest messages the time of an acknowledgement is noted."""
 
 
 class Receipts(Messages):
@@ -38,12 +45,12 @@ class Receipts(Messages):
         received = [
             key
             for (key,) in self._execute(
-                "SELECT m.rowid FROM messages m WHERE m.conversation = ? AND m.receipt"
-                " AND m.timestamp BETWEEN ? AND ? AND m.sender <> ?"
-                " AND NOT EXISTS (SELECT 1 FROM deliveries"
-                " WHERE message = m.rowid AND client = ?)"
-                " ORDER BY m.timestamp DESC LIMIT ?",
-                (place.key, first, last, client, client, _MARKED_AT_ONCE),
+                # Bounded before it is asked what is new: repetition is as cheap.
+                "SELECT newest.id FROM (SELECT rowid AS id, sender FROM messages"
+                " WHERE conversation = ? AND receipt AND timestamp BETWEEN ? AND ?"
+                " ORDER BY timestamp DESC LIMIT ?) newest WHERE newest.sender <> ?"
+                " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message = newest.id AND client = ?)",
+                (place.key, first, last, _RECEIPTS_AT_ONCE, client, client),
             )
         ]
         self._database.connection.executemany(
@@ -74,10 +81,10 @@ class Receipts(Messages):
         read = [
             key
             for (key,) in self._execute(
-                "SELECT rowid FROM messages WHERE conversation = ? AND receipt"
-                " AND timestamp BETWEEN ? AND ? AND sender <> ?"
-                " ORDER BY timestamp DESC LIMIT ?",
-                (place.key, first, upto, client, _MARKED_AT_ONCE),
+                "SELECT newest.id FROM (SELECT rowid AS id, sender FROM messages"
+                " WHERE conversation = ? AND receipt AND timestamp BETWEEN ? AND ?"
+                " ORDER BY timestamp DESC LIMIT ?) newest WHERE newest.sender <> ?",
+                (place.key, first, upto, _RECEIPTS_AT_ONCE, client),
             )
         ]
         self._stamp("ack_at", place.key, client, first, upto)
@@ -112,8 +119,9 @@ class Receipts(Messages):
     ) -> list[UnreadRow]:
         # Own messages move the clock, but change nothing for their sender.
         news = (
-            "c.clock > {0} AND EXISTS (SELECT 1 FROM messages m WHERE m.conversation = c.id"
-            " AND m.sender <> :client AND m.timestamp > max({0}, x.floor))"
+            "c.clock > {0} AND EXISTS (SELECT 1 FROM (SELECT m.sender FROM messages m"
+            " WHERE m.conversation = c.id AND m.timestamp > max({0}, x.floor)"
+            " ORDER BY m.timestamp DESC LIMIT :over) newest WHERE sender <> :client)"
         )
         if since is None:
             condition = news.format("max(coalesce(x.read, 0), x.floor)")
@@ -129,6 +137,7 @@ class Receipts(Messages):
                 "now": self.now,
                 "since": since,
                 "limit": limit,
+                "over": _COUNTED_OVER,
             },
         )
         return self._unread(client_id, [(row[-1], row) for row in rows])
@@ -140,10 +149,12 @@ class Receipts(Messages):
             self._execute(
                 "SELECT x.conversation, (SELECT count(*) * 2 + coalesce(max(mentioned), 0) FROM"
                 " (SELECT m.mention_all OR (m.mentions IS NOT NULL AND EXISTS (SELECT 1 FROM"
-                " json_each(m.mentions) WHERE value = :name)) AS mentioned FROM messages m"
-                " WHERE m.conversation = x.conversation AND m.sender <> x.client"
-                " AND m.timestamp > max(coalesce(x.read, 0), x.floor)"
-                " ORDER BY m.timestamp DESC LIMIT :most))"
+                " json_each(m.mentions) WHERE value = :name)) AS mentioned FROM"
+                " (SELECT rowid AS id, sender AS by FROM messages"
+                " WHERE conversation = x.conversation"
+                " AND timestamp > max(coalesce(x.read, 0), x.floor)"
+                " ORDER BY timestamp DESC LIMIT :over) newest JOIN messages m ON m.rowid = newest.id"
+                " WHERE newest.by <> x.client LIMIT :most))"
                 " FROM json_each(:keys) j JOIN members x ON x.conversation = j.value"
                 " AND x.client = :client",
                 {
@@ -151,6 +162,7 @@ class Receipts(Messages):
                     "client": self._client(name),
                     "keys": json.dumps([key for key, _ in found]),
                     "most": UNREAD_AT_MOST,
+                    "over": _COUNTED_OVER,
                 },
             ).fetchall()
         )
@@ -180,8 +192,8 @@ class Receipts(Messages):
         self._execute(
             f"UPDATE messages SET {column} = ? WHERE {column} IS NULL AND rowid IN (SELECT rowid"
             " FROM messages WHERE conversation = ? AND timestamp BETWEEN ? AND ?"
-            " AND sender <> ? ORDER BY timestamp DESC LIMIT ?)",
-            (self.now, key, first, last, client, _MARKED_AT_ONCE),
+            " ORDER BY timestamp DESC LIMIT ?) AND sender <> ?",
+            (self.now, key, first, last, _STAMPED_AT_ONCE, client),
         )
 
     def _in_order(self, keys: Sequence[int]) -> list[MessageRow]:

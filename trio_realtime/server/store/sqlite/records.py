@@ -9,7 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trio_realtime._values.protocol import TOKEN_GRACE_MS
-from trio_realtime.server.store.interface import NOTIFICATIONS_KEPT, NotificationRow, TokenRow
+from trio_realtime.server.store.interface import (
+    NOTIFICATIONS_KEPT,
+    TOKENS_KEPT,
+    NotificationRow,
+    TokenRow,
+)
 from trio_realtime.server.store.json import object_from_json, to_json
 
 from .base import TxBase
@@ -33,6 +38,12 @@ class Records(TxBase):
             "DELETE FROM tokens WHERE id IN (SELECT id FROM tokens WHERE expires_at <= ? LIMIT ?)",
             (self.now - TOKEN_GRACE_MS, _PURGED_AT_ONCE),
         )
+        client = self._any_client(row.client_id)
+        self._execute(
+            "DELETE FROM tokens WHERE client = ?1 AND id <= (SELECT id FROM tokens"
+            " WHERE client = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+            (client, TOKENS_KEPT - 1),
+        )
         # A repeated token becomes the newest one.
         self._execute(
             "INSERT OR REPLACE INTO tokens (app, digest, client, expires_at, tag, device_id)"
@@ -40,7 +51,7 @@ class Records(TxBase):
             (
                 self._app,
                 _digest(token),
-                self._any_client(row.client_id),
+                client,
                 row.expires_at,
                 row.tag,
                 row.device_id,

@@ -1,0 +1,89 @@
+"""What the writer does for one command does not grow with what was stored before."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.server.store.sqlite.support import SqliteRules
+from tests.server.store.world import World
+from trio_realtime.server.store.interface import NewMessage, TokenRow
+
+LATER = 10**15
+SMALL, LARGE = 1500, 6000
+"""Both larger than any page."""
+
+
+def steps_of(world, rule):
+    """How many hundreds of instructions SQLite needs for a rule."""
+    steps = 0
+
+    def count():
+        nonlocal steps
+        steps += 1
+
+    world.rules.connection.set_progress_handler(count, 100)
+    world.do(rule)
+    world.rules.connection.set_progress_handler(None, 0)
+    return steps
+
+
+def fill_with_receipts(world, size):
+    chat = world.create("tom", "jerry").id
+    group = world.create("tom", "jerry", "ann").id
+    for cid in (chat, group):
+        world.do(
+            lambda tx, cid=cid: [
+                tx.append(cid, NewMessage("tom", "x", receipt=True)) for _ in range(size)
+            ]
+        )
+    return [
+        ("acknowledge", lambda tx: tx.acknowledge(chat, "jerry", first=0, last=LATER)),
+        ("again", lambda tx: tx.acknowledge(chat, "jerry", first=0, last=LATER)),
+        ("in a group", lambda tx: tx.acknowledge(group, "jerry", first=0, last=LATER)),
+        ("again there", lambda tx: tx.acknowledge(group, "jerry", first=0, last=LATER)),
+        ("own", lambda tx: tx.acknowledge(group, "tom", first=0, last=LATER)),
+        ("read", lambda tx: tx.mark_read(chat, "jerry", LATER)),
+        ("read in a group", lambda tx: tx.mark_read(group, "jerry", LATER)),
+        ("unread", lambda tx: tx.unread(chat, "jerry")),
+        ("own messages", lambda tx: tx.unread(group, "tom")),
+        ("login", lambda tx: tx.unread_of("tom")),
+        ("login of a reader", lambda tx: tx.unread_of("ann")),
+        ("login again", lambda tx: tx.unread_of("tom", since=1)),
+        ("never read", lambda tx: tx.unread(group, "ann")),
+    ]
+
+
+def fill_with_tokens(world, size):
+    def put(tx, token):
+        tx.put_token(token, TokenRow("tom", world.now + 100))
+
+    world.do(lambda tx: [put(tx, str(n)) for n in range(size)])
+    return [
+        ("another", lambda tx: put(tx, "another")),
+        ("recent login", lambda tx: tx.recent_login("tom", world.now + 101)),
+        ("forget", lambda tx: tx.forget_tokens("tom")),
+    ]
+
+
+@pytest.mark.parametrize("fill", [fill_with_receipts, fill_with_tokens])
+def test_work_does_not_grow(fill):
+    taken = []
+    for size in (SMALL, LARGE):
+        with SqliteRules.opened(None) as rules:
+            world = World(rules)
+            taken.append({name: steps_of(world, rule) for name, rule in fill(world, size)})
+    small, large = taken
+    for name, steps in large.items():
+        assert steps <= small[name] * 1.5 + 5, (name, small, large)
+
+
+def test_the_newest_tokens_are_kept(world):
+    def put(token):
+        world.do(lambda tx: tx.put_token(token, TokenRow("tom", world.now + 100)))
+
+    world.do(lambda tx: tx.put_token("of another", TokenRow("jerry", world.now + 100)))
+    for n in range(120):
+        put(str(n))
+    kept = [n for n in range(120) if world.see(lambda tx, n=n: tx.token(str(n)))]
+    assert kept == list(range(20, 120))
+    assert world.see(lambda tx: tx.token("of another"))
