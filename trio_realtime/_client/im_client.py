@@ -53,8 +53,25 @@ class IMClient(
 
     @property
     def state(self) -> LinkState:
-        """Where the connection stands. Protocol: docs/protocol/transport.md §7."""
-        return self._session.connection.link.state
+        """Where the connection stands; `LinkState.FAILED` once an error has ended this client,
+        `LinkState.CLOSED` once it was closed. Protocol: docs/protocol/transport.md §7.
+        """
+        session = self._session
+        if session.error is not None:
+            return LinkState.FAILED
+        return LinkState.CLOSED if session.closed else session.connection.link.state
+
+    @property
+    def closed(self) -> bool:
+        """Whether this client has ended: by `close`, by the end of its block, or by an error."""
+        return self._session.closed
+
+    @property
+    def error(self) -> Exception | None:
+        """What ended this client for good, such as `KickedError`; None while it lives, and if
+        it was closed by the program.
+        """
+        return self._session.error
 
     @overload
     def events(

@@ -6,8 +6,6 @@ import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-import trio
-
 from trio_realtime._engine.dialect import DIALECTS, DialectName, OfflineMessages
 from trio_realtime._engine.link_state import LinkState
 from trio_realtime._engine.login import LoginState
@@ -71,15 +69,13 @@ class RealtimeConnection:
         )
         session = ClientSession(self._connection, login, config)
         await session.open()
-        try:
-            with trio.CancelScope() as session.body_scope:
+        with session.ending.raised():
+            try:
                 client = IMClient(session)
                 show_client(plugins, client)
                 yield client
-        finally:
-            await session.log_out()
-        if session.error is not None and not session.error_seen:
-            raise session.error
+            finally:
+                await session.log_out()
 
 
 def _tag(tag: str | None) -> str | None:

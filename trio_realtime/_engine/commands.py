@@ -39,6 +39,8 @@ class PendingCommand:
     """Called with the result, once."""
     siblings: PendingCommands
     """All pending commands of its session."""
+    internal: bool = False
+    """The client's own: no task of the user waits for it."""
     resend_after: float = float("inf")
     """Seconds without a reply after which it is sent again."""
     sent_at: float = 0.0
@@ -139,11 +141,12 @@ class PendingCommands:
         settle: Callable[[Value[GenericCommand] | Error], None],
         *,
         repeat: Repeat,
+        internal: bool = False,
         resend_after: float = float("inf"),
     ) -> PendingCommand:
         """Enter a command. If `online`, the caller transmits it with `Serials.stamp`."""
         self.check()
-        pending = PendingCommand(command, repeat, settle, self, resend_after=resend_after)
+        pending = PendingCommand(command, repeat, settle, self, internal, resend_after)
         self._unsettled[pending] = None
         return pending
 

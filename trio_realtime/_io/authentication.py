@@ -141,7 +141,7 @@ class Authentication:
 
     async def _renew(self) -> None:
         command = self._login.refresh_command(await self._signature())
-        self._granted(await self._commands.request(command))
+        self._granted(await self._commands.request(command, internal=True))
 
     def _granted(self, reply: GenericCommand) -> None:
         self._login.opened(reply, now_ms())

@@ -289,5 +289,5 @@ class CatchUp:
 
     async def _history(self, logs: LogsCommand) -> list[LogItem]:
         command = GenericCommand(cmd=CommandType.LOGS, logs_message=logs)
-        reply = await self._commands.request(command, repeat="never")
+        reply = await self._commands.request(command, repeat="never", internal=True)
         return list(reply.logs_message.logs) if reply.logs_message is not None else []

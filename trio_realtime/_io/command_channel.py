@@ -33,6 +33,8 @@ class CommandChannel:
         transmit: puts a command on the present link, under a new serial id.
         on_session_required: called when a command was refused because the server has no
             session for the client.
+        on_error_seen: called when an operation of the user is given the error that ended the
+            client.
         timeout: seconds to wait for a reply.
     """
 
@@ -43,14 +45,14 @@ class CommandChannel:
         serials: Serials,
         transmit: Callable[[PendingCommand], Awaitable[None]],
         on_session_required: Callable[[], None],
+        on_error_seen: Callable[[], None],
         timeout: float,
     ) -> None:
         self._login = login
         self._transmit = transmit
         self._timeout = timeout
         self.pending = PendingCommands(serials, on_session_required)
-        self.error_seen = False
-        """Whether somebody who waited for a reply was told why the client ended."""
+        self._on_error_seen = on_error_seen
 
     @property
     def online(self) -> bool:
@@ -66,9 +68,12 @@ class CommandChannel:
         command: GenericCommand,
         *,
         repeat: Repeat = "always",
+        internal: bool = False,
         timeout: float | None = None,  # noqa: ASYNC109 - configured by the user for all commands
     ) -> GenericCommand:
         """Send a command and wait for its reply, across broken links as far as ``repeat`` goes.
+
+        ``internal``: the client asks for itself, and no operation of the user waits.
 
         Raises:
             CommandError: the server refused.
@@ -82,7 +87,7 @@ class CommandChannel:
         check_size(command)
         timeout = self._timeout if timeout is None else timeout
         with trio.move_on_after(timeout):
-            return await self._settle(command, repeat=repeat)
+            return await self._settle(command, repeat=repeat, internal=internal)
         if self.online or (repeat == "unsent" and command.i):
             raise CommandTimeout(command.cmd, command.op, timeout)
         raise ConnectionLost(1006, f"not connected for {timeout:g} seconds")
@@ -111,7 +116,9 @@ class CommandChannel:
             ConnectionLost: the link broke.
         """
         with trio.move_on_after(self._timeout):
-            return await self._settle(command, repeat="never", at_once=True, on_reply=on_reply)
+            return await self._settle(
+                command, repeat="never", internal=True, at_once=True, on_reply=on_reply
+            )
         raise CommandTimeout(command.cmd, command.op, self._timeout)
 
     async def _settle(
@@ -119,6 +126,7 @@ class CommandChannel:
         command: GenericCommand,
         *,
         repeat: Repeat,
+        internal: bool = False,
         at_once: bool = False,
         resend_after: float = float("inf"),
         on_reply: Callable[[GenericCommand], None] | None = None,
@@ -126,13 +134,16 @@ class CommandChannel:
         """Have a command transmitted and answered; the way of every command."""
         commands = self.pending
         if commands.error is not None:
-            self.error_seen = True
+            if not internal:
+                self._on_error_seen()
         elif repeat == "never" and not (at_once or commands.online):
             raise ConnectionLost(1006, "not connected")
         future: Future[GenericCommand] = Future(
             None if on_reply is None else lambda reply: on_reply(checked(reply))
         )
-        pending = commands.submit(command, future.set, repeat=repeat, resend_after=resend_after)
+        pending = commands.submit(
+            command, future.set, repeat=repeat, internal=internal, resend_after=resend_after
+        )
         try:
             if at_once or commands.online:
                 await self._transmit(pending)
@@ -175,8 +186,8 @@ class CommandChannel:
 
     def end(self, error: RealtimeError) -> None:
         """Everything that waits, and all that comes, fails with this error."""
-        if self.pending:
-            self.error_seen = True
+        if any(not one.internal for one in self.pending):
+            self._on_error_seen()
         self.pending.end(error)
 
 

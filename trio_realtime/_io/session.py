@@ -17,7 +17,7 @@ from trio_realtime._engine.login import LoginState
 from trio_realtime._engine.mapping import events_from_command, message_from_direct
 from trio_realtime._engine.message_hooks import HookedRegistry, MessageHooks
 from trio_realtime._engine.refusals import Consequence, consequences
-from trio_realtime._engine.session_state import SessionMachine, SessionState, SessionTrigger
+from trio_realtime._engine.session_state import FINAL, SessionMachine, SessionState, SessionTrigger
 from trio_realtime._engine.unread import UnreadCounters
 from trio_realtime._values.conversations import ConversationKind
 from trio_realtime._values.errors import (
@@ -47,6 +47,7 @@ from .authentication import Authentication, Credentials
 from .catch_up import CatchUp
 from .command_channel import CommandChannel
 from .connection import ClientConnection
+from .ending import Ending
 from .rest import ClientRest
 from .subscription import Hub
 
@@ -85,7 +86,8 @@ class ClientSession:
         self._token_prefix = secrets.token_hex(12)
         self._tokens = itertools.count(1)
         self._machine = SessionMachine()
-        self.hub = Hub(self._delivered)
+        self.ending = Ending()
+        self.hub = Hub(self._delivered, on_error_seen=self.ending.seen)
         self.registry = HookedRegistry(config.message_types, config.plugins, self._report)
         self.delivery: Delivery[Event] = Delivery()
         self.acks = Acknowledgements()
@@ -98,6 +100,7 @@ class ClientSession:
             serials=connection.serials,
             transmit=connection.transmit_pending,
             on_session_required=self._session_required,
+            on_error_seen=self.ending.seen,
             timeout=config.command_timeout,
         )
         self.request = self.commands.request
@@ -124,10 +127,6 @@ class ClientSession:
         )
         self._resumed = False
         """Whether this is not the first link, and gaps are to be filled."""
-        self.body_scope: trio.CancelScope | None = None
-        """Cancelled where an error that ends the client would reach nobody."""
-        self.error: Exception | None = None
-        """What ended this client, if it was not the user."""
 
     def _report(self, event: PluginFailed) -> None:
         self.hub.publish(event)
@@ -143,9 +142,14 @@ class ClientSession:
         return self.login.begun
 
     @property
-    def error_seen(self) -> bool:
-        """Whether a loop, or an operation, was told why the client ended."""
-        return self.hub.error_seen or self.commands.error_seen
+    def error(self) -> Exception | None:
+        """What ended this client, if it was not the user."""
+        return self.ending.error
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client has ended, by an error or by the user."""
+        return self._machine.state in FINAL
 
     def new_token(self) -> str:
         """A token by which the server recognises one sending when it is repeated."""
@@ -231,14 +235,11 @@ class ClientSession:
         """Nothing more can happen: everybody who waits learns why, or the body is cancelled."""
         if self.error is not None:
             return
-        self.error = error
         self._move(SessionTrigger.END)
         self.commands.end(error)
-        known = self.hub.listening or self.commands.error_seen
         self.hub.end(error)
+        self.ending.end(error, loops=self.hub.listening)
         self.connection.detach(self)
-        if not known and self.body_scope is not None:
-            self.body_scope.cancel()
 
     def connection_closed(self) -> None:
         """The user left the block: loops end, whatever still waits fails."""

@@ -129,7 +129,11 @@ class Hub:
     """
 
     def __init__(
-        self, took_early: Callable[[Event], None], early_room: int = DEFAULT_BUFFER
+        self,
+        took_early: Callable[[Event], None],
+        early_room: int = DEFAULT_BUFFER,
+        *,
+        on_error_seen: Callable[[], None] = lambda: None,
     ) -> None:
         self.took_early = took_early
         self._buffers: list[Buffer] = []
@@ -138,6 +142,7 @@ class Hub:
         """Zero once nothing is kept any more."""
         self._ended = False
         self._error: Exception | None = None
+        self._on_error_seen = on_error_seen
         self.error_seen = False
         """Whether a loop was told why the client ended."""
 
@@ -194,6 +199,11 @@ class Hub:
         """The subscription is over."""
         if buffer in self._buffers:
             self._buffers.remove(buffer)
+
+    def tell_error_seen(self) -> None:
+        """A loop is told why the client ended."""
+        self.error_seen = True
+        self._on_error_seen()
 
     def end(self, error: Exception | None) -> None:
         """The client ended: loops finish what is buffered, then stop or raise."""
@@ -305,7 +315,7 @@ class Subscription(trio.abc.ReceiveChannel[E_co]):
             self._hub.discard(buffer)
             raise buffer.dropped
         if buffer.error is not None:
-            self._hub.error_seen = True
+            self._hub.tell_error_seen()
             raise buffer.error
         if buffer.ended:
             raise trio.EndOfChannel
