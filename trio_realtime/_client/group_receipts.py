@@ -20,7 +20,7 @@ from trio_realtime._values.times import utc_now
 from trio_realtime._values.typed_messages import TypedMessage, date_field, message_type
 
 from .im_client import IMClient
-from .operations.base import ConversationLike, id_of
+from .operands import ConversationLike, id_of
 from .plugin import Plugin
 
 __all__ = ["GroupRead", "GroupReceipts"]

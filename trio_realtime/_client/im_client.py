@@ -9,7 +9,7 @@ from trio_realtime._io.session import ClientSession
 from trio_realtime._io.subscription import DEFAULT_BUFFER, E_co, Subscription
 from trio_realtime._values.events import Event
 
-from .operations.base import ConversationLike, id_of
+from .operands import ConversationLike, id_of
 from .operations.conversations import ConversationOperations
 from .operations.editing import EditOperations
 from .operations.files import FileOperations

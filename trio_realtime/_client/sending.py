@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from trio_realtime._engine.command_size import MAX_COMMAND, check_size
+from trio_realtime._engine.mapping import part
 from trio_realtime._values.errors import (
     CommandError,
     MalformedReply,
@@ -20,8 +21,8 @@ from trio_realtime._values.texts import encodable
 from trio_realtime._values.typed_messages import TypedMessage, files_to_upload
 from trio_realtime.wire import CommandType, DirectCommand, GenericCommand
 
-from .operations.base import client_ids, part
-from .operations.files import upload
+from .operands import client_ids
+from .uploading import upload
 
 if TYPE_CHECKING:
     from trio_realtime._io.session import ClientSession

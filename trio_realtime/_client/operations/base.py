@@ -1,103 +1,11 @@
-"""What all operations share: the session they go through, and the checks of their replies."""
+"""What all operations share: the session they go through."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
-
-from trio_realtime._engine.command_size import MAX_COMMAND
 from trio_realtime._io.session import ClientSession
-from trio_realtime._values.conversations import BaseConversation
-from trio_realtime._values.errors import MalformedReply
-from trio_realtime._values.json import dump
-from trio_realtime._values.messages import BaseMessage
-from trio_realtime._values.protocol import MAX_CLIENT_ID
-from trio_realtime._values.results import MemberChange
-from trio_realtime._values.texts import checked_id
-from trio_realtime._values.typed_messages import TextMessage
-from trio_realtime.wire import GenericCommand
-
-T = TypeVar("T")
 
 
 class Operations:
     """Base of the operations of `IMClient`."""
 
     _session: ClientSession
-
-
-ConversationLike = BaseConversation | MemberChange[BaseConversation] | str
-"""What names a conversation: a snapshot, what `add_members` and its like returned, or the id."""
-
-
-IDS_IN_A_COMMAND = MAX_COMMAND - 1024
-"""Bytes of the ids in one command; the rest is for what else it says."""
-
-MAX_CONVERSATION_ID = 256
-"""Characters: no service gives ids as long as this."""
-
-
-def id_of(conversation: ConversationLike) -> str:
-    """The id of a conversation given as value or as id.
-
-    Raises:
-        TypeError: it is neither.
-        ValueError: it is no id.
-    """
-    if isinstance(conversation, BaseConversation | MemberChange):
-        conversation = conversation.id
-    elif not isinstance(conversation, str):
-        raise TypeError(f"expected a conversation or its id, not {conversation!r}")
-    return checked_id(conversation, "a conversation id", MAX_CONVERSATION_ID)
-
-
-def client_ids(ids: Iterable[str] | str) -> list[str]:
-    """Distinct client ids in the order given.
-
-    Raises:
-        TypeError: one of them is not a string, or one string was given instead of several.
-        ValueError: one of them is no client id.
-    """
-    if isinstance(ids, str):
-        raise TypeError(f"expected several client ids, not the single string {ids!r}")
-    try:
-        distinct = list(dict.fromkeys(ids))
-    except TypeError:
-        raise TypeError(f"expected several client ids, not {ids!r}") from None
-    return [checked_id(one, "a client id", MAX_CLIENT_ID) for one in distinct]
-
-
-def pages_of_ids(ids: Iterable[str], most: int = 1000) -> Iterator[list[str]]:
-    """Ids in as many parts as commands are needed to carry them."""
-    page: list[str] = []
-    room = IDS_IN_A_COMMAND
-    for one in ids:
-        # What an id takes in JSON, which is more than it takes in protobuf.
-        size = len(dump(one)) * (1 if one.isascii() else 4) + 1
-        if page and (size > room or len(page) == most):
-            yield page
-            page, room = [], IDS_IN_A_COMMAND
-        page.append(one)
-        room -= size
-    if page:
-        yield page
-
-
-def message_of(message: BaseMessage | str) -> BaseMessage:
-    """The message to send; a text is a `TextMessage`.
-
-    Raises:
-        TypeError: it is neither.
-    """
-    if isinstance(message, BaseMessage):
-        return message
-    if isinstance(message, str):
-        return TextMessage(message)
-    raise TypeError(f"expected a message or a text, not {message!r}")
-
-
-def part(reply: GenericCommand, message: T | None) -> T:
-    """The part of a reply that must be there."""
-    if message is None:
-        raise MalformedReply(f"the reply {reply.cmd}/{reply.op} lacks its content")
-    return message

@@ -9,11 +9,13 @@ from typing import Any, TypeVar, overload
 import attrs
 
 from trio_realtime._client.bound_query import BoundQuery
+from trio_realtime._client.operands import ConversationLike, client_ids, id_of, pages_of_ids
 from trio_realtime._engine.conversation_cache import updated
 from trio_realtime._engine.mapping import (
     attributes_for_create,
     attributes_for_update,
     conversations_from_results,
+    part,
 )
 from trio_realtime._values.conversations import (
     BaseConversation,
@@ -36,7 +38,7 @@ from trio_realtime.wire import (
     OpType,
 )
 
-from .base import ConversationLike, Operations, client_ids, id_of, pages_of_ids, part
+from .base import Operations
 
 C = TypeVar("C", bound=BaseConversation)
 

@@ -7,7 +7,15 @@ from typing import Any, TypeVar, overload
 
 import attrs
 
+from trio_realtime._client.operands import (
+    MAX_CONVERSATION_ID,
+    ConversationLike,
+    client_ids,
+    id_of,
+    message_of,
+)
 from trio_realtime._client.sending import uploaded
+from trio_realtime._engine.mapping import part
 from trio_realtime._values.events import MessageRecalled, MessageUpdated
 from trio_realtime._values.messages import BaseMessage, MessageStatus, with_envelope
 from trio_realtime._values.texts import checked_id, encodable
@@ -15,15 +23,7 @@ from trio_realtime._values.times import ms_from_datetime
 from trio_realtime._values.typed_messages import RecalledMessage, TextMessage
 from trio_realtime.wire import CommandType, GenericCommand, OpType, PatchCommand, PatchItem
 
-from .base import (
-    MAX_CONVERSATION_ID,
-    ConversationLike,
-    Operations,
-    client_ids,
-    id_of,
-    message_of,
-    part,
-)
+from .base import Operations
 
 M = TypeVar("M", bound=BaseMessage)
 

@@ -9,14 +9,15 @@ from typing import Any, TypeVar, overload
 
 import attrs
 
-from trio_realtime._engine.mapping import message_from_log_item
+from trio_realtime._client.operands import ConversationLike, id_of
+from trio_realtime._engine.mapping import message_from_log_item, part
 from trio_realtime._io.session import ClientSession
 from trio_realtime._values.messages import BaseMessage
 from trio_realtime._values.times import ms_from_datetime
 from trio_realtime._values.typed_messages import TypedMessage
 from trio_realtime.wire import CommandType, GenericCommand, LogsCommand, QueryDirection
 
-from .base import ConversationLike, Operations, id_of, part
+from .base import Operations
 
 T = TypeVar("T", bound=TypedMessage)
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, overload
 
 import attrs
 
+from trio_realtime._client.operands import ConversationLike, client_ids, id_of, pages_of_ids
 from trio_realtime._engine.mapping import member_info_from_json, partial_result
 from trio_realtime._values.conversations import (
     BaseConversation,
@@ -20,7 +21,6 @@ from trio_realtime._values.json import load_object
 from trio_realtime._values.results import MemberChange
 from trio_realtime.wire import ConvCommand, ConvMemberInfo, OpType
 
-from .base import ConversationLike, client_ids, id_of, pages_of_ids
 from .conversations import ConversationOperations
 
 C = TypeVar("C", bound=BaseConversation)

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 import attrs
 
-from trio_realtime._engine.mapping import partial_result
+from trio_realtime._client.operands import ConversationLike, client_ids, id_of, pages_of_ids
+from trio_realtime._engine.mapping import part, partial_result
 from trio_realtime._values.results import Page, PartialResult
 from trio_realtime.wire import BlacklistCommand, CommandType, ConvCommand, GenericCommand, OpType
 
-from .base import ConversationLike, client_ids, id_of, pages_of_ids, part
 from .conversations import ConversationOperations
 
 LIST_PAGE = 50

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from trio_realtime._client.operands import client_ids
+from trio_realtime._engine.mapping import part
 from trio_realtime.wire import CommandType, GenericCommand, OpType, SessionCommand
 
-from .base import Operations, client_ids, part
+from .base import Operations
 
 AT_ONCE = 20
 """Client ids in one query: docs/protocol/session.md §9."""

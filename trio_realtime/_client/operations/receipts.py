@@ -6,11 +6,13 @@ from datetime import datetime
 
 import attrs
 
+from trio_realtime._client.operands import ConversationLike, id_of
+from trio_realtime._engine.mapping import part
 from trio_realtime._engine.unread import Unread
 from trio_realtime._values.times import optional_datetime
 from trio_realtime.wire import CommandType, ConvCommand, GenericCommand, OpType
 
-from .base import ConversationLike, Operations, id_of, part
+from .base import Operations
 
 __all__ = ["ReadState"]
 

@@ -6,12 +6,13 @@ from typing import Any, TypeVar, overload
 
 import trio
 
+from trio_realtime._client.operands import ConversationLike, id_of, message_of
 from trio_realtime._client.sending import Sending
 from trio_realtime._values.local_file import UploadProgress
 from trio_realtime._values.messages import NO_OPTIONS, BaseMessage, SendOptions, send_options_for
 from trio_realtime._values.typed_messages import TextMessage
 
-from .base import ConversationLike, Operations, id_of, message_of
+from .base import Operations
 
 M = TypeVar("M", bound=BaseMessage)
 

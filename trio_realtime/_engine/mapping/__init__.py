@@ -11,7 +11,7 @@ from .messages import (
     message_from_patch_item,
     message_from_unread_tuple,
 )
-from .results import error_from_command, partial_result
+from .results import error_from_command, part, partial_result
 
 __all__ = [
     "apply_changes",
@@ -27,5 +27,6 @@ __all__ = [
     "message_from_log_item",
     "message_from_patch_item",
     "message_from_unread_tuple",
+    "part",
     "partial_result",
 ]

@@ -1,10 +1,14 @@
-"""Refusals and partial results."""
+"""Refusals, partial results, and the parts that a reply must have."""
 
 from __future__ import annotations
 
-from trio_realtime._values.errors import CommandError
+from typing import TypeVar
+
+from trio_realtime._values.errors import CommandError, MalformedReply
 from trio_realtime._values.results import Failure, PartialResult
-from trio_realtime.wire import BlacklistCommand, ConvCommand, ErrorCommand
+from trio_realtime.wire import BlacklistCommand, ConvCommand, ErrorCommand, GenericCommand
+
+T = TypeVar("T")
 
 
 def error_from_command(error: ErrorCommand) -> CommandError:
@@ -25,3 +29,10 @@ def partial_result(reply: ConvCommand | BlacklistCommand) -> PartialResult:
             Failure(tuple(failed.pids), error_from_command(failed)) for failed in reply.failed_pids
         ),
     )
+
+
+def part(reply: GenericCommand, message: T | None) -> T:
+    """The part of a reply that must be there. Raises `MalformedReply`."""
+    if message is None:
+        raise MalformedReply(f"the reply {reply.cmd}/{reply.op} lacks its content")
+    return message
