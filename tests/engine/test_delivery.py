@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_realtime._engine.delivery import REMEMBERED, Acknowledgements, Delivery, Track
+from trio_realtime._engine.delivery import REMEMBERED, Delivery, Track
 
 
 def test_a_message_is_accepted_once():
@@ -93,26 +93,3 @@ def test_history_that_was_read_need_not_be_remembered():
     assert track.mark == (9, "m9")
     assert not any(delivery.accept("c", n, f"m{n}") for n in range(10))
     assert delivery.accept("c", 10, "m10")
-
-
-def test_acknowledgements_leave_as_ranges_at_most_once_a_second():
-    acks = Acknowledgements()
-    assert acks.due_at == float("inf")
-    acks.add("c", 5)
-    assert acks.take(100.0) == [("c", 5, 5)]
-    for timestamp in (7, 6, 9):
-        acks.add("c", timestamp)
-    acks.add("d", 1)
-    assert acks.due_at == 101.0
-    assert acks.take(100.5) == []
-    assert acks.take(101.0) == [("c", 6, 9), ("d", 1, 1)]
-    assert acks.take(200.0) == []
-
-
-def test_a_broken_link_only_delays_acknowledgements():
-    acks = Acknowledgements()
-    acks.add("c", 5)
-    acks.take(100.0)
-    acks.add("c", 7)
-    acks.link_lost()
-    assert acks.take(100.1) == [("c", 7, 7)]

@@ -11,8 +11,9 @@ from typing import Literal
 import attrs
 import trio
 
+from trio_realtime._engine.acknowledgements import Acknowledgements
 from trio_realtime._engine.conversation_cache import ConversationCache
-from trio_realtime._engine.delivery import Acknowledgements, Delivery
+from trio_realtime._engine.delivery import Delivery
 from trio_realtime._engine.login import LoginState
 from trio_realtime._engine.mapping import events_from_command, message_from_direct
 from trio_realtime._engine.message_hooks import HookedRegistry, MessageHooks
@@ -253,6 +254,8 @@ class ClientSession:
             self._move(SessionTrigger.LEAVE)
             with trio.move_on_after(1.0, shield=True):
                 try:
+                    for command in self._reports(float("inf")):
+                        await self.connection.transmit(command)
                     await self.commands.exchange(self.login.close_command())
                 except RealtimeError as error:
                     logger.debug("logging out: %s", error)
@@ -321,14 +324,13 @@ class ClientSession:
         if not self.delivery.accept(cid, message.timestamp_ms, message.id, stored=stored):
             return False
         self.conversations.follow(event)
+        counts = stored and message.sender != self.client_id and cid not in self._rooms
+        if counts:
+            self.acks.receive(cid, message.id)
         if not self.registry.lets_through(event):
             self.handled(event)
             return True
-        if (
-            message.sender != self.client_id
-            and not message.transient
-            and event.conversation_id not in self._rooms
-        ):
+        if counts:
             self.unread.received(event)
         if self.hub.publish(event):
             self._delivered(event)
@@ -343,12 +345,7 @@ class ClientSession:
         """A message has reached the user: acknowledge it."""
         if isinstance(event, MessageReceived):
             message = event.message
-            expected = (
-                not message.transient
-                and message.sender != self.client_id
-                and event.conversation_id not in self._rooms
-            )
-            if expected and self.acks.add(event.conversation_id, message.timestamp_ms):
+            if self.acks.hand_over(event.conversation_id, message.id, message.timestamp_ms):
                 self._arm_timer()
 
     async def mark_read(self, cids: Sequence[str]) -> None:
@@ -379,13 +376,16 @@ class ClientSession:
             return []
         if self.authentication.is_due(now):
             self.connection.link.start_soon(self.authentication.keep_token)
+        return self._reports(now)
+
+    def _reports(self, now: float) -> list[GenericCommand]:
+        """Acknowledgements and read marks to send now: docs/protocol/messages.md §1.4, §5."""
         read = self.unread.take(now)
         for command in read:
             command.peer_id = self.login.client_id
         return [*self._acknowledgements(now), *read]
 
     def _acknowledgements(self, now: float) -> Iterable[GenericCommand]:
-        """The acknowledgements to send now: docs/protocol/messages.md §1.4."""
         return [
             GenericCommand(
                 cmd=CommandType.ACK,
