@@ -12,8 +12,8 @@ from trio_realtime.server.rules.json import (
     BadJson,
     changed,
     date_json,
-    dump,
     iso,
+    json_text,
     parse_object,
     touched,
 )
@@ -33,7 +33,7 @@ documents = st.dictionaries(keys, values, max_size=4)
 
 @given(st.dictionaries(st.text(), values))
 def test_what_is_dumped_is_parsed_again(document):
-    text = dump(document)
+    text = json_text(document)
     assert parse_object(text) == document
     assert parse_object(json.dumps(document, indent=1)) == document
 
@@ -91,10 +91,10 @@ def test_date_json():
     documents, st.dictionaries(keys, values.filter(lambda v: not isinstance(v, dict)), max_size=4)
 )
 def test_plain_changes_are_like_an_update_of_a_dict(document, changes):
-    before = dump(document)
+    before = json_text(document)
     result = changed(document, changes)
     assert result == {**document, **changes}
-    assert dump(document) == before
+    assert json_text(document) == before
     assert touched(result, changes) == {key: result[key] for key in changes}
 
 

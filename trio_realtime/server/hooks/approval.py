@@ -14,7 +14,7 @@ from typing import TypeVar
 import attrs
 
 from trio_realtime.server.rules.checks import conv_of
-from trio_realtime.server.rules.json import dump
+from trio_realtime.server.rules.json import json_text
 from trio_realtime.server.rules.types import Caller, Clients, Outcome, Push, Refusal, Rule
 from trio_realtime.server.store.interface import Tx
 from trio_realtime.wire import (
@@ -167,7 +167,7 @@ def _amended(command: GenericCommand, amend: Amend) -> GenericCommand:
     if command.op == OpType.UPDATE:
         if amend.attributes is None:
             return command
-        attr = JsonObjectMessage(data=dump(dict(amend.attributes)))
+        attr = JsonObjectMessage(data=json_text(dict(amend.attributes)))
         return _copied(command, conv_message=_copied(conv_of(command), attr=attr))
     if amend.mute is None:
         return command

@@ -15,7 +15,7 @@ from trio_realtime.wire import BlacklistCommand, CommandType, GenericCommand, Op
 from . import signatures as _signatures
 from .checks import (
     Verdict,
-    client_ids,
+    checked_ids,
     existing,
     listed_page,
     owner_of,
@@ -45,7 +45,7 @@ def block(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     if _own_list(caller, message):
         return _block_conversations(tx, caller, message)
     row = _moderated(tx, caller, message)
-    ids = client_ids(message.to_pids)
+    ids = checked_ids(message.to_pids)
     _check_signature(tx, caller, message, row.id, "conversation-block-clients")
     change = block_clients(tx, row, ids, by=caller.client_id)
     evict = Evict([row.id], change.verdict.allowed) if row.kind is Kind.ROOM else None
@@ -59,7 +59,7 @@ def unblock(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     if _own_list(caller, message):
         return _unblock_conversations(tx, caller, message)
     row = _moderated(tx, caller, message)
-    ids = client_ids(message.to_pids)
+    ids = checked_ids(message.to_pids)
     _check_signature(tx, caller, message, row.id, "conversation-unblock-clients")
     change = unblock_clients(tx, row, ids, by=caller.client_id)
     return Outcome(_changed(caller, OpType.UNBLOCKED, row, change.verdict), change.pushes)
@@ -88,7 +88,7 @@ def check_block(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
         answer = BlacklistCommand(src_pid=caller.client_id, blocked_cids=cids)
     else:
         row = _visible(tx, caller, message)
-        ids = client_ids(message.to_pids)
+        ids = checked_ids(message.to_pids)
         blocked = tx.which_listed(Listing.BLOCKED, row.id, ids)
         answer = BlacklistCommand(src_cid=row.id, blocked_pids=[i for i in ids if i in blocked])
     return _answer(OpType.CHECK_RESULT, answer)

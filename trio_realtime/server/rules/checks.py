@@ -29,7 +29,7 @@ MAX_LISTED_OPEN = 10_000
 _CURSOR = "c"
 
 
-class Role(StrEnum):
+class MemberRole(StrEnum):
     """What a member may do: docs/protocol/conversations.md §6."""
 
     OWNER = "Owner"
@@ -71,7 +71,7 @@ def is_unicode(text: str) -> bool:
     return True
 
 
-def client_ids(given: Iterable[str]) -> list[str]:
+def checked_ids(given: Iterable[str]) -> list[str]:
     """The ids of a request, each once, or 4301 if there is none or one cannot be an id."""
     ids = list(dict.fromkeys(given))
     if not ids:
@@ -129,7 +129,7 @@ def owner_of(tx: Tx, row: ConversationRow) -> str | None:
     return row.creator if stayed else None
 
 
-def role_of(tx: Tx, row: ConversationRow, client_id: str) -> Role | None:
+def member_role(tx: Tx, row: ConversationRow, client_id: str) -> MemberRole | None:
     """The role of a client, None for who is not a member.
 
     Nobody is stored as a member of a chat room, so that there only owner and managers have a
@@ -141,35 +141,35 @@ def role_of(tx: Tx, row: ConversationRow, client_id: str) -> Role | None:
         return None
     owner = owner_of(tx, row)
     if client_id == owner:
-        return Role.OWNER
+        return MemberRole.OWNER
     stored = tx.role(row.id, client_id)
-    if stored == Role.MANAGER:
-        return Role.MANAGER
+    if stored == MemberRole.MANAGER:
+        return MemberRole.MANAGER
     if row.kind is Kind.ROOM:
         return None
     if owner is None and row.kind is Kind.NORMAL and _heir(tx, row) == client_id:
-        return Role.MANAGER
-    return Role.MEMBER
+        return MemberRole.MANAGER
+    return MemberRole.MEMBER
 
 
 def _heir(tx: Tx, row: ConversationRow) -> str | None:
-    if any(info.role == Role.MANAGER for info in tx.member_infos(row.id)):
+    if any(info.role == MemberRole.MANAGER for info in tx.member_infos(row.id)):
         return None
     members = tx.members(row.id)
     silenced = tx.which_listed(Listing.SILENCED, row.id, members)
     return next((member for member in members if member not in silenced), None)
 
 
-def caller_role(tx: Tx, caller: Caller, row: ConversationRow) -> Role | None:
-    """As `role_of`; whoever is in a chat room right now is its member.
+def caller_role(tx: Tx, caller: Caller, row: ConversationRow) -> MemberRole | None:
+    """As `member_role`; whoever is in a chat room right now is its member.
 
     Who is blocked from a room has no role in it, whatever it was before.
     """
     if row.kind is Kind.ROOM and is_blocked(tx, row, caller.client_id):
         return None
-    role = role_of(tx, row, caller.client_id)
+    role = member_role(tx, row, caller.client_id)
     if role is None and row.kind is Kind.ROOM and caller.room == row.id:
-        return Role.MEMBER
+        return MemberRole.MEMBER
     return role
 
 
@@ -189,7 +189,7 @@ def require_member(
     caller: Caller,
     row: ConversationRow,
     code: ErrorCode = ErrorCode.CONVERSATION_MEMBERSHIP_REQUIRED,
-) -> Role:
+) -> MemberRole:
     """The caller's role, or 4317."""
     role = caller_role(tx, caller, row)
     if role is None:
@@ -197,10 +197,10 @@ def require_member(
     return role
 
 
-def require_authority(tx: Tx, caller: Caller, row: ConversationRow) -> Role:
+def require_authority(tx: Tx, caller: Caller, row: ConversationRow) -> MemberRole:
     """Owner or manager, or 4317 for strangers and 4320 for members."""
     role = require_member(tx, caller, row)
-    if role is Role.MEMBER:
+    if role is MemberRole.MEMBER:
         refuse(ErrorCode.CONVERSATION_OPERATION_UNAUTHORIZED)
     return role
 

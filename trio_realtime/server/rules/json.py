@@ -50,7 +50,7 @@ def _parse(text: str, max_depth: int) -> Any:
         value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
         text.encode()
         if "\\u" in text:  # JSON can spell halves of surrogate pairs, UTF-8 cannot
-            dump(value).encode()
+            json_text(value).encode()
     except ValueError as exc:
         raise BadJson(f"not valid JSON: {exc}") from exc
     return value
@@ -83,7 +83,7 @@ def _finite(text: str) -> float:
     return value
 
 
-def dump(value: Any) -> str:
+def json_text(value: Any) -> str:
     """Compact JSON text."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 

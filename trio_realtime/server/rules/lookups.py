@@ -28,7 +28,7 @@ from .checks import (
     refuse_blocked,
     require_member,
 )
-from .json import dump, iso
+from .json import iso, json_text
 from .types import Caller, CountRoom, FindInRooms, ListRoom, Outcome
 
 _MAX_ONLINE = 50
@@ -74,10 +74,10 @@ def is_member(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     own = tx.joined(caller.client_id, cids)
     answer = {cid: cid in own for cid in cids}
     rooms = [row.id for row in tx.conversations(cids).values() if row.kind is Kind.ROOM]
-    results = JsonObjectMessage(data=dump(answer))
+    results = JsonObjectMessage(data=json_text(answer))
 
     def complete(present_in: Collection[str]) -> None:
-        results.data = dump({cid: yes or cid in present_in for cid, yes in answer.items()})
+        results.data = json_text({cid: yes or cid in present_in for cid, yes in answer.items()})
 
     step = FindInRooms(rooms, caller.client_id, complete) if rooms else None
     return Outcome(_result(ConvCommand(results=results)), presence=step)

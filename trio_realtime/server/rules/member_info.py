@@ -8,7 +8,7 @@ from trio_realtime._values.errors import ErrorCode
 from trio_realtime.server.store.interface import Kind, Tx
 from trio_realtime.wire import CommandType, ConvCommand, ConvMemberInfo, GenericCommand, OpType
 
-from .checks import Role, conv_of, existing, owner_of, refuse, require_authority, require_kind
+from .checks import MemberRole, conv_of, existing, owner_of, refuse, require_authority, require_kind
 from .json import iso
 from .notifications import Notices
 from .types import Caller, Outcome
@@ -24,12 +24,12 @@ def member_info_update(tx: Tx, caller: Caller, command: GenericCommand) -> Outco
     target = message.target_client_id or info.pid
     if not target or (row.kind is Kind.NORMAL and not tx.is_member(row.id, target)):
         refuse(ErrorCode.CONVERSATION_MEMBERSHIP_REQUIRED)
-    if info.role not in set(Role):
+    if info.role not in set(MemberRole):
         refuse(ErrorCode.UNKNOWN_CONVERSATION_ROLE)
-    role = Role(info.role)
-    if target == owner_of(tx, row) and role is not Role.OWNER:
+    role = MemberRole(info.role)
+    if target == owner_of(tx, row) and role is not MemberRole.OWNER:
         refuse(ErrorCode.CONVERSATION_NEED_OWNER)
-    if role is Role.OWNER:
+    if role is MemberRole.OWNER:
         refuse(ErrorCode.CONVERSATION_OPERATION_UNAUTHORIZED, "the owner cannot be changed")
     stored = tx.set_role(row.id, target, role.value)
 

@@ -16,10 +16,10 @@ from trio_realtime.wire import CommandType, ConvCommand, GenericCommand, OpType
 
 from .checks import (
     MAX_MEMBERS,
-    Role,
+    MemberRole,
     Verdict,
     check_signature,
-    client_ids,
+    checked_ids,
     conv_of,
     existing,
     owner_of,
@@ -50,7 +50,7 @@ def add(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     row = existing(tx, message.cid)
     if row.kind is Kind.TEMPORARY:
         refuse(ErrorCode.CONVERSATION_READ_ONLY)
-    ids = client_ids(message.m)
+    ids = checked_ids(message.m)
     check_signature(tx, caller, message, row.id, "invite")
     if ids != [caller.client_id]:
         require_kind(row, Kind.NORMAL)
@@ -68,11 +68,11 @@ def remove(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     row = existing(tx, message.cid)
     if row.kind is Kind.TEMPORARY:
         refuse(ErrorCode.CONVERSATION_READ_ONLY)
-    ids = client_ids(message.m)
+    ids = checked_ids(message.m)
     if ids != [caller.client_id]:
         check_signature(tx, caller, message, row.id, "kick")
         require_kind(row, Kind.NORMAL)
-        if require_member(tx, caller, row) is Role.MEMBER:
+        if require_member(tx, caller, row) is MemberRole.MEMBER:
             refuse(ErrorCode.CONVERSATION_OPERATION_UNAUTHORIZED)
     change = remove_clients(tx, row, ids, by=caller.client_id)
     reply = _reply(OpType.REMOVED, row, change, caller)

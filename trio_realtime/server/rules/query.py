@@ -29,7 +29,7 @@ from trio_realtime.wire import (
 )
 
 from .checks import conv_of, refuse
-from .json import BadJson, date_json, dump, iso, parse_object
+from .json import BadJson, date_json, iso, json_text, parse_object
 from .start import RESERVED, seconds_left
 from .types import Caller, Outcome
 
@@ -63,7 +63,7 @@ def query(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     texts = []
     size = 0
     for row in found:
-        texts.append(dump(facts.json(row)))
+        texts.append(json_text(facts.json(row)))
         size += len(texts[-1])
         if size > MAX_RESULT:
             refuse(ErrorCode.CONVERSATION_QUERY_FAILED, "too large; use a smaller limit")

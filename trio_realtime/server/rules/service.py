@@ -12,7 +12,7 @@ from trio_realtime._values.errors import ErrorCode
 from trio_realtime.server.store.interface import ConversationRow, Kind, MessageRow, NewMessage, Tx
 
 from .bodies import direct_command, lctype_of
-from .checks import client_ids, is_unicode, refuse
+from .checks import checked_ids, is_unicode, refuse
 from .direct import SERVICE_MESSAGES
 from .types import Clients, Push
 
@@ -36,7 +36,7 @@ def broadcast(
     Unicode (4114).
     """
     service(tx, cid)
-    client_ids([sender])
+    checked_ids([sender])
     if isinstance(body, str) and not is_unicode(body):
         refuse(ErrorCode.UNPARSEABLE_RAW_MESSAGE, "the text is not Unicode")
     message, _new = tx.append(

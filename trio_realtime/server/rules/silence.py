@@ -8,7 +8,7 @@ from trio_realtime.wire import CommandType, ConvCommand, GenericCommand, OpType
 
 from .checks import (
     Verdict,
-    client_ids,
+    checked_ids,
     conv_of,
     existing,
     listed_page,
@@ -28,7 +28,7 @@ def add_shutup(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     """``add_shutup``: forbid members to send."""
     message = conv_of(command)
     row = _moderated(tx, caller, message.cid)
-    ids = client_ids(message.m)
+    ids = checked_ids(message.m)
     verdict = Verdict(ids)
     verdict.fail({owner_of(tx, row) or ""}, ErrorCode.CONVERSATION_OPERATION_UNAUTHORIZED)
     if row.kind is Kind.NORMAL:
@@ -51,7 +51,7 @@ def remove_shutup(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     """``remove_shutup``: let them send again."""
     message = conv_of(command)
     row = _moderated(tx, caller, message.cid)
-    verdict = Verdict(client_ids(message.m))
+    verdict = Verdict(checked_ids(message.m))
     silenced = tx.which_listed(Listing.SILENCED, row.id, verdict.allowed)
     if caller.client_id in silenced:
         refuse(ErrorCode.CONVERSATION_OPERATION_UNAUTHORIZED, "nobody lifts their own silence")
@@ -76,7 +76,7 @@ def check_shutup(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     """``check_shutup``: which of these members may not send."""
     message = conv_of(command)
     row = _visible(tx, caller, message.cid)
-    ids = client_ids(message.m)
+    ids = checked_ids(message.m)
     silenced = tx.which_listed(Listing.SILENCED, row.id, ids)
     answer = ConvCommand(cid=row.id, m=[i for i in ids if i in silenced])
     return Outcome(_answer(OpType.CHECK_RESULT, answer))

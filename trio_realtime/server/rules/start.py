@@ -12,8 +12,15 @@ from trio_realtime.server.store.conditions import parse_condition, parse_sort
 from trio_realtime.server.store.interface import ConversationRow, Kind, Query, Tx
 from trio_realtime.wire import CommandType, ConvCommand, GenericCommand, OpType
 
-from .checks import MAX_MEMBERS, MAX_TEMPORARY_MEMBERS, check_signature, client_ids, conv_of, refuse
-from .json import MAX_DEPTH, BadJson, dump, iso, parse_object
+from .checks import (
+    MAX_MEMBERS,
+    MAX_TEMPORARY_MEMBERS,
+    check_signature,
+    checked_ids,
+    conv_of,
+    refuse,
+)
+from .json import MAX_DEPTH, BadJson, iso, json_text, parse_object
 from .notifications import Notices
 from .types import Caller, EnterRoom, Outcome, Push
 
@@ -36,7 +43,7 @@ def start(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     if message.transient:
         check_signature(tx, caller, message, None, "create")
         return _start_room(tx, caller, name, attributes)
-    members = sorted(client_ids([*message.m, caller.client_id]))
+    members = sorted(checked_ids([*message.m, caller.client_id]))
     if message.temp_conv:
         return _start_temporary(tx, caller, members, message.temp_conv_ttl, name, attributes)
     check_signature(tx, caller, message, None, "create")
@@ -52,7 +59,7 @@ def create_service(
     """
     given = {**(attributes or {}), **({} if name is None else {"name": name})}
     try:
-        text = dump(given)
+        text = json_text(given)
     except (ValueError, TypeError, RecursionError) as exc:
         refuse(ErrorCode.CONVERSATION_API_FAILED, f"the attributes are not JSON: {exc}")
     name, columns = _attributes(text, MAX_DEPTH)
@@ -189,6 +196,6 @@ def _attributes(text: str | None, max_depth: int) -> tuple[str | None, dict[str,
     if name is not None and not isinstance(name, str):
         refuse(ErrorCode.CONVERSATION_API_FAILED, "the name is not a string")
     attributes = {key: value for key, value in given.items() if key not in RESERVED}
-    if len(dump(attributes).encode()) > MAX_ATTRIBUTES:
+    if len(json_text(attributes).encode()) > MAX_ATTRIBUTES:
         refuse(ErrorCode.CONVERSATION_API_FAILED, f"more than {MAX_ATTRIBUTES} bytes")
     return name or None, attributes

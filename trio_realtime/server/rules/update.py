@@ -16,7 +16,7 @@ from trio_realtime.wire import (
 )
 
 from .checks import conv_of, existing, refuse, require_member
-from .json import BadJson, changed, dump, is_operation, iso, parse_object, touched
+from .json import BadJson, changed, is_operation, iso, json_text, parse_object, touched
 from .notifications import Notices
 from .start import MAX_ATTRIBUTES, RESERVED
 from .types import Caller, Outcome
@@ -43,7 +43,7 @@ def update(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
             cid=row.id,
             udate=iso(tx.now if changes else row.updated_at),
             attr=message.attr,
-            attr_modified=JsonObjectMessage(data=dump(modified)),
+            attr_modified=JsonObjectMessage(data=json_text(modified)),
         ),
     )
     if not changes:
@@ -53,8 +53,8 @@ def update(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
         OpType.UPDATED,
         tx.members(row.id),
         notices.message(
-            attr=JsonObjectMessage(data=dump(_settled(changes, modified))),
-            attr_modified=JsonObjectMessage(data=dump(modified)),
+            attr=JsonObjectMessage(data=json_text(_settled(changes, modified))),
+            attr_modified=JsonObjectMessage(data=json_text(modified)),
         ),
         permanent=False,
         except_actor=True,
@@ -78,7 +78,7 @@ def change(
     name = document.get("name")
     if name is not None and not isinstance(name, str):
         raise BadJson("the name is not a string")
-    if len(dump(attributes).encode()) > MAX_ATTRIBUTES:
+    if len(json_text(attributes).encode()) > MAX_ATTRIBUTES:
         raise BadJson(f"the attributes would take more than {MAX_ATTRIBUTES} bytes")
     if changes:
         tx.update_conversation(row.id, name=name, attributes=attributes)
