@@ -74,6 +74,20 @@ async def test_a_spent_dt_makes_no_transient_message_pass():
         assert second.ack_message.code == 4402
 
 
+async def test_a_repeat_is_acknowledged_although_the_application_is_asked_too_early():
+    verdicts = iter([None])
+
+    async def once(_message):
+        return next(verdicts, Reject())
+
+    hooks = Hooks(message_received=once)
+    async with peers(hooks, "tom", opened=open_server) as (_server, tom):
+        cid = await conversation_of(tom, "jerry")
+        first, second = await in_one_go(tom, direct(cid, "hi", dt="x"), direct(cid, "hi", dt="x"))
+        assert first.ack_message.uid == second.ack_message.uid != ""
+        assert first.ack_message.code is second.ack_message.code is None
+
+
 async def test_a_will_goes_to_those_the_application_left_over():
     asked, sent = [], []
 

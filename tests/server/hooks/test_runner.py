@@ -781,6 +781,32 @@ async def test_commands_of_one_session_keep_their_order(autojump_clock):
         assert order[-1][0] == "last"
 
 
+async def test_what_is_tried_again_stays_before_what_follows():
+    async with place() as here:
+        cid = await here.conversation("tom", "jerry")
+        asked = []
+
+        async def thoughtful(about):
+            asked.append(about.body)
+            if asked == ["0"]:
+                # Behind what is under way, and before what is to come.
+                await here.write(lambda tx: tx.add_members(cid, ["mary"]))
+
+        queue = HookQueue(here.hooks(message_received=thoughtful), here.nursery.start_soon)
+        results = []
+        for text in "01234":
+            here.enter(queue, direct(cid, text), results.append)
+        here.enter(queue, conv(OpType.COUNT, cid=cid), results.append)
+        await trio.testing.wait_all_tasks_blocked()
+        outs = [result.unwrap() for result in results]
+        assert [out.command.cmd for out in outs] == [CommandType.DIRECT] * 5 + [CommandType.CONV]
+        assert [out.command.direct_message.msg for out in outs[:5]] == list("01234")
+        stamps = [out.decided.reply.ack_message.t for out in outs[:5]]
+        assert stamps == sorted(set(stamps))
+        assert asked.count("0") == 2
+        assert all("mary" in out.decided.pushes[0].to.ids for out in outs[:5])
+
+
 async def test_queues_do_not_wait_for_each_other(autojump_clock):
     async with place() as here:
         cid = await here.conversation("tom", "jerry")

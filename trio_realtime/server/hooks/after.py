@@ -106,7 +106,7 @@ def _message(
         )
         yield Call("message_sent", hooks.message_sent, about)
     wanted = hooks.receivers_offline is not None or hooks.send_push is not None
-    if wanted and offline and not sent.transient:
+    if wanted and offline and not sent.transient and not asked.will:
         away = set(offline)
         everybody = bool(sent.mention_all)
         absent = ReceiversOffline(

@@ -36,7 +36,10 @@ MOST_ROUNDS = 3
 
 @attrs.frozen
 class Answer:
-    """What the application said to one question; None for no objection."""
+    """What the application said to one question.
+
+    None for no objection; a `Refusal` stands whoever would get it.
+    """
 
     question: Question
     said: object
@@ -63,6 +66,14 @@ class Approval:
 
     answers: Mapping[int, Answer] = attrs.field(factory=dict)
     rounds: int = 0
+
+    def refusal(self, questions: Sequence[Question]) -> Refusal | None:
+        """What the application has said against what would be asked now."""
+        for question in questions:
+            answer = self.answers.get(question.part)
+            if answer is not None and isinstance(answer.said, Refusal):
+                return answer.said
+        return None
 
     def unanswered(self, questions: Sequence[Question]) -> list[Question]:
         """Those that are to be asked, for the first time or again.
@@ -131,6 +142,9 @@ def decide(
         # The rule has the better word for it. Nothing passes unasked because it has none.
         rule(tx, caller, command)
         raise
+    refusal = approval.refusal(questions)
+    if refusal is not None:
+        raise refusal
     unanswered = approval.unanswered(questions)
     if unanswered:
         return unanswered

@@ -10,13 +10,14 @@ import attrs
 import outcome
 import trio
 
-from trio_realtime.server.rules.types import Caller, Outcome, Rule
+from trio_realtime.server.rules.types import Caller, Outcome, Refusal, Rule
 from trio_realtime.server.store.interface import Tx
 from trio_realtime.wire import GenericCommand
 
 from .approval import Approval, decide
 from .before import Question
 from .runner import HookRunner
+from .types import Hooks
 
 
 @attrs.frozen
@@ -54,8 +55,39 @@ class Work:
     """What is known beforehand."""
 
 
+@attrs.define(eq=False)
+class _Turn:
+    """A command on its way."""
+
+    work: Work
+    approval: Approval
+    before: _Turn | None
+    """The last command before it that may have to be tried again."""
+    questions: Sequence[Question] = ()
+    """What was left to be asked when it was tried."""
+    foreseen: bool = False
+    settled: bool = False
+    """Carried out or refused; set within the transaction."""
+
+    def try_(self, hooks: Hooks, tx: Tx, caller: Caller) -> Outcome | Sequence[Question]:
+        """Carry it out, if that is approved and all before it has been."""
+        if self.before is not None and not self.before.settled:
+            return ()
+        try:
+            decided = decide(hooks, tx, caller, self.work.command, self.work.rule, self.approval)
+        except Refusal:
+            self.settled = True
+            raise
+        self.settled = isinstance(decided, Outcome)
+        return decided
+
+
 class HookQueue:
     """Where the commands of one session wait for the application's answers.
+
+    The application is asked about one after the other. Those that are approved go to the
+    store without waiting for each other; if one is found to need another answer there, it
+    and those behind it are tried again, in their order.
 
     ``spawn`` is ``start_soon`` of a nursery that outlives the session.
     """
@@ -63,82 +95,87 @@ class HookQueue:
     def __init__(self, runner: HookRunner, spawn: Callable[..., Any]) -> None:
         self._runner = runner
         self._spawn = spawn
-        self._waiting: deque[Work] = deque()
+        self._waiting: deque[_Turn] = deque()
+        self._returned: list[_Turn] = []
+        """What was tried, and is to be tried again when all that was submitted is back."""
+        self._submitted = 0
+        self._back = trio.Event()
+        self._moving = False
+        self._last: _Turn | None = None
 
     def enter(self, work: Work) -> None:
         """Have a command carried out after those before it.
 
         It is submitted at once if no hook is concerned and nobody waits.
         """
-        if not self._waiting and not self._runner.concerns(work.command):
-            self._submit(work, work.approval, _nothing_is_asked)
+        concerned = self._runner.concerns(work.command)
+        turn = _Turn(work, work.approval, self._last, foreseen=not concerned)
+        if not self._moving and not concerned:
+            self._submit(turn)
             return
-        self._waiting.append(work)
-        if len(self._waiting) == 1:
+        if concerned:
+            self._last = turn
+        self._waiting.append(turn)
+        if not self._moving:
+            self._moving = True
             self._spawn(self._move)
+        self._back.set()
 
     async def _move(self) -> None:
-        while self._waiting:
-            work = self._waiting[0]
-            if self._runner.concerns(work.command):
-                await self._settle(work)
-            else:
-                self._submit(work, work.approval, _nothing_is_asked)
-            self._waiting.popleft()
+        while self._waiting or self._submitted or self._returned:
+            if self._returned and not self._submitted:
+                self._waiting.extendleft(reversed(self._returned))
+                self._returned.clear()
+            if self._returned or not self._waiting:
+                await self._back.wait()
+                self._back = trio.Event()
+                continue
+            turn = self._waiting[0]
+            await self._approve(turn)
+            if not self._returned:  # what came back meanwhile goes first
+                self._waiting.popleft()
+                self._submit(turn)
+        self._moving = False
 
-    async def _settle(self, work: Work) -> None:
-        approval = work.approval
-        while questions := await self._tried(work, approval):
-            try:
-                approval = await self._runner.ask(questions, approval)
-            except Exception as error:  # noqa: BLE001 - it is the answer to this command
-                work.done(outcome.Error(error))
-                return
+    async def _approve(self, turn: _Turn) -> None:
+        caller = turn.work.caller()
+        if caller is None:
+            return
+        if not turn.foreseen:
+            turn.foreseen = True
+            turn.questions = await self._runner.foreseen(caller, turn.work.command)
+        unanswered = turn.approval.unanswered(turn.questions)
+        turn.questions = ()
+        if unanswered:
+            turn.approval = await self._runner.ask(unanswered, turn.approval)
 
-    async def _tried(self, work: Work, approval: Approval) -> Sequence[Question]:
-        finished = trio.Event()
-        left: Sequence[Question] = ()
-
-        def report(questions: Sequence[Question]) -> None:
-            nonlocal left
-            left = questions
-            finished.set()
-
-        self._submit(work, approval, report)
-        await finished.wait()
-        return left
-
-    def _submit(
-        self, work: Work, approval: Approval, report: Callable[[Sequence[Question]], None]
-    ) -> None:
-        """Try a command with what is approved; reports what is still to be asked."""
+    def _submit(self, turn: _Turn) -> None:
+        work, approval = turn.work, turn.approval
         caller = work.caller()
         if caller is None:
+            turn.settled = True
             work.done(None)
-            report(())
             return
         hooks = self._runner.hooks
 
         def run(tx: Tx) -> tuple[int, Outcome | Sequence[Question]]:
-            return tx.now, decide(hooks, tx, caller, work.command, work.rule, approval)
+            return tx.now, turn.try_(hooks, tx, caller)
 
         def done(result: outcome.Outcome[tuple[int, Outcome | Sequence[Question]]]) -> None:
-            questions: Sequence[Question] = ()
-            try:
-                if isinstance(result, outcome.Error):
-                    work.done(result)
-                    return
-                at, decided = result.unwrap()
-                if isinstance(decided, Outcome):
-                    command = approval.changed(work.command)
-                    work.done(outcome.Value(CarriedOut(command, at, decided, approval)))
-                else:
-                    questions = decided
-            finally:
-                report(questions)
+            self._submitted -= 1
+            self._back.set()
+            if isinstance(result, outcome.Error):
+                turn.settled = True
+                work.done(result)
+                return
+            at, decided = result.unwrap()
+            if isinstance(decided, Outcome):
+                turn.before = None
+                command = approval.changed(work.command)
+                work.done(outcome.Value(CarriedOut(command, at, decided, approval)))
+            else:
+                turn.questions = decided
+                self._returned.append(turn)
 
+        self._submitted += 1
         work.submit(run, done)
-
-
-def _nothing_is_asked(_questions: Sequence[Question]) -> None:
-    pass

@@ -18,12 +18,12 @@ import trio
 
 from trio_realtime._values.errors import ErrorCode
 from trio_realtime.server.rules.types import Caller, Outcome, Presence, Refusal
-from trio_realtime.server.store.interface import Store
+from trio_realtime.server.store.interface import Store, StoreError
 from trio_realtime.wire import GenericCommand
 
 from .after import OfflineCall, calls_after
 from .approval import Answer, Approval
-from .before import Question, hook_before
+from .before import Question, hook_before, questions_before
 from .failures import FailureLog
 from .types import ClientOffline, ClientOnline, Hooks, OfflineDecision, OfflinePush, Reject
 
@@ -94,9 +94,25 @@ class HookRunner:
         """Whether the application is asked about such commands."""
         return hook_before(self.hooks, command) is not None
 
+    async def foreseen(self, caller: Caller, command: GenericCommand) -> Sequence[Question]:
+        """What will be asked about a command, as things stand without those under way.
+
+        Only a guess, which spares a turn of the writer where it is right.
+        """
+        try:
+            return await self._store.read(
+                caller.app.id, lambda tx: questions_before(self.hooks, tx, caller, command)
+            )
+        except (Refusal, StoreError):
+            return ()
+
     async def ask(self, questions: Sequence[Question], approval: Approval) -> Approval:
-        """Put questions to the application; what is approved then. Raises `Refusal`."""
-        answers = [Answer(question, await self._asked(question)) for question in questions]
+        """Put questions to the application, until it refuses; what is approved then."""
+        answers: list[Answer] = []
+        for question in questions:
+            answers.append(Answer(question, await self._said(question)))
+            if isinstance(answers[-1].said, Refusal):
+                break
         return approval.extended(answers)
 
     async def may_sign(self, app_user: Mapping[str, Any]) -> None:
@@ -104,19 +120,21 @@ class HookRunner:
         function = self.hooks.rtm_client_sign
         if function is not None:
             code = ErrorCode.SIGNATURE_FAILED
-            await self._asked(Question("rtm_client_sign", function, app_user, code))
+            said = await self._said(Question("rtm_client_sign", function, app_user, code))
+            if isinstance(said, Refusal):
+                raise said
 
-    async def _asked(self, question: Question) -> object:
+    async def _said(self, question: Question) -> object:
         """The answer to one question; a `Refusal` with its code if it is no."""
         code = question.code
         result = await self._call(question.hook, question.function, question.about)
         if isinstance(result, outcome.Error):
             if self._on_failure == "refuse":
-                raise Refusal(int(code), code.name, "the application does not answer")
+                return Refusal(int(code), code.name, "the application does not answer")
             return None
         said = result.unwrap()
         if isinstance(said, Reject):
-            raise Refusal(
+            return Refusal(
                 int(code), code.name, said.detail, app_code=said.code, app_message=said.detail
             )
         return said
