@@ -14,11 +14,6 @@ from trio_realtime.transport import ConnectError, TransportClosed, connect
 from trio_realtime.wire import CommandType, GenericCommand, OpType, SessionCommand, decode, encode
 
 
-@pytest.fixture
-def clock(autojump_clock):
-    return autojump_clock
-
-
 class JsonPeer:
     """One connection that speaks JSON by hand."""
 

@@ -19,11 +19,6 @@ from trio_realtime.wire import CommandType, ConvCommand, ConvMemberInfo, Generic
 KEYS = {"X-LC-Id": "test-app", "X-LC-Key": "test-key"}
 
 
-@pytest.fixture
-def clock(autojump_clock):
-    return autojump_clock
-
-
 async def exchange(server, request, *, more=()):
     """Send raw bytes; everything that comes back until the server closes or is idle."""
     stream = await server.connect()

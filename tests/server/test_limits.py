@@ -33,11 +33,6 @@ from trio_realtime.wire import (
 )
 
 
-@pytest.fixture
-def clock(autojump_clock):
-    return autojump_clock
-
-
 def reached(server):
     """The limits that were reached, as the metrics tell."""
     return dict(server.stats().metrics.limits)

@@ -14,11 +14,6 @@ CONTENT = bytes(range(256)) * 4
 SIZE = len(CONTENT)
 
 
-@pytest.fixture
-def clock(autojump_clock):
-    return autojump_clock
-
-
 # Ranges and conditions.
 
 

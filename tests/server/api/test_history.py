@@ -18,11 +18,6 @@ OPEN = App("open", "open-key", "open-master")
 STRICT = App("strict", "strict-key", "strict-master", enforce=Enforcement(history=True))
 
 
-@pytest.fixture
-def clock(autojump_clock):
-    return autojump_clock
-
-
 @asynccontextmanager
 async def scene(app, **options):
     """Tom has said three things to Jerry."""

@@ -17,12 +17,6 @@ from tests.server.gateway.world import (
 from trio_realtime.server import App, Limits
 from trio_realtime.wire import CommandType, OpType, encode
 
-
-@pytest.fixture
-def clock(autojump_clock):
-    return autojump_clock
-
-
 # Bounds.
 
 

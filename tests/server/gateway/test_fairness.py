@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
 import trio
 
 from tests.server.gateway.world import conversation_of, direct, peer_of, world
@@ -18,11 +17,6 @@ from trio_realtime.wire import (
 )
 
 MANY = 60
-
-
-@pytest.fixture
-def clock(autojump_clock):
-    return autojump_clock
 
 
 def query(number):

@@ -32,12 +32,6 @@ from trio_realtime.wire import (
     encode,
 )
 
-
-@pytest.fixture
-def clock(autojump_clock):
-    return autojump_clock
-
-
 # The handshake.
 
 

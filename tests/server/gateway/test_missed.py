@@ -28,11 +28,6 @@ SIGNED = App("signed", "key", "master", enforce=Enforcement(login=True))
 HOUR = 3600
 
 
-@pytest.fixture
-def clock(autojump_clock):
-    return autojump_clock
-
-
 def signature(server, client_id, *, age_ms=0, nonce="n", key="master"):
     t = server.server.config.clock() - age_ms
     return {"t": t, "n": nonce, "s": sign(key, login_string("signed", client_id, t, nonce))}

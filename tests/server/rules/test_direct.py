@@ -48,6 +48,18 @@ def test_the_acknowledgement_has_an_id_and_a_time(world, chat):
     assert ack.reason is ack.cid is None
 
 
+def test_what_is_pushed_names_its_conversation_and_its_place_there(world, chat):
+    tom = world.device("tom")
+    room = world.conversation("tom", kind=Kind.ROOM)
+    for cid in (chat, room):
+        ack = world.send(tom, cid, "hi")
+        (push,) = world.outcome.pushes
+        assert (push.conversation_id, push.place) == (cid, ack.t)
+    world.send(tom, chat, "gone", transient=True)
+    (push,) = world.outcome.pushes
+    assert (push.conversation_id, push.place) == (chat, None)
+
+
 def test_messages_arrive_in_order_with_rising_times(world, chat):
     tom, jerry = world.device("tom"), world.device("jerry")
     mary = world.device("mary")
