@@ -14,6 +14,15 @@ nox.options.sessions = ["tests", "lint", "typecheck", "docs", "interop"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 INTEROP = Path("tests/interop")
+TESTS = "not interop and not slow and not docs"
+
+
+PYTHONS = [
+    line.rpartition(" :: ")[2]
+    for line in PYPROJECT["project"]["classifiers"]
+    if line.startswith("Programming Language :: Python :: 3.")
+]
+"""The versions that the package says it works with, the newest last."""
 
 
 def group(name: str) -> list[str]:
@@ -29,7 +38,25 @@ def install(session: nox.Session, *groups: str) -> None:
 def tests(session: nox.Session) -> None:
     """All tests that need nothing but Python."""
     install(session, "test")
-    session.run("pytest", "-m", "not interop and not slow and not docs", *session.posargs)
+    session.run("pytest", "-m", TESTS, *session.posargs)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """The tests with the lowest versions that we say we work with."""
+    session.install("uv")
+    extras = "-e.[speedups,server,media,awesome]"
+    session.run(
+        "uv", "pip", "install", "--resolution", "lowest-direct", extras, *group("test"),
+    )  # fmt: skip
+    session.run("pytest", "-m", TESTS, *session.posargs)
+
+
+@nox.session(python=PYTHONS[-1])
+def newest(session: nox.Session) -> None:
+    """The tests on the newest Python that we name; skipped where there is none."""
+    install(session, "test")
+    session.run("pytest", "-m", TESTS, *session.posargs)
 
 
 @nox.session
@@ -57,9 +84,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typecheck(session: nox.Session) -> None:
-    """Types, strictly."""
+    """Types, strictly; what is public is typed for every checker."""
     install(session, "typecheck")
     session.run("mypy")
+    session.run("pyright", "--ignoreexternal", "--verifytypes", "trio_realtime")
 
 
 @nox.session
