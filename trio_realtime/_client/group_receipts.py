@@ -64,7 +64,7 @@ class GroupReceipts:
 
     def __init__(self) -> None:
         self._client: IMClient | None = None
-        self.plugin = Plugin(
+        self.plugin: Plugin = Plugin(
             name="group-receipts",
             message_types=[_ReadMark],
             before_message_dispatch=self._keep,

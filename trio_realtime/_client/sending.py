@@ -69,7 +69,7 @@ class Sending(Generic[M]):
         self.conversation_id = conversation_id
         """Where it goes."""
         # The token of a message that was sent before belongs to that sending.
-        self.dt = (not message.id and message.dt) or session.new_token()
+        self.dt: str = (not message.id and message.dt) or session.new_token()
         """The token by which the server recognises it. A message with this `dt` continues the
         same sending in another run of the program."""
         self.status: SendStatus | None = None

@@ -118,7 +118,7 @@ class PendingCommands:
         self._unsettled: dict[PendingCommand, None] = {}
         self.error: Exception | None = None
         """What ended the session; nothing is sent any more."""
-        self.online = False
+        self.online: bool = False
         """Commands leave as soon as they are submitted."""
 
     def __len__(self) -> int:

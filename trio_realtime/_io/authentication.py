@@ -78,7 +78,7 @@ class Authentication:
         self._sign_user = sign_user
         self._on_login = on_login
         self._on_due = on_due
-        self.renew_at = float("inf")
+        self.renew_at: float = float("inf")
         """When the token is to be renewed by itself."""
 
     async def log_in(self) -> None:

@@ -51,7 +51,7 @@ class CommandChannel:
         self._login = login
         self._transmit = transmit
         self._timeout = timeout
-        self.pending = PendingCommands(serials, on_session_required)
+        self.pending: PendingCommands = PendingCommands(serials, on_session_required)
         self._on_error_seen = on_error_seen
 
     @property

@@ -102,21 +102,21 @@ class ClientConnection:
 
     def __init__(self, config: ConnectionConfig) -> None:
         self.config = config
-        self.http = Http(open_stream=config.open_stream, ssl_context=config.ssl_context)
+        self.http: Http = Http(open_stream=config.open_stream, ssl_context=config.ssl_context)
         self._endpoints = Endpoints(
             self.http,
             app_id=config.app_id,
             server=config.server,
             rtm_servers=config.rtm_servers,
         )
-        self.rest = AppRest(
+        self.rest: AppRest = AppRest(
             self.http,
             self._endpoints,
             app_id=config.app_id,
             app_key=config.app_key,
             available=config.server is not None or not config.rtm_servers,
         )
-        self.link = LinkKeeper(
+        self.link: LinkKeeper = LinkKeeper(
             dial=self._dial,
             on_up=self._link_up,
             on_down=self._link_down,
@@ -124,7 +124,7 @@ class ClientConnection:
             on_final=self._failed,
             publish=self._publish,
         )
-        self.serials = Serials()
+        self.serials: Serials = Serials()
         self._attached: dict[AttachedClient, str | None] = {}
         """Every client that is logged in or logging in, in order, with its id once it is known."""
         self._addressees: dict[str, AttachedClient] = {}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import logging
 import secrets
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, Literal
 
 import attrs
 import trio
 
 from trio_realtime._engine.acknowledgements import Acknowledgements
+from trio_realtime._engine.commands import Repeat
 from trio_realtime._engine.conversation_cache import ConversationCache
 from trio_realtime._engine.delivery import Delivery
 from trio_realtime._engine.login import LoginState
@@ -87,16 +88,20 @@ class ClientSession:
         self._token_prefix = secrets.token_hex(12)
         self._tokens = itertools.count(1)
         self._machine = SessionMachine()
-        self.ending = Ending()
-        self.hub = Hub(self._delivered, on_error_seen=self.ending.seen)
-        self.registry = HookedRegistry(config.message_types, config.plugins, self._report)
+        self.ending: Ending = Ending()
+        self.hub: Hub = Hub(self._delivered, on_error_seen=self.ending.seen)
+        self.registry: HookedRegistry = HookedRegistry(
+            config.message_types, config.plugins, self._report
+        )
         self.delivery: Delivery[Event] = Delivery()
-        self.acks = Acknowledgements()
-        self.unread = UnreadCounters()
+        self.acks: Acknowledgements = Acknowledgements()
+        self.unread: UnreadCounters = UnreadCounters()
         self._rooms: set[str] = set()
         """Chat rooms: their messages are neither acknowledged nor counted."""
-        self.conversations = ConversationCache(lambda: self.client_id, self.unread.of)
-        self.commands = CommandChannel(
+        self.conversations: ConversationCache = ConversationCache(
+            lambda: self.client_id, self.unread.of
+        )
+        self.commands: CommandChannel = CommandChannel(
             login,
             serials=connection.serials,
             transmit=connection.transmit_pending,
@@ -104,9 +109,7 @@ class ClientSession:
             on_error_seen=self.ending.seen,
             timeout=config.command_timeout,
         )
-        self.request = self.commands.request
-        self.insist = self.commands.insist
-        self.authentication = Authentication(
+        self.authentication: Authentication = Authentication(
             login,
             config.credentials,
             self.commands,
@@ -114,7 +117,7 @@ class ClientSession:
             on_login=self._logged_in,
             on_due=self._arm_timer,
         )
-        self.rest = ClientRest(
+        self.rest: ClientRest = ClientRest(
             connection.rest, token=self.authentication.token, expire_token=login.expire_token
         )
         self._catch_up = CatchUp(
@@ -151,6 +154,16 @@ class ClientSession:
     def closed(self) -> bool:
         """Whether the client has ended, by an error or by the user."""
         return self._machine.state in FINAL
+
+    def request(
+        self, command: GenericCommand, *, repeat: Repeat = "always"
+    ) -> Coroutine[Any, Any, GenericCommand]:
+        """Send a command and wait for its reply; see `CommandChannel.request`."""
+        return self.commands.request(command, repeat=repeat)
+
+    def insist(self, command: GenericCommand) -> Coroutine[Any, Any, GenericCommand]:
+        """Send a command until it is answered; see `CommandChannel.insist`."""
+        return self.commands.insist(command)
 
     def new_token(self) -> str:
         """A token by which the server recognises one sending when it is repeated."""

@@ -51,18 +51,18 @@ class Buffer:
         *,
         own: bool = True,
     ) -> None:
-        self.types = types
-        self.conversation = conversation
-        self.own = own
-        self.filtered = bool(types or conversation or not own)
-        self.room = room
+        self.types: tuple[type[Event], ...] = types
+        self.conversation: str | None = conversation
+        self.own: bool = own
+        self.filtered: bool = bool(types or conversation or not own)
+        self.room: int = room
         self.events: deque[Event] = deque()
-        self.readers = 0
+        self.readers: int = 0
         """Open subscriptions that take from here."""
         self.waiting: dict[object, trio.lowlevel.Task] = {}
         """Those whose task waits for an event, in the order in which they are served. There
         are none while events are left."""
-        self.ended = False
+        self.ended: bool = False
         self.error: Exception | None = None
         self.dropped: SlowConsumer | None = None
 
@@ -143,7 +143,7 @@ class Hub:
         self._ended = False
         self._error: Exception | None = None
         self._on_error_seen = on_error_seen
-        self.error_seen = False
+        self.error_seen: bool = False
         """Whether a loop was told why the client ended."""
 
     @property

@@ -87,7 +87,7 @@ class ConnectionLost(RealtimeError):
 
     def __init__(self, code: int | None = None, reason: str = "") -> None:
         super().__init__(code, reason)
-        self.code = None if code is None else ErrorCode.of(code)
+        self.code: ErrorCode | int | None = None if code is None else ErrorCode.of(code)
         """WebSocket close code, if a closing frame was seen."""
         self.reason = reason
         """What the server, or the network, said."""
@@ -110,9 +110,9 @@ class CommandTimeout(RealtimeError):
 
     def __init__(self, command: object = None, op: object = None, seconds: float = 0.0) -> None:
         super().__init__(command, op, seconds)
-        self.command = _spelled(command)
+        self.command: str = _spelled(command)
         """Name of the command, as in the protocol."""
-        self.op = _spelled(op)
+        self.op: str = _spelled(op)
         """Name of its operation; empty for commands that have none."""
         self.seconds = seconds
         """How long it was waited for."""
@@ -240,15 +240,15 @@ class CommandError(RealtimeError):
         app_message: str | None = None,
     ) -> None:
         super().__init__(code, reason, detail, app_code, app_message)
-        self.code = ErrorCode.of(code)
+        self.code: ErrorCode | int = ErrorCode.of(code)
         """An `ErrorCode`, or a number the protocol does not list."""
-        self.reason = reason or (self.code.name if isinstance(self.code, ErrorCode) else "")
+        self.reason: str = reason or (self.code.name if isinstance(self.code, ErrorCode) else "")
         """The name of the code as the server spells it."""
-        self.detail = detail or None
+        self.detail: str | None = detail or None
         """What the server adds in words."""
         self.app_code = app_code
         """A code chosen by a hook of the application."""
-        self.app_message = app_message or None
+        self.app_message: str | None = app_message or None
         """A text chosen by a hook of the application."""
 
     @classmethod

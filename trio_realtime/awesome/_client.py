@@ -88,7 +88,7 @@ class _MessageChannel:
     """The link of one client, and what waits for an answer on it."""
 
     def __init__(self, config: _Config) -> None:
-        self.link = LinkKeeper(
+        self.link: LinkKeeper = LinkKeeper(
             dial=self._dial,
             on_up=self._link_up,
             on_down=self._link_down,
@@ -96,7 +96,7 @@ class _MessageChannel:
             backoff=Backoff(longest=LONGEST_DELAY),
         )
         self.config = config
-        self.hub = Hub(lambda _event: None)
+        self.hub: Hub = Hub(lambda _event: None)
         self._prefix = secrets.token_hex(8)
         self._count = 0
         self._pending: dict[str, _PendingMessage] = {}

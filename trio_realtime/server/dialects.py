@@ -219,7 +219,7 @@ class OutgoingCommand:
     __slots__ = ("_prepared", "command")
 
     def __init__(self, command: GenericCommand) -> None:
-        self.command = command
+        self.command: GenericCommand = command
         self._prepared: dict[str, Any] = {}
 
     def frame(self, dialect: ServerDialect, peer_id: str | None) -> bytes:

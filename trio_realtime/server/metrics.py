@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import attrs
 
-log = logging.getLogger("trio_realtime.server")
+log: logging.Logger = logging.getLogger("trio_realtime.server")
 
 
 @attrs.define

@@ -48,7 +48,7 @@ class Server:
     def __init__(self, config: ServerConfig, gateway: Gateway, listener: Listener) -> None:
         self.config = config
         self.gateway = gateway
-        self.port = config.port
+        self.port: int = config.port
         """The port listened on."""
         self._listener = listener
         self._nursery: trio.Nursery | None = None

@@ -14,12 +14,12 @@ class _Pipe:
     """One direction."""
 
     def __init__(self) -> None:
-        self.data = bytearray()
+        self.data: bytearray = bytearray()
         self.ended = False
         """The sender has said all."""
         self.broken = False
         """The receiver is gone, or the sender without saying so."""
-        self.changed = trio.lowlevel.ParkingLot()
+        self.changed: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
 
     def change(self) -> None:
         self.changed.unpark_all()

@@ -239,7 +239,7 @@ class MemoryBlobs:
     """Blobs that end with the process, bounded altogether."""
 
     def __init__(self, capacity: int) -> None:
-        self.size = 0
+        self.size: int = 0
         """Bytes held now, those still being written included."""
         self._capacity = capacity
         self._blobs: dict[str, bytes] = {}

@@ -58,7 +58,7 @@ class GatewayConnection:
         assert websocket.request is not None
         limits = server.config.limits
         self.server = server
-        self.order = server.order.next()
+        self.order: int = server.order.next()
         """Greater for later connections."""
         self.dialect = dialect
         self.address = address
@@ -69,9 +69,9 @@ class GatewayConnection:
         """Clients whose login is under way, with the commands that wait for it."""
         self.expired_tokens: dict[str, str] = {}
         """By client id, the client's own expired token with which it just tried to return."""
-        self.closed = False
+        self.closed: bool = False
         """Nothing can be sent any more."""
-        self.buffer = SendBuffer(
+        self.buffer: SendBuffer = SendBuffer(
             stream,
             limit=limits.outbound_bytes,
             flusher=server.flusher,

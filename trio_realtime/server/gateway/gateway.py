@@ -28,7 +28,7 @@ from .connection import GatewayConnection
 from .context import AppContext, ServerContext
 from .websocket import WebSocket
 
-log = logging.getLogger("trio_realtime.server")
+log: logging.Logger = logging.getLogger("trio_realtime.server")
 
 GOING_AWAY = 1001
 

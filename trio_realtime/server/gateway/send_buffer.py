@@ -77,9 +77,9 @@ class SendBuffer:
         on_overflow: Callable[[], None],
         on_broken: Callable[[], None],
     ) -> None:
-        self.size = 0
+        self.size: int = 0
         """Bytes not yet taken by the receiver's socket."""
-        self.shed = 0
+        self.shed: int = 0
         """Frames dropped because the receiver was overloaded."""
         self._stream = stream
         self._write = _direct_writer(stream)

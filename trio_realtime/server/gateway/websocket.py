@@ -47,13 +47,13 @@ class WebSocket(ServerProtocol):
         self.receive_data(head[:end])
         request = next(iter(self.events_received()), None)
         if not isinstance(request, Request):
-            self.writes = [_BAD_REQUEST]
+            self.writes: list[bytes] = [_BAD_REQUEST]
             return False
         self.request = request
         self.send_response(self.accept(request))
         if self.state is not State.OPEN or self.dialect is None:
             return False
-        self.max_message_size = self.dialect.message_bytes(self._frame_bytes)
+        self.max_message_size: int = self.dialect.message_bytes(self._frame_bytes)
         if end < len(head):
             self.receive_data(head[end:])
         return True

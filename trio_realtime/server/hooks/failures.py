@@ -8,7 +8,7 @@ from math import inf
 
 import trio
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _EVERY = 60.0
 """Seconds between two lines about one hook."""
@@ -22,7 +22,7 @@ class FailureLog:
     """
 
     def __init__(self) -> None:
-        self.total = 0
+        self.total: int = 0
         """Calls that failed."""
         self._untold: Counter[str] = Counter()
         self._latest: dict[str, str] = {}

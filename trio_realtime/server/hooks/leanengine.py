@@ -22,7 +22,7 @@ from .web import post
 if TYPE_CHECKING:
     import httpx2
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _LIST_KEPT = 180.0
 """Seconds until a deployment with other functions is noticed."""

@@ -30,7 +30,7 @@ from .types import ClientOffline, ClientOnline, Hooks, OfflineDecision, OfflineP
 T = TypeVar("T")
 R = TypeVar("R")
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _ROWS_AT_ONCE = 100
 _ROWS_TIMEOUT = 5.0
@@ -58,8 +58,8 @@ class HookRunner:
         workers: int = 16,
     ) -> None:
         self.hooks = hooks
-        self.failures = FailureLog()
-        self.dropped = 0
+        self.failures: FailureLog = FailureLog()
+        self.dropped: int = 0
         """Calls about the past that found the backlog full."""
         self._store = store
         self._timeout = timeout

@@ -58,8 +58,8 @@ class ReadLane:
 
     def __init__(self, connections: int) -> None:
         self.jobs: FairQueue[Job] = FairQueue()
-        self.lot = trio.lowlevel.ParkingLot()
-        self.limiter = trio.CapacityLimiter(connections)
+        self.lot: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
+        self.limiter: trio.CapacityLimiter = trio.CapacityLimiter(connections)
 
 
 class SqliteStore:
@@ -81,8 +81,8 @@ class SqliteStore:
         self._writes: deque[Job] = deque()
         self._write_lot = trio.lowlevel.ParkingLot()
         self._write_limiter = trio.CapacityLimiter(1)
-        self.reads = ReadLane(_READERS)
-        self.queries = ReadLane(_QUERY_READERS)
+        self.reads: ReadLane = ReadLane(_READERS)
+        self.queries: ReadLane = ReadLane(_QUERY_READERS)
         self._closed = False
         self._commits = 0
         self._written = 0
