@@ -6,7 +6,7 @@ reading, bytes to send by the buffer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
@@ -79,6 +79,8 @@ class GatewayConnection:
             on_overflow=self._overflowed,
             on_broken=self.abort,
         )
+        self._held: dict[str, list[tuple[OutgoingCommand, int]]] = {}
+        """Pushes for clients whose missed messages are still being looked up."""
         self._handle = handle
         self._stream = stream
         self._websocket = websocket
@@ -359,9 +361,22 @@ class GatewayConnection:
         self.refuse(command, Refusal(4114, "UNPARSEABLE_RAW_MESSAGE", detail), peer)
 
     def push(self, outgoing: OutgoingCommand, peer: str | None, priority: int) -> None:
-        """Queue one push for a client of this connection."""
-        if not self.closed and self._close_code is None:
+        """Queue one push for a client of this connection, behind what it has missed."""
+        if peer is not None and (held := self._held.get(peer)) is not None:
+            held.append((outgoing, priority))
+        elif not self.closed and self._close_code is None:
             self.buffer.put(outgoing.frame(self.dialect, peer), priority)
+
+    def hold(self, peer: str) -> None:
+        """Keep what is pushed to a client from now on, until `release`."""
+        self._held.setdefault(peer, [])
+
+    def release(self, peer: str, known: Collection[str | None] = ()) -> None:
+        """Push what was held for a client, but for the messages it has been sent meanwhile."""
+        for outgoing, priority in self._held.pop(peer, ()):
+            direct = outgoing.command.direct_message
+            if direct is None or direct.id not in known:
+                self.push(outgoing, peer, priority)
 
     def pause_behind_reply(self) -> None:
         """Keep what is pushed from now on apart from the reply that is queued before it."""
@@ -369,10 +384,18 @@ class GatewayConnection:
 
     def push_alone(self, command: GenericCommand, peer: str | None, at: int | None) -> None:
         """A push for one client only."""
+        self.push(self._alone(command, at), peer, 1)
+
+    def push_now(self, command: GenericCommand, peer: str, at: int) -> None:
+        """As `push_alone`, before what is held for the client."""
+        if not self.closed and self._close_code is None:
+            self.buffer.put(self._alone(command, at).frame(self.dialect, peer), 1)
+
+    def _alone(self, command: GenericCommand, at: int | None) -> OutgoingCommand:
         command.service = IM
         if command.server_ts is None:
             command.server_ts = at if at is not None else self.server.config.clock()
-        self.push(OutgoingCommand(command), peer, 1)
+        return OutgoingCommand(command)
 
     def send_reply(
         self, command: GenericCommand, reply: GenericCommand, peer: str | None, at: int | None

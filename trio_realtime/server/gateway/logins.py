@@ -33,6 +33,7 @@ from trio_realtime.wire import (
     SessionCommand,
 )
 
+from .backlog import expect_backlog, send_backlog
 from .connection import GatewayConnection
 from .context import AppContext
 from .session import GatewaySession
@@ -156,6 +157,7 @@ def _decided(
             connection, app, login.client_id, login.features, opened.tag, opened.device
         )
         connection.sessions[login.client_id] = session
+    expect_backlog(connection, login)
     arrival = Arrival(opened.tag, login.message.st, opened.assumed, login.reopen)
     joined = partial(_joined, connection, command, login, opened, session, new)
     connection.in_turn(app.bus.join(session, arrival), joined)
@@ -174,6 +176,7 @@ def _joined(
         if new and session.live:
             del connection.sessions[login.client_id]
         connection.fail(command, result.error, login.client_id)
+        connection.release(login.client_id)
     else:
         _register(connection, command, login, opened, session)
     connection.resume(login.client_id)
@@ -196,8 +199,7 @@ def _register(
         session.app.bus.leave(session)
     granted = SessionCommand(st=opened.token, st_ttl=stated_ttl(login.ttl))
     _answer(connection, command, login.client_id, OpType.OPENED, granted, opened.at)
-    for push in opened.backlog:
-        connection.push_alone(push, login.client_id, opened.at)
+    send_backlog(connection, login, session, opened.at)
 
 
 def session_command(

@@ -6,6 +6,8 @@ docs/protocol/session.md §6.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from trio_realtime._values.errors import ErrorCode
 from trio_realtime.server.store.interface import Kind, MessageRow, ReadMarks, Tx, UnreadRow
 from trio_realtime.wire import (
@@ -112,6 +114,13 @@ def unread_push(
     rows = tx.unread_of(client_id, since=since, limit=_CONVERSATIONS_AT_ONCE)
     if not temporary:
         rows = [row for row in rows if row.conversation.kind is not Kind.TEMPORARY]
+    return _unread_command(rows, tx.now) if rows else None
+
+
+def unread_counters(tx: Tx, client_id: str, cids: Sequence[str]) -> GenericCommand | None:
+    """The counters of these conversations as they are now; None if none is the client's."""
+    mine = tx.joined(client_id, cids)
+    rows = tx.unread_in(client_id, [cid for cid in cids if cid in mine])
     return _unread_command(rows, tx.now) if rows else None
 
 

@@ -1,4 +1,4 @@
-"""Logging in: who may open a session, under which token, and what it has missed.
+"""Logging in: who may open a session, and under which token.
 
 Protocol: docs/protocol/session.md §1, §3, §5 and §6.
 """
@@ -11,11 +11,8 @@ import attrs
 
 from trio_realtime._values.protocol import TOKEN_GRACE_MS
 from trio_realtime.server.store.interface import TokenRow, Tx
-from trio_realtime.wire import GenericCommand, SessionCommand
+from trio_realtime.wire import SessionCommand
 
-from .offline import offline_pushes
-from .patch import patch_pushes
-from .read import unread_push
 from .signatures import verify_login
 from .types import App, Feature, Refusal
 
@@ -74,8 +71,6 @@ class Opened:
     assumed: bool
     """Tag and device are those of the client's newest login: it named neither, and brought no
     token that would tell."""
-    backlog: list[GenericCommand]
-    """Unread counters or offline messages, then missed edits."""
 
 
 def generated_client_id() -> str:
@@ -97,7 +92,7 @@ def open_session(tx: Tx, login: LoginRequest) -> Opened:
     assumed = assumed and not (message.device_token or message.device_id)
     token = _issue(tx, login.client_id, tag, device, login.ttl)
     kicks = _kicks(tx, login.client_id)
-    return Opened(tx.now, token, tag, device, kicks, assumed, _backlog(tx, login))
+    return Opened(tx.now, token, tag, device, kicks, assumed)
 
 
 def stated_ttl(ttl: int) -> int:
@@ -198,17 +193,3 @@ def _issue(tx: Tx, client_id: str, tag: str | None, device: str | None, ttl: int
     token = secrets.token_urlsafe(24)
     tx.put_token(token, TokenRow(client_id, tx.now + ttl * 1000, tag, device))
     return token
-
-
-def _backlog(tx: Tx, login: LoginRequest) -> list[GenericCommand]:
-    message, client_id = login.message, login.client_id
-    temporary = Feature.TEMPORARY_CONVERSATIONS in login.features
-    if login.delivery == 1:
-        backlog = offline_pushes(tx, client_id, temporary=temporary)
-    else:
-        since = message.last_unread_notif_time
-        unread = unread_push(tx, client_id, since, temporary=temporary)
-        backlog = [] if unread is None else [unread]
-    if Feature.PATCHES in login.features and message.last_patch_time is not None:
-        backlog += patch_pushes(tx, client_id, message.last_patch_time, temporary=temporary)
-    return backlog
