@@ -64,6 +64,8 @@ class GroupReceipts:
 
     def __init__(self) -> None:
         self._client: IMClient | None = None
+        self._early: list[GroupRead] = []
+        """What came with the login, before there was a client to publish it."""
         self.plugin: Plugin = Plugin(
             name="group-receipts",
             message_types=[_ReadMark],
@@ -93,15 +95,19 @@ class GroupReceipts:
 
     def _attach(self, client: IMClient) -> None:
         self._client = client
+        early, self._early = self._early, []
+        for event in early:
+            client.publish(event)
 
     def _keep(self, message: BaseMessage) -> bool:
         """Turn a mark into an event; all other messages pass."""
         if not isinstance(message, _ReadMark):
             return True
-        if self._client is not None:
-            self._client.publish(
-                GroupRead(message.conversation_id, message.sender, message.timestamp)
-            )
+        event = GroupRead(message.conversation_id, message.sender, message.timestamp)
+        if self._client is None:
+            self._early.append(event)
+        else:
+            self._client.publish(event)
         return False
 
 

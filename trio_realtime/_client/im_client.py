@@ -40,6 +40,9 @@ class IMClient(
     command time-out; `send` waits for as long as its caller does.
     """
 
+    # The client itself also guides its session; the operations only see it.
+    _session: ClientSession
+
     def __init__(self, session: ClientSession) -> None:
         self._session = session
 

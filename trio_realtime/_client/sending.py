@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import attrs
 import trio
@@ -22,10 +22,8 @@ from trio_realtime._values.typed_messages import TypedMessage, files_to_upload
 from trio_realtime.wire import CommandType, DirectCommand, GenericCommand
 
 from .operands import client_ids
+from .session_view import SessionView
 from .uploading import upload
-
-if TYPE_CHECKING:
-    from trio_realtime._io.session import ClientSession
 
 __all__ = ["SendStatus", "Sending"]
 
@@ -55,7 +53,7 @@ class Sending(Generic[M]):
 
     def __init__(
         self,
-        session: ClientSession,
+        session: SessionView,
         conversation_id: str,
         message: M,
         options: SendOptions,
@@ -173,7 +171,7 @@ class Sending(Generic[M]):
 
 
 async def uploaded(
-    session: ClientSession,
+    session: SessionView,
     message: M,
     progress: trio.MemorySendChannel[UploadProgress] | None = None,
 ) -> M:

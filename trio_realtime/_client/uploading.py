@@ -9,15 +9,16 @@ from typing import Any
 import trio
 
 from trio_realtime._io.media import measure
-from trio_realtime._io.session import ClientSession
 from trio_realtime._io.upload import Upload
 from trio_realtime._values.errors import FileUploadError, MalformedReply, RealtimeError
 from trio_realtime._values.files import File
 from trio_realtime._values.local_file import LocalFile, UploadProgress
 
+from .session_view import SessionView
+
 
 async def upload(
-    session: ClientSession,
+    session: SessionView,
     file: LocalFile,
     progress: trio.MemorySendChannel[UploadProgress] | None,
 ) -> File:
@@ -40,7 +41,7 @@ async def upload(
         raise MalformedReply("the answer to an announced file says nothing of its place")
     done = False
     try:
-        client = session.connection.http.client
+        client = session.http.client
         await Upload(client, file, token, report).run()
         done = True
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -57,7 +58,7 @@ async def upload(
     )
 
 
-async def _tell(session: ClientSession, token: Mapping[str, Any], *, done: bool) -> None:
+async def _tell(session: SessionView, token: Mapping[str, Any], *, done: bool) -> None:
     """Confirm an upload, or take the announcement back."""
     body = {"token": token.get("token"), "result": done}
     # Also when cancelled, or the server would keep waiting for the bytes.

@@ -68,8 +68,10 @@ class Acknowledgements:
             return False
         begins = not self._runs
         runs = self._runs.setdefault(cid, [])
-        if not any(run.take_in(number, timestamp) for run in reversed(runs)):
-            runs.append(_Run(number, number, timestamp, timestamp))
+        for run in reversed(runs):
+            if run.take_in(number, timestamp):
+                return begins
+        runs.append(_Run(number, number, timestamp, timestamp))
         return begins
 
     @property

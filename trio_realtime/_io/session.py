@@ -50,6 +50,7 @@ from .catch_up import CatchUp
 from .command_channel import CommandChannel
 from .connection import ClientConnection
 from .ending import Ending
+from .http import Http
 from .rest import ClientRest
 from .subscription import Hub
 
@@ -117,6 +118,7 @@ class ClientSession:
             on_login=self._logged_in,
             on_due=self._arm_timer,
         )
+        self.http: Http = connection.http
         self.rest: ClientRest = ClientRest(
             connection.rest, token=self.authentication.token, expire_token=login.expire_token
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from trio_realtime._io.session import ClientSession
+from trio_realtime._client.session_view import SessionView
 
 
 class Operations:
     """Base of the operations of `IMClient`."""
 
-    _session: ClientSession
+    _session: SessionView

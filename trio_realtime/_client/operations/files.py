@@ -74,7 +74,7 @@ class FileOperations(Operations):
         """
         import httpx2
 
-        client = self._session.connection.http.client
+        client = self._session.http.client
         try:
             async with client.stream("GET", file.url, timeout=60.0) as response:
                 if not response.is_success:

@@ -10,8 +10,8 @@ from typing import Any, TypeVar, overload
 import attrs
 
 from trio_realtime._client.operands import ConversationLike, id_of
+from trio_realtime._client.session_view import SessionView
 from trio_realtime._engine.mapping import message_from_log_item, part
-from trio_realtime._io.session import ClientSession
 from trio_realtime._values.messages import BaseMessage
 from trio_realtime._values.times import ms_from_datetime
 from trio_realtime._values.typed_messages import TypedMessage
@@ -40,7 +40,7 @@ class _Range:
     newer: bool
     kind: type[TypedMessage] | int | None
 
-    async def page(self, session: ClientSession, limit: int) -> list[BaseMessage]:
+    async def page(self, session: SessionView, limit: int) -> list[BaseMessage]:
         """A page from the start of the range, oldest first."""
         logs = LogsCommand(
             cid=self.cid,
@@ -77,7 +77,7 @@ class _Range:
 class _Messages(AsyncIterator[BaseMessage]):
     """The place of one loop. Not a generator: a loop may be left at any time."""
 
-    _session: ClientSession
+    _session: SessionView
     _range: _Range
     _page_size: int
     _waiting: deque[BaseMessage] = attrs.field(factory=deque, init=False)
