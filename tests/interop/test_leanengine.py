@@ -130,7 +130,7 @@ async def world():
         )
         async with open_server(apps=[APP], hooks=hooks, user_lookup=who) as server:
             yield World(program, server, pushed)
-            assert server.server.gateway.hooks[APP.id].failures.total <= 1
+            assert server.server.gateway.apps[APP.id].hooks.failures.total <= 1
 
 
 async def refused(awaitable):
@@ -228,7 +228,7 @@ async def test_messages(world):
             "recall": False,
             "system": False,
         }
-    failures = world.server.server.gateway.hooks[APP.id].failures
+    failures = world.server.server.gateway.apps[APP.id].hooks.failures
     assert failures.total == 1
 
 
@@ -321,5 +321,5 @@ async def test_a_wrong_hook_key_is_a_failure():
             async with world.log_in("Tom") as tom:
                 chat = await tom.create_conversation(["Jerry"])
                 await tom.send(chat, TextMessage("shout"))
-            assert server.server.gateway.hooks[APP.id].failures.total >= 1
+            assert server.server.gateway.apps[APP.id].hooks.failures.total >= 1
         assert program.told == []
