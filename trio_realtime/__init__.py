@@ -3,10 +3,10 @@
 Log in with `open_client`, then iterate over ``client.events()``::
 
     async with open_client("Jerry", app_id=..., app_key=..., server=...) as jerry:
-        async for event in jerry.events():
-            match event:
-                case MessageReceived(conversation_id=where, message=TextMessage(text=text)):
-                    await jerry.send(where, TextMessage(f"You said: {text}"))
+        async for event in jerry.events(MessageReceived, own=False):
+            match event.message:
+                case TextMessage(text=text):
+                    await jerry.send(event.conversation_id, TextMessage(f"You said: {text}"))
 """
 
 from __future__ import annotations
