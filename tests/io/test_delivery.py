@@ -286,6 +286,37 @@ async def test_notices_are_asked_for_again_when_the_api_does_not_answer(autojump
         assert Gap(first.id, notices=1) in events
 
 
+async def test_an_api_that_is_silent_withholds_no_messages(autojump_clock):
+    async def silent(path, params):
+        asked.append(path)
+        await trio.sleep(20)
+        return await ask(path, params)
+
+    asked = []
+    async with world("Tom", "Jerry") as (_w, tom, jerry):
+        chat = await tom.create_conversation(["Jerry"], unique=False)
+        events = jerry.events(MessageReceived)
+        await tom.send(chat, TextMessage("before"))
+        await anext(events)
+        notices = jerry.events(Invited, Gap)
+        ask, jerry._session.rest.get = jerry._session.rest.get, silent
+        jerry.pause()
+        await tom.send(chat, TextMessage("missed"))
+        other = await tom.create_conversation(["Jerry"], unique=False)
+        began = trio.current_time()
+        jerry.resume()
+        await tom.send(chat, TextMessage("live"))
+        assert [(await anext(events)).message.text for _ in range(2)] == ["missed", "live"]
+        assert trio.current_time() - began < 3
+        assert asked == ["/1.1/rtm/notifications"]
+        # What is answered late is told all the same.
+        while not isinstance(event := await anext(notices), Invited):
+            assert event == Gap(chat.id, filled=2)
+        assert event.conversation_id == other.id
+        assert await anext(notices) == Gap(other.id, notices=1)
+        assert 20 <= trio.current_time() - began < 25
+
+
 async def refuse(_path, _params):
     raise ConnectFailed("not today")
 

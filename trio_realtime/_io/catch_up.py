@@ -46,6 +46,8 @@ PERSONAL = tuple(PERSONAL_NOTICES.values())
 REMEMBERED = 64
 """Notices of the latest moments, in which the clocks of push and replay may differ."""
 
+PATIENCE = 1.0
+"""Seconds that messages wait for the notifications, which should come before them."""
 AGAIN_AFTER = (1.0, 2.0, 4.0, 8.0)
 """Seconds after which the REST API is asked again that did not answer."""
 FAILED = (RealtimeError, AttributeError, TypeError)
@@ -100,7 +102,6 @@ class CatchUp:
         for cid, track in self._delivery.tracks.items():
             if track.deferred is not None:
                 self._link.start_soon(self._conversation, cid)
-        self._report_replayed()
 
     def _report_replayed(self) -> None:
         """Tell what was replayed for conversations that have nothing else to catch up."""
@@ -123,22 +124,26 @@ class CatchUp:
 
         They come from the REST API; without one they stay missed. If it does not answer it
         is asked again in the background of the present link, and after that on the next.
+        Messages do not wait for an API that is silent.
         """
-        try:
-            await self._fetch_notifications()
-        except FAILED as error:
-            self._link.start_soon(self._ask_again, error)
+        answered = trio.Event()
+        self._link.start_soon(self._replay_missed, answered)
+        with trio.move_on_after(PATIENCE):
+            await answered.wait()
 
-    async def _ask_again(self, error: Exception) -> None:
-        for delay in AGAIN_AFTER:
+    async def _replay_missed(self, answered: trio.Event) -> None:
+        error: Exception = ConnectionLost()
+        for delay in (0, *AGAIN_AFTER):
             await trio.sleep(delay)
             try:
                 await self._fetch_notifications()
-            except FAILED as latest:
-                error = latest
+            except FAILED as failure:
+                error = failure
             else:
                 self._report_replayed()
                 return
+            finally:
+                answered.set()
         logger.warning("missed notifications could not be fetched: %s", error)
         since = optional_datetime(self._unfetched_from)
         self._publish(NotificationGap(since, error))
