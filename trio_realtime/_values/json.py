@@ -57,27 +57,39 @@ def bounded_repr(value: Any, depth: int = MAX_REPR_DEPTH) -> str:
 EMPTY: Mapping[str, Any] = FrozenMapping()
 
 
-def freeze(value: Any) -> Any:
-    """A deeply immutable copy: mappings frozen, lists as tuples."""
+MAX_DEPTH = 320
+"""How deep a JSON value may be nested: the same on every Python, far from the end of its stack."""
+
+
+def freeze(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """A deeply immutable copy: mappings frozen, lists as tuples.
+
+    Raises:
+        ValueError: it is nested too deeply.
+    """
     if isinstance(value, FrozenMapping):
         return value
+    if not depth and isinstance(value, Mapping | list | tuple):
+        raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, Mapping):
-        return FrozenMapping({key: freeze(item) for key, item in value.items()})
+        return FrozenMapping({key: freeze(item, depth - 1) for key, item in value.items()})
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return tuple([freeze(item) for item in value])
+        return tuple([freeze(item, depth - 1) for item in value])
     return value
 
 
-def freeze_dates(value: Any) -> Any:
+def freeze_dates(value: Any, depth: int = MAX_DEPTH) -> Any:
     """Like `freeze`, for JSON of the storage: encoded dates become datetimes."""
+    if not depth and isinstance(value, Mapping | list | tuple):
+        raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, Mapping):
         if value.get("__type") == "Date":
             moment = decode_date(value)
             if moment is not None:
                 return moment
-        return FrozenMapping({key: freeze_dates(item) for key, item in value.items()})
+        return FrozenMapping({key: freeze_dates(item, depth - 1) for key, item in value.items()})
     if isinstance(value, list | tuple):
-        return tuple([freeze_dates(item) for item in value])
+        return tuple([freeze_dates(item, depth - 1) for item in value])
     return value
 
 

@@ -80,8 +80,8 @@ def conversation_from_json(
         values["expires_at"] = None if ttl is None else _later(now, ttl)
     try:
         return KINDS[kind](cid, **values)
-    except RecursionError as error:
-        raise MalformedReply(f"the attributes of {cid} are nested too deeply") from error
+    except (RecursionError, ValueError) as error:
+        raise MalformedReply(f"the attributes of {cid} cannot be read: {error}") from error
 
 
 def conversations_from_results(

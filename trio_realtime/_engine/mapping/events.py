@@ -117,7 +117,7 @@ def _object(text: JsonObjectMessage | None) -> Mapping[str, Any] | None:
     value = None if text is None else load_object(text.data or "")
     try:
         return None if value is None else freeze_dates(value)
-    except RecursionError:
+    except (RecursionError, ValueError):
         return None
 
 
