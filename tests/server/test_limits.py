@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -20,15 +22,19 @@ from tests.server.gateway.world import (
     session,
     world,
 )
-from trio_realtime.server import Limits
+from trio_realtime.server import App, Enforcement, Limits
+from trio_realtime.server.rules.signatures import login_string, sign
 from trio_realtime.testing import open_server
+from trio_realtime.transport import TransportClosed
 from trio_realtime.wire import (
+    AckCommand,
     CommandType,
     ConvCommand,
     GenericCommand,
     JsonObjectMessage,
     LogsCommand,
     OpType,
+    ReadCommand,
     encode,
 )
 
@@ -170,6 +176,51 @@ async def test_rates(limit, clock):
         code = last.ack_message.code if limit == "messages" else error_of(last)[0]
         assert code == 4116
         assert set(reached(server)) == {f"{limit}_per_minute"}
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+async def test_messages_count_with_and_without_a_serial_id(numbered, clock):
+    async with world(limits=Limits(messages_per_minute=5)) as server, peer_of(server) as peer:
+        await peer.login("Tom")
+        cid = await conversation_of(peer, "Tom", "Jerry")
+        for _ in range(200):
+            command = direct(cid, "x")
+            await peer.send(peer.number(command) if numbered else command)
+        await trio.sleep(5)
+        assert server.stats().metrics.messages_total == 5
+        assert reached(server) == {"messages_per_minute": 195}
+
+
+async def test_acknowledgements_have_a_limit_of_their_own(clock):
+    limits = Limits(commands_per_minute=3, acknowledgements_per_minute=10)
+    async with world(limits=limits) as server, peer_of(server) as peer:
+        await peer.login("Tom")
+        cid = await conversation_of(peer, "Tom", "Jerry")
+        for _ in range(15):
+            await peer.send(GenericCommand(cmd=CommandType.ACK, ack_message=AckCommand(cid=cid)))
+            await peer.send(GenericCommand(cmd=CommandType.READ, read_message=ReadCommand(cid=cid)))
+        await trio.sleep(5)
+        assert reached(server) == {"acknowledgements_per_minute": 20}
+
+
+async def test_failed_logins_count_against_those_who_fail(clock):
+    app = App("strict", "k", "m", enforce=Enforcement(login=True))
+    limits = Limits(failed_logins_per_minute=3, commands_per_minute=3)
+    async with world(apps=[app], limits=limits) as server:
+        for _ in range(2):
+            # Many against one id, and all from one address.
+            async with peer_of(server, app_id="strict") as stranger:
+                last = None
+                with suppress(TransportClosed):
+                    while True:
+                        last = error_of(await stranger.open("Tom"))[0]
+                assert last == 4116
+                assert await stranger.closed() == (4116, "MESSAGE_SENT_QUOTA_EXCEEDED")
+        async with peer_of(server, app_id="strict") as tom:
+            now = time.time_ns() // 1_000_000
+            signature = sign(app.master_key, login_string(app.id, "Tom", now, "n"))
+            opened = await tom.open("Tom", t=now, n="n", s=signature)
+            assert opened.op == OpType.OPENED
 
 
 @pytest.mark.parametrize("depth", [3, 40])

@@ -40,6 +40,9 @@ class Limits:
     """Largest command, counted in protobuf bytes; beyond it close 4109."""
     outbound_bytes: int = 1024 * 1024
     """What may wait for one receiver; beyond it close 1013, the client catches up later."""
+    idle_frames_per_second: float = 20.0
+    """Pings, echoes, and frames before a login, of one connection; ten seconds' worth may come
+    at once, beyond that it is read as slowly."""
     commands_in_flight: int = 64
     """Commands of one connection under way at once; beyond it reading pauses."""
     clients_per_connection: int = 1000
@@ -64,6 +67,12 @@ class Limits:
     """History queries of one client id. None: no limit. LeanCloud's was 120."""
     commands_per_minute: int | None = None
     """Any other kind of command of one client id. None: no limit. LeanCloud's was 30."""
+    acknowledgements_per_minute: int | None = None
+    """Acknowledgements and read marks of one client id; those beyond it are not taken. SDKs
+    send about one for each message they get. None: no limit."""
+    failed_logins_per_minute: int | None = None
+    """Refused logins of one network address; each beyond it costs its connection, with 4116.
+    Logins that succeed are not counted. None: no limit."""
 
     token_ttl: int = 86400
     """How long a session token lives."""

@@ -35,7 +35,7 @@ class Metrics:
     refusals: Counter[int] = attrs.field(factory=Counter)
     """Refused commands by code."""
     closes: Counter[int] = attrs.field(factory=Counter)
-    """Connections closed by code; 1006 for those that were lost."""
+    """Connections closed by code; 1006 for those that were lost, 0 for codes nobody knows."""
 
     def exposition(self, *, queue_bytes: int) -> str:
         """The text format of Prometheus."""
@@ -57,7 +57,7 @@ class Metrics:
         ):
             yield from _metric(name, "counter", [("", getattr(self, name))])
         for name, counts in (("refusals_total", self.refusals), ("closes_total", self.closes)):
-            labelled = [(f'{{code="{code}"}}', n) for code, n in sorted(counts.items())]
+            labelled = [(f'{{code="{code or "other"}"}}', n) for code, n in sorted(counts.items())]
             yield from _metric(name, "counter", labelled)
         reached = [(f'{{limit="{limit}"}}', self.limits[limit]) for limit in sorted(self.limits)]
         yield from _metric("limits_total", "counter", reached)

@@ -10,7 +10,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.server.gateway.world import HANDSHAKE, Peer, conversation_of, peer_of, world
+from tests.server.gateway.world import HANDSHAKE, Peer, conversation_of, masked, peer_of, world
 from trio_realtime.server.rules import HANDLERS
 from trio_realtime.transport import TransportClosed
 from trio_realtime.wire import CommandType, GenericCommand, OpType
@@ -215,3 +215,25 @@ async def test_a_frame_that_promises_gigabytes_is_refused_at_once(size, autojump
         while data := await stream.receive_some():
             received += data
         assert received.endswith(b"\x88\x10\x10\x0dFRAME_TOO_LONG")
+
+
+@pytest.mark.parametrize("target", ["//[x", "//[x?subprotocol=lc.json.3", "http://[x/", "/%zz?%zz"])
+async def test_an_odd_target_of_an_upgrade_is_no_noise(target, caplog):
+    async with world() as server:
+        stream = await server.connect()
+        await stream.send_all(HANDSHAKE.replace(b"GET / ", f"GET {target} ".encode()))
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 ")
+        assert not [record for record in caplog.records if record.levelname != "DEBUG"]
+        assert server.stats().metrics.internal_errors_total == 0
+
+
+async def test_close_codes_that_nobody_knows_are_counted_as_one():
+    async with world() as server:
+        for code in (1000, 3777, 4242, 4999):
+            stream = await server.connect()
+            await stream.send_all(HANDSHAKE + masked(code.to_bytes(2, "big"), 0x88))
+            while await stream.receive_some():
+                pass
+        assert dict(server.stats().metrics.closes) == {1000: 1, 0: 3}
+        text = server.server.gateway.metrics.exposition(queue_bytes=0)
+        assert 'closes_total{code="other"} 3\n' in text

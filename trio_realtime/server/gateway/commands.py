@@ -33,6 +33,8 @@ ROOM_SHOWN = 1000
 _RATES: dict[CommandType | None, str] = {
     CommandType.DIRECT: "messages_per_minute",
     CommandType.LOGS: "history_per_minute",
+    CommandType.ACK: "acknowledgements_per_minute",
+    CommandType.READ: "acknowledgements_per_minute",
 }
 
 
@@ -75,8 +77,6 @@ def _handle_for_session(connection: GatewayConnection, command: GenericCommand) 
 
 
 def _over_rate(session: GatewaySession, command: GenericCommand) -> Refusal | None:
-    if command.i is None:
-        return None  # acknowledgements and read marks
     kind = _RATES.get(command.cmd, "commands_per_minute")
     return session.app.bus.over_rate(session.client_id, kind)
 

@@ -92,8 +92,6 @@ def _admit(connection: GatewayConnection, command: GenericCommand, client_id: st
             "too many clients on one connection",
             limit="clients_per_connection",
         )
-    if refusal := app.bus.over_rate(client_id, "commands_per_minute"):
-        raise refusal
     connection.app = app
     return app
 
@@ -146,8 +144,11 @@ def _decided(
     if isinstance(result, outcome.Error):
         if isinstance(result.error, TokenExpired):
             connection.expired_tokens[login.client_id] = login.message.st or ""
-        connection.fail(command, result.error, login.client_id)
-        connection.resume(login.client_id)
+        _refused(connection, command, app, login.client_id, result.error)
+        return
+    # Whoever failed has not shown to be this client, and counts against nobody but himself.
+    if refusal := app.bus.over_rate(login.client_id, "commands_per_minute"):
+        _refused(connection, command, app, login.client_id, refusal)
         return
     opened = result.unwrap()
     session = connection.sessions.get(login.client_id)
@@ -161,6 +162,22 @@ def _decided(
     arrival = Arrival(opened.tag, login.message.st, opened.assumed, login.reopen)
     joined = partial(_joined, connection, command, login, opened, session, new)
     connection.in_turn(app.bus.join(session, arrival), joined)
+
+
+def _refused(
+    connection: GatewayConnection,
+    command: GenericCommand,
+    app: AppContext,
+    client_id: str,
+    error: BaseException,
+) -> None:
+    """Answer a login that failed; too many of them cost the connection."""
+    failed = isinstance(error, Refusal) and not isinstance(error, TokenExpired)
+    excess = app.bus.over_rate(connection.address, "failed_logins_per_minute") if failed else None
+    connection.fail(command, excess or error, client_id)
+    connection.resume(client_id)
+    if excess is not None:
+        connection.close(excess.code, excess.reason)
 
 
 def _joined(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from websockets.datastructures import Headers
 from websockets.exceptions import NegotiationError
@@ -24,6 +24,7 @@ _log = logging.getLogger("trio_realtime.server.websocket")
 
 FRAME_TOO_LONG = 4109
 _MESSAGE_TOO_BIG = 1009
+_DATA = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
@@ -35,6 +36,8 @@ class WebSocket(ServerProtocol):
         self.dialect: ServerDialect | None = None
         self.request: Request | None = None
         self._frame_bytes = frame_bytes
+        self.control_frames = 0
+        """Pings, pongs and closes received."""
         self._text = False
         self._parts: list[bytes] = []
 
@@ -60,7 +63,8 @@ class WebSocket(ServerProtocol):
 
     def process_subprotocol(self, headers: Headers) -> Subprotocol | None:
         assert self.request is not None
-        self._named_in_url = parse_qs(urlsplit(self.request.path).query).get("subprotocol", [])
+        query = self.request.path.partition("?")[2]
+        self._named_in_url = parse_qs(query).get("subprotocol", [])
         return super().process_subprotocol(headers)
 
     def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
@@ -74,6 +78,12 @@ class WebSocket(ServerProtocol):
                 # A client that did not offer it in its head would not accept it there.
                 return Subprotocol(name) if subprotocols else None
         raise NegotiationError("no such sub-protocol; expected one of " + ", ".join(DIALECTS))
+
+    def recv_frame(self, frame: Frame) -> None:
+        """Count what is no message; the core answers it."""
+        if frame.opcode not in _DATA:
+            self.control_frames += 1
+        super().recv_frame(frame)
 
     def fail(self, code: int, reason: str = "") -> None:
         """Close at a violation, with the protocol's own code for messages that are too long."""

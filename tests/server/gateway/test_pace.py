@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.server.gateway.world import HANDSHAKE, masked, opening, peer_of, world
+from trio_realtime.server import Limits
+from trio_realtime.server.gateway.pace import BURST, Pace
+from trio_realtime.wire import CommandType, GenericCommand, encode
+
+PING = masked(b"", 0x89)
+PONG = b"\x8a\x00"
+ECHO = masked(encode(GenericCommand(cmd=CommandType.ECHO)))
+
+
+@pytest.fixture
+def clock(autojump_clock):
+    return autojump_clock
+
+
+@given(st.lists(st.tuples(st.integers(1, 500), st.floats(0, 60)), max_size=30))
+def test_in_the_long_run_no_more_passes_than_is_paid_for(sends):
+    pace = Pace(20.0)
+    now, frames = 0.0, 0
+    for count, pause in sends:
+        now += pause
+        frames += count
+        now += pace.take(count, now)
+    assert frames <= 20.0 * (now + BURST) + 1e-6
+
+
+def test_a_pace_of_nothing_reads_nothing_more():
+    assert Pace(0.0).take(1, 5.0) == float("inf")
+
+
+def test_who_is_slow_waits_for_nothing():
+    pace = Pace(1.0)
+    assert [pace.take(1, now) for now in range(100)] == [0.0] * 100
+
+
+async def received(stream, seconds):
+    """What comes within this time."""
+    data = b""
+    with trio.move_on_after(seconds):
+        while part := await stream.receive_some():
+            data += part
+    return data
+
+
+@pytest.mark.parametrize("frame", [PING, ECHO], ids=["ping", "echo"])
+@pytest.mark.parametrize("logged_in", [False, True])
+async def test_frames_that_do_no_work_are_read_slowly(clock, frame, logged_in):
+    limits = Limits(idle_frames_per_second=10.0, login_timeout=1e6)
+    async with world(limits=limits) as server:
+        stream = await server.connect()
+        greeting = masked(encode(opening(server.app_id, "Tom"))) if logged_in else b""
+        await stream.send_all(HANDSHAKE + greeting)
+        await received(stream, 1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.send_all, frame * 3000)
+            answers = await received(stream, 60)
+            # What an answer is differs, and is not looked at: its first bytes are counted.
+            answered = answers.count(PONG) if frame == PING else answers.count(b"\x82")
+            assert 100 <= answered <= 10 * 60 + 100 + 500  # a turn's worth may come before
+            assert server.stats().metrics.limits["idle_frames_per_second"]
+            # Nobody else notices.
+            async with peer_of(server) as peer:
+                await peer.login("Jerry")
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_client_may_ping_and_work_as_it_likes(clock):
+    async with world() as server, peer_of(server) as peer:
+        await peer.login("Tom")
+        for _ in range(1000):
+            await peer.call(GenericCommand(cmd=CommandType.SESSION, op=11))
+        for _ in range(100):
+            await peer.call(GenericCommand(cmd=CommandType.ECHO))
+            await trio.sleep(0.1)
+        assert not server.stats().metrics.limits
+
+
+async def test_others_have_a_turn_between_the_frames_of_one(clock):
+    """However much one has sent, what another asks is answered after a bounded part of it."""
+    limits = Limits(idle_frames_per_second=1e9)
+    async with world(limits=limits) as server, peer_of(server) as peer:
+        await peer.login("Jerry")
+        flood = await server.connect()
+        await flood.send_all(HANDSHAKE)
+        await received(flood, 1)
+        metrics = server.server.gateway.metrics
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(flood.send_all, ECHO * 100_000)
+            nursery.start_soon(received, flood, 1e6)
+            before = metrics.commands_total
+            await peer.call(GenericCommand(cmd=CommandType.ECHO))
+            assert metrics.commands_total - before < 10_000
+            nursery.cancel_scope.cancel()
