@@ -57,7 +57,7 @@ async def test_a_slow_receiver_is_closed_and_delays_nobody(clock):
 
 
 async def test_who_does_not_take_the_answers_may_not_ask_on(clock):
-    limits = Limits(outbound_bytes=400_000)
+    limits = Limits(outbound_bytes=400_000, idle_frames_per_second=1e9)
     async with world(limits=limits) as server:
         stream = await server.connect()
         await stream.send_all(HANDSHAKE)
