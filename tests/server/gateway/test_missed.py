@@ -269,7 +269,7 @@ async def test_pushes_to_the_acting_connection_follow_the_reply_at_a_distance(cl
         assert times[0][3] == 0
         for _, client_id, _, after in times[1:]:
             if client_id == "Jerry":
-                assert after == pytest.approx(0.010)
+                assert after == pytest.approx(0.020)
         assert [t for *_, t in times] == sorted(t for *_, t in times)
         assert {(c, op) for _, c, op, _ in times[1:]} == {
             (c, op) for c in ("Tom", "Jerry") for op in (OpType.JOINED, OpType.MEMBERS_JOINED)
