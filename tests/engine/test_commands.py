@@ -123,7 +123,7 @@ def test_on_done_is_called_once_when_nobody_waits_any_more():
     commands = PendingCommands(serials)
     pending = commands.submit(command(), Results(), repeat="always")
     calls = []
-    pending.on_done = lambda: calls.append(1)
+    pending.on_done.append(lambda: calls.append(1))
     commands.withdraw(pending)
     commands.withdraw(pending)
     assert calls == [1]

@@ -3,7 +3,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_realtime._engine.delivery import REMEMBERED, Delivery, Track
+from trio_realtime._engine.delivery import (
+    FORGOTTEN,
+    REMEMBERED,
+    SLACK,
+    Delivery,
+    Track,
+)
 
 
 def test_a_message_is_accepted_once():
@@ -31,7 +37,7 @@ def test_own_messages_do_not_move_the_mark_but_are_not_delivered():
 def test_what_is_pushed_out_of_memory_moves_the_mark():
     track = Track(None)
     for n in range(REMEMBERED + 3):
-        track.note_own(n, f"m{n}")
+        track.note_own(n, f"m{n}", 0)
     assert len(track.seen) == REMEMBERED
     assert track.mark == (2, "m2")
 
@@ -80,16 +86,66 @@ def test_own_messages_hide_none_that_are_being_caught_up():
     assert not any(delivery.accept("c", 100 + n, f"mine{n}") for n in range(REMEMBERED * 2))
 
 
-def test_history_that_was_read_need_not_be_remembered():
+def test_of_history_that_was_read_the_latest_ids_are_remembered():
     delivery = Delivery()
     delivery.defer(["c"])
     delivery.accept("c", 5, "live", stored=False)
-    for n in range(10):
+    last = REMEMBERED + 9
+    for n in range(last + 1):
         delivery.accept("c", n, f"m{n}")
-    delivery.sent("c", 20, "mine")
-    delivery.known_upto("c", 9, "m9")
+    delivery.sent("c", 9999, "mine")
+    delivery.known_upto("c", last, f"m{last}")
     track = delivery.tracks["c"]
-    assert set(track.seen) == {"live", "mine"}
-    assert track.mark == (9, "m9")
-    assert not any(delivery.accept("c", n, f"m{n}") for n in range(10))
-    assert delivery.accept("c", 10, "m10")
+    assert len(track.seen) == REMEMBERED + 2
+    assert track.mark == (last, f"m{last}")
+    assert not any(delivery.accept("c", n, f"m{n}") for n in range(last + 1))
+    assert delivery.accept("c", last - 1, "late"), "which no history showed"
+    assert not delivery.accept("c", 3, "so old that it cannot be told from a repetition")
+
+
+def test_an_own_message_moves_the_mark_once_what_was_said_before_must_have_arrived():
+    for heard_at, mark in [(105.0, (5, "a")), (110.0, (9, "mine"))]:
+        delivery = Delivery()
+        delivery.accept("c", 5, "a")
+        delivery.sent("c", 9, "mine", 100.0)
+        delivery.hear(9, heard_at)
+        delivery.lose_link()
+        assert delivery.tracks["c"].mark == mark
+
+
+def test_who_left_has_nothing_to_catch_up_until_it_is_back():
+    delivery = Delivery()
+    delivery.accept("c", 5, "a")
+    delivery.left("c", 7)
+    delivery.lose_link()
+    assert delivery.waiting == []
+    delivery.joined("c", 9)
+    assert delivery.start("c") == (9, "")
+    delivery.left("c", 8)
+    delivery.lose_link()
+    assert delivery.waiting == ["c"], "it is a member again since"
+
+
+def test_a_conversation_that_has_been_silent_for_long_is_forgotten():
+    delivery = Delivery()
+    delivery.begin(0)
+    delivery.accept("c", 5, "a")
+    delivery.hear(FORGOTTEN + 2 * SLACK, 0.0)
+    delivery.accept("d", FORGOTTEN, "b")
+    delivery.lose_link()
+    assert list(delivery.tracks) == ["d"]
+    delivery.defer(["c"])
+    assert delivery.start("c") == (FORGOTTEN + SLACK, ""), "from when on nothing is certain"
+
+
+def test_what_is_missing_begins_before_the_first_of_several_breaks():
+    delivery = Delivery()
+    delivery.begin(100_000)
+    delivery.hear(200_000, 0.0)
+    delivery.lose_link()
+    assert delivery.away_since == 140_000
+    delivery.hear(400_000, 0.0)
+    delivery.lose_link()
+    assert delivery.away_since == 140_000
+    delivery.caught_up(410_000)
+    assert delivery.complete_until == 350_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from contextlib import asynccontextmanager
 
@@ -10,12 +11,21 @@ from websockets.frames import Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
+from trio_realtime._values.times import (
+    datetime_from_iso,
+    datetime_from_ms,
+    iso_from_datetime,
+    ms_from_datetime,
+)
 from trio_realtime.testing import memory_streams
 from trio_realtime.wire import (
     AckCommand,
     CommandType,
+    ConvCommand,
     DirectCommand,
+    ErrorCommand,
     GenericCommand,
+    JsonObjectMessage,
     OpType,
     SessionCommand,
     decode,
@@ -35,6 +45,7 @@ class Link:
         self.commands = deque()
         self.login = None
         self.closed_with = None
+        self.last = None
 
     async def _feed(self):
         data = await self.stream.receive_some()
@@ -58,11 +69,53 @@ class Link:
                 await self.stream.send_all(data)
 
     async def receive(self):
-        """The next command that is no acknowledgement or heartbeat, or None at the end."""
+        """The next command that is no acknowledgement or heartbeat, or None at the end.
+
+        Questions for last messages are answered from `last`; without it they are refused.
+        """
         while True:
             command = await self.receive_any()
             if command is None or command.cmd not in {CommandType.ACK, CommandType.ECHO}:
+                if command is not None and asks_for_last_messages(command):
+                    await self.answer_last_messages(command)
+                    continue
                 return command
+
+    async def answer_last_messages(self, command):
+        if self.last is None:
+            await self.refuse(command, 4310, "CONVERSATION_QUERY_FAILED")
+            return
+        conv = command.conv_message
+        where = json.loads(conv.where.data) if conv.where is not None else {}
+        wanted = conv.temp_conv_ids or where.get("objectId", {}).get("$in")
+        since = iso_ms(where["lm"]["$gte"]) if "lm" in where else None
+        found = [
+            described(cid, *place)
+            for cid, place in self.last.items()
+            if (wanted is None or cid in wanted)
+            and (since is None or (place[0] is not None and place[0] >= since))
+        ]
+        found.sort(key=lambda row: row.get("msg_timestamp", 0))
+        start = conv.skip or 0
+        await self.send(
+            GenericCommand(
+                cmd=CommandType.CONV,
+                op=OpType.RESULTS,
+                i=command.i,
+                conv_message=ConvCommand(
+                    results=JsonObjectMessage(data=json.dumps(found[start : start + conv.limit]))
+                ),
+            )
+        )
+
+    async def refuse(self, command, code, reason="REFUSED"):
+        await self.send(
+            GenericCommand(
+                cmd=CommandType.ERROR,
+                i=command.i,
+                error_message=ErrorCommand(code=code, reason=reason),
+            )
+        )
 
     async def receive_any(self):
         while not self.commands:
@@ -124,6 +177,28 @@ class Link:
                 )
 
 
+def asks_for_last_messages(command):
+    return (
+        command.cmd == CommandType.CONV
+        and command.op == OpType.QUERY
+        and command.conv_message.flag == 3
+    )
+
+
+def described(cid, timestamp=None, mid=None, **more):
+    """One element of query results."""
+    row = {"objectId": cid, **more}
+    if timestamp is not None:
+        row["lm"] = {"__type": "Date", "iso": iso_from_datetime(datetime_from_ms(timestamp))}
+    if mid is not None:
+        row |= {"msg": "", "msg_mid": mid, "msg_from": "x", "msg_timestamp": timestamp}
+    return row
+
+
+def iso_ms(date):
+    return ms_from_datetime(datetime_from_iso(date["iso"]))
+
+
 def push(cid="c", mid="m", timestamp=2000, text="hi", sender="Jerry", peer="Tom", **fields):
     return GenericCommand(
         cmd=CommandType.DIRECT,
@@ -154,9 +229,13 @@ class ScriptedServer:
         """The next connection of a client."""
         return await self._receive.receive()
 
-    async def log_in(self, **welcome):
-        """The next connection of a client, once its login was answered; see `Link.welcome`."""
+    async def log_in(self, last=None, **welcome):
+        """The next connection of a client, once its login was answered; see `Link.welcome`.
+
+        ``last`` gives time and id of the last message of each conversation.
+        """
         link = await self.accept()
+        link.last = last
         await link.welcome(**welcome)
         return link
 

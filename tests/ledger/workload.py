@@ -103,7 +103,9 @@ class Workload:
             group, names = names[: self.shape.sharing], names[self.shape.sharing :]
             connection = await stack.enter_async_context(open_connection(**self._options))
             for name in group:
-                opening = connection.open_client(name, command_timeout=self.shape.command_timeout)
+                opening = connection.open_client(
+                    name, command_timeout=self.shape.command_timeout, history_quota=None
+                )
                 client = self.clients[name] = await stack.enter_async_context(opening)
                 events = client.events(ConversationEvent, ConnectionEvent, max_buffer=10**6)
                 nursery.start_soon(self._listen, client, events)

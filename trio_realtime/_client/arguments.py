@@ -45,7 +45,12 @@ def check_connection(
 
 
 def check_client(
-    *, client_id: str | None, tag: str | None, ack: str, command_timeout: float
+    *,
+    client_id: str | None,
+    tag: str | None,
+    ack: str,
+    command_timeout: float,
+    history_quota: float | None,
 ) -> None:
     """Raise a TypeError or ValueError that names the argument of `open_client` at fault."""
     if client_id is not None:
@@ -54,6 +59,11 @@ def check_client(
         checked_id(tag, "the tag", MAX_NAME)
     _check_choice(ack, "ack", get_args(AckMode))
     _check_seconds(command_timeout, "command_timeout")
+    if history_quota is not None:
+        if isinstance(history_quota, bool) or not isinstance(history_quota, int | float):
+            raise TypeError(f"history_quota is a number, not {history_quota!r}")
+        if not history_quota >= 1:
+            raise ValueError(f"history_quota is at least 1 a minute, not {history_quota}")
 
 
 def _check_choice(value: Any, what: str, choices: tuple[str, ...]) -> None:

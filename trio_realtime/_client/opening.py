@@ -12,7 +12,13 @@ from trio_realtime._engine.login import LoginState
 from trio_realtime._engine.signing import ConversationSigner, LoginSigner
 from trio_realtime._io.authentication import Credentials
 from trio_realtime._io.connection import ClientConnection, ConnectionConfig, run_connection
-from trio_realtime._io.session import COMMAND_TIMEOUT, AckMode, ClientSession, SessionConfig
+from trio_realtime._io.session import (
+    COMMAND_TIMEOUT,
+    HISTORY_QUOTA,
+    AckMode,
+    ClientSession,
+    SessionConfig,
+)
 from trio_realtime._values.typed_messages import TypedMessage
 from trio_realtime.transport import StreamOpener, TransportName
 
@@ -46,17 +52,25 @@ class RealtimeConnection:
         message_types: Sequence[type[TypedMessage]] = (),
         plugins: Sequence[Plugin] = (),
         catch_up: bool = True,
+        history_quota: float | None = HISTORY_QUOTA,
         ack: AckMode = "delivery",
         command_timeout: float = COMMAND_TIMEOUT,
     ) -> AsyncIterator[IMClient]:
         """Log a client in on this connection; see `trio_realtime.open_client`."""
-        check_client(client_id=client_id, tag=tag, ack=ack, command_timeout=command_timeout)
+        check_client(
+            client_id=client_id,
+            tag=tag,
+            ack=ack,
+            command_timeout=command_timeout,
+            history_quota=history_quota,
+        )
         login = LoginState(self._connection.config.app_id, client_id, _tag(tag))
         if device_id is not None:
             login.device_id = device_id
         config = SessionConfig(
             command_timeout=command_timeout,
             catch_up=catch_up,
+            history_quota=history_quota,
             ack=ack,
             credentials=Credentials(
                 user_session_token=user_session_token,
@@ -164,6 +178,7 @@ async def open_client(
     message_types: Sequence[type[TypedMessage]] = (),
     plugins: Sequence[Plugin] = (),
     catch_up: bool = True,
+    history_quota: float | None = HISTORY_QUOTA,
     ack: AckMode = "delivery",
     command_timeout: float = COMMAND_TIMEOUT,
     transport: TransportName = "auto",
@@ -199,6 +214,8 @@ async def open_client(
         message_types: classes of custom messages, see `message_type`.
         plugins: extensions, see `Plugin`.
         catch_up: fetch and deliver, after a broken connection, what was missed.
+        history_quota: how many histories the server lets a client read in a minute. Catching
+            up keeps to it: the first half at once, the rest evenly. None: as fast as it can.
         ack: acknowledge messages on ``"delivery"`` to a subscription, or when the loop
             asks for the ``"next"`` event.
         command_timeout: seconds to wait for the server's reply to a command.
@@ -221,7 +238,13 @@ async def open_client(
     Protocol: docs/protocol/session.md §1 to §5.
     """
     # Before there is a connection, which may take its time.
-    check_client(client_id=client_id, tag=tag, ack=ack, command_timeout=command_timeout)
+    check_client(
+        client_id=client_id,
+        tag=tag,
+        ack=ack,
+        command_timeout=command_timeout,
+        history_quota=history_quota,
+    )
     async with (
         open_connection(
             app_id=app_id,
@@ -246,6 +269,7 @@ async def open_client(
             message_types=message_types,
             plugins=plugins,
             catch_up=catch_up,
+            history_quota=history_quota,
             ack=ack,
             command_timeout=command_timeout,
         ) as client,

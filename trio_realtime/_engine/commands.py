@@ -45,7 +45,7 @@ class PendingCommand:
     """Seconds without a reply after which it is sent again."""
     sent_at: float = 0.0
     """When it was transmitted last."""
-    on_done: Callable[[], None] | None = None
+    on_done: list[Callable[[], None]] = attrs.field(factory=list)
     """Called when nobody waits for the command any more."""
     refused: bool = False
     """Has been answered with "no session" before, and was sent again."""
@@ -154,9 +154,8 @@ class PendingCommands:
         """The caller stopped waiting: leave no trace."""
         self._serials.forget(pending)
         self._unsettled.pop(pending, None)
-        if pending.on_done is not None:
-            on_done, pending.on_done = pending.on_done, None
-            on_done()
+        while pending.on_done:
+            pending.on_done.pop()()
 
     def replied(self, pending: PendingCommand, reply: GenericCommand) -> None:
         """The command has its reply, which settles it unless it is to be sent again."""

@@ -1,10 +1,10 @@
 """Which messages have been delivered: at most once each, in order, with nothing missing.
 
-For every conversation with traffic a `Track` remembers the newest message delivered, the
-ids of the latest ones, and the place up to which everything is known. They make
-redelivery and overlap with history harmless; the newest message is where catching up
-begins after a broken link. While a conversation is being caught up, its live events wait
-behind the missed ones.
+For every conversation with traffic a `Track` remembers the newest message delivered and the
+ids of the latest ones. They make redelivery and overlap with history harmless; the newest
+message is where catching up begins after a broken link. A conversation without a track has
+not spoken since a time that is common to all of them, and is caught up from there. While it is
+not certain that a conversation missed nothing, its live events wait.
 """
 
 from __future__ import annotations
@@ -19,8 +19,18 @@ E = TypeVar("E")
 REMEMBERED = 256
 """Ids remembered in each conversation beyond which everything older counts as known."""
 
+SLACK = 60_000
+"""Milliseconds by which a server may push something later than it wrote it down."""
+
+SETTLED = 10.0
+"""Seconds after the answer to a sending in which older messages of others may still come."""
+
+FORGOTTEN = 7 * 24 * 3_600_000
+"""Milliseconds of silence after which a conversation is no longer tracked."""
+
 Place = tuple[int, str]
-"""Time and id of a message: where it stands in its conversation."""
+"""Time and id of a message: where it stands in its conversation. Without an id: before every
+message of that time."""
 
 
 @attrs.define(eq=False)
@@ -28,13 +38,19 @@ class Track(Generic[E]):
     """What is known of one conversation's stream of messages."""
 
     mark: Place | None
-    """The newest message delivered; None: none since the login."""
+    """Up to here everything was delivered; None: nothing has been since the login."""
     seen: dict[str, int | None] = attrs.field(factory=dict)
     """Ids of the latest messages, with their times; None: not kept in any history."""
     known: Place = (-1, "")
-    """Up to here everything was delivered, or is this client's own."""
+    """Up to here everything was delivered, or is this client's own, though no ids are left."""
     deferred: list[E] | None = None
     """Live events that wait while the conversation is caught up."""
+    kind: int | None = None
+    """What kind of conversation it is, where a push has said so."""
+    left: bool = False
+    """This client is no longer a member: nothing more can be had, and nothing is missed."""
+    own: tuple[Place, float] | None = None
+    """The newest message this client sent, and when that was answered."""
 
     def note(self, timestamp: int, mid: str, *, stored: bool = True) -> bool:
         """Record a message about to be delivered; False if it was already."""
@@ -42,27 +58,42 @@ class Track(Generic[E]):
             return False
         self.seen[mid] = timestamp if stored else None
         if stored:
+            self.left = False
             self._advance((timestamp, mid))
         self._trim()
         return True
 
-    def note_own(self, timestamp: int, mid: str) -> None:
+    def note_own(self, timestamp: int, mid: str, now: float) -> None:
         """Record a message this client sent: history will show it, nobody awaits it.
 
-        It does not move the mark: an earlier message of somebody else may be under way.
+        It does not move the mark yet: an earlier message of somebody else may be under way.
         """
         self.seen[mid] = timestamp
+        if self.own is None or self.own[0] < (timestamp, mid):
+            self.own = (timestamp, mid), now
         self._trim()
 
+    def settle(self, heard_at: float) -> None:
+        """The link was alive until then: what was said before an older sending has arrived."""
+        if self.own is not None and self.own[1] + SETTLED <= heard_at:
+            self._advance(self.own[0])
+
     def known_upto(self, place: Place) -> None:
-        """History has been read up to here: its ids need not be remembered."""
-        self.known = max(self.known, place)
+        """History has been read up to here: of its ids only the latest need be remembered."""
         self._advance(place)
-        self.seen = {
-            mid: timestamp
+        read = sorted(
+            (timestamp, mid)
             for mid, timestamp in self.seen.items()
-            if timestamp is None or (timestamp, mid) > place
-        }
+            if timestamp is not None and (timestamp, mid) <= place
+        )
+        for timestamp, mid in read[:-REMEMBERED]:
+            del self.seen[mid]
+            self.known = max(self.known, (timestamp, mid))
+
+    def joined(self, timestamp: int) -> None:
+        """This client became a member: what was said before does not concern it."""
+        self.left = False
+        self._advance((timestamp, ""))
 
     def release(self) -> None:
         """The conversation is caught up, and what waited has been delivered."""
@@ -91,29 +122,99 @@ class Delivery(Generic[E]):
 
     def __init__(self) -> None:
         self.tracks: dict[str, Track[E]] = {}
+        self.begun_at = 0
+        """Server time before which nothing is missed: the first login."""
+        self.heard = 0
+        """The latest server time that this client has been told."""
+        self.away_since: int | None = None
+        """Server time since which something may have been missed; None: nothing has been."""
+        self._heard_at = float("-inf")
+
+    # While the link is up.
+
+    def begin(self, server_time: int) -> None:
+        """The first login."""
+        self.begun_at = self.heard = server_time
+
+    def hear(self, server_time: int, now: float) -> None:
+        """Something was pushed that the server wrote down at this time."""
+        self.heard = max(self.heard, server_time)
+        self._heard_at = now
 
     def accept(self, cid: str, timestamp: int, mid: str, *, stored: bool = True) -> bool:
         """Record a message; False if it was delivered before.
 
         ``stored``: it is in the history, where catching up may begin with it.
         """
-        track = self.tracks.get(cid)
-        if track is None:
-            track = self.tracks[cid] = Track(None)
-        return track.note(timestamp, mid, stored=stored)
+        return self._track(cid).note(timestamp, mid, stored=stored)
 
-    def sent(self, cid: str, timestamp: int, mid: str) -> None:
-        """Record a message this client sent itself."""
+    def sent(self, cid: str, timestamp: int, mid: str, now: float = 0.0) -> None:
+        """Record a message this client sent itself; ``now`` is the time of its answer."""
+        self._track(cid).note_own(timestamp, mid, now)
+
+    def joined(self, cid: str, timestamp: int) -> None:
+        """This client became a member."""
+        self._track(cid).joined(timestamp)
+
+    def left(self, cid: str, timestamp: int | None = None) -> None:
+        """This client is no longer a member; what happened since shows that it is one again."""
+        track = self.tracks.get(cid)
+        if track is None:
+            return
+        if timestamp is None or track.mark is None or track.mark[0] <= timestamp:
+            track.left = True
+
+    def of_kind(self, cid: str, kind: int) -> None:
+        """A push has said what kind of conversation it is."""
+        if cid in self.tracks:
+            self.tracks[cid].kind = kind
+
+    def _track(self, cid: str) -> Track[E]:
         track = self.tracks.get(cid)
         if track is None:
             track = self.tracks[cid] = Track(None)
-        track.note_own(timestamp, mid)
+        return track
+
+    # After a break.
+
+    @property
+    def complete_until(self) -> int:
+        """Server time up to which nothing is missing anywhere, beside what the tracks say."""
+        if self.away_since is not None:
+            return self.away_since
+        return max(self.begun_at, self.heard - SLACK)
+
+    def lose_link(self) -> None:
+        """The link broke: from now on something may be missed in every conversation."""
+        self.away_since = self.complete_until
+        for track in self.tracks.values():
+            track.settle(self._heard_at)
+        self._forget_silent()
+        self.defer()
+
+    def _forget_silent(self) -> None:
+        oldest = self.complete_until - FORGOTTEN
+        for cid, track in list(self.tracks.items()):
+            if track.deferred is None and track.mark is not None and track.mark[0] < oldest:
+                del self.tracks[cid]
+
+    def caught_up(self, returned_at: int) -> None:
+        """Nothing is missing any more."""
+        self.away_since = None
+        self.heard = max(self.heard, returned_at)
+
+    def start(self, cid: str) -> Place:
+        """Where catching up begins."""
+        mark = self.tracks[cid].mark
+        return (self.complete_until, "") if mark is None else mark
 
     def defer(self, cids: Iterable[str] | None = None) -> list[str]:
-        """Begin to catch up these conversations, or all that are known."""
-        deferred = list(self.tracks) if cids is None else list(cids)
+        """Begin to catch up these conversations, or all that are known and not left."""
+        if cids is None:
+            cids = [cid for cid, track in self.tracks.items() if not track.left]
+        deferred = list(cids)
         for cid in deferred:
-            track = self.tracks.setdefault(cid, Track(None))
+            track = self._track(cid)
             if track.deferred is None:
                 track.deferred = []
         return deferred
@@ -123,6 +224,11 @@ class Delivery(Generic[E]):
         track = self.tracks.get(cid)
         return None if track is None else track.deferred
 
+    @property
+    def waiting(self) -> list[str]:
+        """The conversations whose live events wait."""
+        return [cid for cid, track in self.tracks.items() if track.deferred is not None]
+
     def known_upto(self, cid: str, timestamp: int, mid: str) -> None:
         """Every message up to this one was delivered, or is this client's own."""
         self.tracks[cid].known_upto((timestamp, mid))
@@ -130,7 +236,3 @@ class Delivery(Generic[E]):
     def release(self, cid: str) -> None:
         """The conversation is caught up, and what waited has been delivered."""
         self.tracks[cid].release()
-
-    def forget(self, cid: str) -> None:
-        """The client left the conversation."""
-        self.tracks.pop(cid, None)

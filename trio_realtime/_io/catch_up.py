@@ -1,61 +1,68 @@
 """Filling the gap that a broken link leaves.
 
 When the link breaks, every conversation with traffic is *deferred*: what arrives for it on the
-next link waits. After the session has resumed, its history is read from the last message
-delivered up to the present, those messages are delivered, then what was deferred. Ids make
-the overlap harmless. A conversation that first spoke while the client was away is found
-through the unread notification that follows the login.
+next link waits. After the session has resumed, the server is asked which conversations have
+something new. The others go on at once. Of those that have, the history is read from the last
+message delivered up to the present, those messages are delivered, then what was deferred. Ids
+make the overlap harmless. The questions are paced: a server may allow so many in a minute.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
-from typing import Any
 
 import attrs
 import trio
 
+from trio_realtime._engine.budget import Budget
+from trio_realtime._engine.changes import (
+    Last,
+    MembersQuery,
+    about_ids,
+    about_temporary,
+    changed,
+    last_messages,
+)
 from trio_realtime._engine.delivery import Delivery
-from trio_realtime._engine.login import PERSONAL_NOTICES, LoginState
-from trio_realtime._engine.mapping import events_from_notification, message_from_log_item
-from trio_realtime._values.errors import CommandTimeout, ConnectionLost, RealtimeError
+from trio_realtime._engine.login import LoginState
+from trio_realtime._engine.mapping import message_from_log_item
+from trio_realtime._engine.reading import Reading
+from trio_realtime._values.conversations import ConversationKind
+from trio_realtime._values.errors import (
+    CommandError,
+    CommandTimeout,
+    ConnectionLost,
+    QuotaExceeded,
+    RealtimeError,
+    Retry,
+)
 from trio_realtime._values.events import (
-    ConversationEvent,
     Event,
     Gap,
     MessageRecalled,
     MessageReceived,
     MessageUpdated,
-    NotificationGap,
     UnreadUpdated,
 )
+from trio_realtime._values.protocol import TEMPORARY_PREFIX
 from trio_realtime._values.registry import MessageRegistry
 from trio_realtime._values.times import optional_datetime
-from trio_realtime.wire import CommandType, GenericCommand, LogItem, LogsCommand, QueryDirection
+from trio_realtime.wire import GenericCommand, LogItem
 
 from .command_channel import CommandChannel
+from .missed_notices import MissedNotices
 from .reconnect import LinkKeeper
-from .rest import ClientRest
 
 logger = logging.getLogger("trio_realtime")
 
-PERSONAL = tuple(PERSONAL_NOTICES.values())
-REMEMBERED = 64
-"""Notices of the latest moments, in which the clocks of push and replay may differ."""
-
-PATIENCE = 1.0
-"""Seconds that messages wait for the notifications, which should come before them."""
-AGAIN_AFTER = (1.0, 2.0, 4.0, 8.0)
-"""Seconds after which the REST API is asked again that did not answer."""
-FAILED = (RealtimeError, AttributeError, TypeError)
-"""What a REST API raises that is down, or answers with something else."""
-
-PAGE = 100
 AT_ONCE = 4
 """Conversations caught up side by side."""
+PATIENCE = 5.0
+"""Seconds to wait for the news that says since when this client is a member."""
+AGAIN_AFTER = (1.0, 2.0, 4.0, 8.0)
+"""Seconds after which a history is asked for again that a fault in the server withheld."""
 
 
 class CatchUp:
@@ -66,8 +73,9 @@ class CatchUp:
         delivery: what has been delivered, and what is deferred.
         registry: how messages are parsed.
         commands: the way to the server.
-        rest: its REST API.
+        notices: the news about this client that are fetched at the same time.
         link: the link in whose background this happens.
+        budget: how many histories may be asked for.
         publish: delivers an event; False for a message that was delivered before.
     """
 
@@ -78,147 +86,238 @@ class CatchUp:
         delivery: Delivery[Event],
         registry: MessageRegistry,
         commands: CommandChannel,
-        rest: ClientRest,
+        notices: MissedNotices,
         link: LinkKeeper,
+        budget: Budget,
         publish: Callable[[Event], bool],
     ) -> None:
         self._login = login
         self._delivery = delivery
         self._registry = registry
         self._commands = commands
-        self._rest = rest
+        self._notices = notices
         self._link = link
+        self._budget = budget
         self._publish = publish
         self._limiter = trio.CapacityLimiter(AT_ONCE)
-        self._noted: deque[tuple[type[Event], str, datetime | None]] = deque(maxlen=REMEMBERED)
-        """Personal notices that have arrived: the replay may hold them too."""
-        self._unfetched_from: int | None = None
-        """Server time after which notifications still have to be fetched."""
-        self._replayed: Counter[str] = Counter()
-        """How many notices were replayed for each conversation."""
+        self._returned = False
+        """Whether something may have been missed before this link."""
+        self._asking = False
+        """Whether it is being found out what has changed."""
+        self._blind = False
+        """Whether that could not be found out."""
+        self._reading: dict[str, bool] = {}
+        """Conversations whose history is, or is about to be, read; whether something is
+        certain to be there."""
+        self._own: list[MessageReceived] = []
+        """What may be messages that this client is just sending."""
+        self._started = False
+        """Whether questions can be asked since the present login."""
+        self._scopes: set[trio.CancelScope] = set()
+        """What is being asked. A session may be opened again on the same link."""
+
+    def begin(self) -> None:
+        """The client is back: what is pushed from now on may have something missing before it."""
+        self._returned = self._asking = True
+        self._blind = False
+        self._reading.clear()
+        self._started = False
+        for scope in self._scopes:
+            scope.cancel()
+        self._scopes.clear()
 
     def start(self) -> None:
-        """Catch up every deferred conversation in the background of the present link."""
-        for cid, track in self._delivery.tracks.items():
-            if track.deferred is not None:
-                self._link.start_soon(self._conversation, cid)
+        """Catch up in the background of the present link."""
+        self._started = True
+        self._start(self._fetch_notices)
+        self._start(self._everything)
+        for cid in self._reading:
+            self._start(self._conversation, cid)
+        for event in self._own:
+            self._start(self._settle_own, event)
 
-    def _report_replayed(self) -> None:
-        """Tell what was replayed for conversations that have nothing else to catch up."""
-        for cid in list(self._replayed):
-            if self._delivery.deferred(cid) is None:
-                self._report(Gap(cid))
+    def _start(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
+        scope = trio.CancelScope()
+        self._scopes.add(scope)
+        self._link.start_soon(self._run, scope, function, *args)
 
-    def note(self, event: Event) -> bool:
-        """Take note of an event that a replay may repeat; False if it is known already."""
-        if not isinstance(event, PERSONAL):
-            return True
-        notice = (type(event), event.conversation_id, event.at)
-        if notice in self._noted:
-            return False
-        self._noted.append(notice)
-        return True
+    async def _run(
+        self, scope: trio.CancelScope, function: Callable[..., Awaitable[None]], *args: object
+    ) -> None:
+        with scope:
+            await function(*args)
+        self._scopes.discard(scope)
 
-    async def notifications(self) -> None:
-        """Deliver the membership notifications that were missed: docs/protocol/session.md §7.
-
-        They come from the REST API; without one they stay missed. If it does not answer it
-        is asked again in the background of the present link, and after that on the next.
-        Messages do not wait for an API that is silent.
-        """
-        answered = trio.Event()
-        self._link.start_soon(self._replay_missed, answered)
-        with trio.move_on_after(PATIENCE):
-            await answered.wait()
-
-    async def _replay_missed(self, answered: trio.Event) -> None:
-        error: Exception = ConnectionLost()
-        for delay in (0, *AGAIN_AFTER):
-            await trio.sleep(delay)
-            try:
-                await self._fetch_notifications()
-            except FAILED as failure:
-                error = failure
-            else:
-                self._report_replayed()
-                return
-            finally:
-                answered.set()
-        logger.warning("missed notifications could not be fetched: %s", error)
-        since = optional_datetime(self._unfetched_from)
-        self._publish(NotificationGap(since, error))
-
-    async def _fetch_notifications(self) -> None:
-        watermark = self._unfetched_from or self._login.notification_watermark
-        while watermark is not None and self._rest.available:
-            # Live notifications move the watermark of the login in the meantime.
-            self._unfetched_from = watermark
-            answer = await self._rest.get(
-                "/1.1/rtm/notifications",
-                {"client_id": self._login.assigned_id, "start_ts": str(watermark)},
-            )
-            # Without a type the answer comes in two parts; asked for one, it is bare.
-            answer = answer.get("permanent", answer)
-            before, watermark = watermark, self._replay(answer, watermark)
-            if not answer.get("hasMore") or watermark <= before:
-                break
-        self._unfetched_from = None
-
-    def _replay(self, answer: Any, watermark: int) -> int:
-        """Deliver one page; returns up to when it reaches."""
-        for item in answer["notifications"]:
-            at = item.get("serverTs")
-            if not isinstance(at, int) or at <= watermark:
-                continue
-            for event in events_from_notification(item, self._registry, self._login.assigned_id):
-                if self.note(event):
-                    self._publish(event)
-                    if isinstance(event, ConversationEvent):
-                        self._replayed[event.conversation_id] += 1
-            watermark = at
-        known = self._login.notification_watermark or 0
-        self._login.notification_watermark = max(known, watermark)
-        return watermark
+    # What the session hears meanwhile.
 
     def unread(self, event: UnreadUpdated) -> None:
-        """After a resumption: an unread notification may name a conversation never seen yet."""
-        if event.count:
-            self.unseen(event.conversation_id)
+        """A counter may name a message that was said while the client was away."""
+        cid, last = event.conversation_id, event.last_message
+        if not self._returned or not event.count:
+            return
+        track = self._delivery.tracks.get(cid)
+        if last is None:
+            if track is None:
+                self._read(cid, expected=True)
+            return
+        if last.timestamp_ms > self._login.returned_at:
+            # It is pushed on this link.
+            return
+        if track is None:
+            missed = last.timestamp_ms >= self._delivery.complete_until
+        else:
+            kind = ConversationKind.NORMAL if event.kind is None else event.kind
+            missed = changed(track, Last(cid, kind, last.timestamp_ms, last.id))
+        if missed:
+            self._read(cid, expected=True)
 
-    def unseen(self, cid: str) -> None:
-        """A conversation spoke while the client was away; catch it up if it is new."""
-        if cid not in self._delivery.tracks:
+    def spoke(self, cid: str, kind: int | None, *, offline: bool) -> None:
+        """A message is pushed; there may be older ones of a conversation not known so far."""
+        if not self._returned or cid in self._delivery.tracks or kind == ConversationKind.CHAT_ROOM:
+            return
+        unlisted = kind == ConversationKind.SERVICE or cid.startswith(TEMPORARY_PREFIX)
+        if offline or unlisted or self._blind:
+            self._read(cid, expected=False)
+        elif self._asking:
             self._delivery.defer([cid])
-            self._link.start_soon(self._conversation, cid)
+
+    # What has changed.
+
+    async def _everything(self) -> None:
+        try:
+            await self._find_changed()
+        except ConnectionLost:
+            return
+        except RealtimeError as error:
+            if self._is_dead(error):
+                return
+            logger.info("cannot ask which conversations have changed: %s", error)
+            self._blind = True
+            for cid in self._unsettled():
+                self._read(cid, expected=False)
+        self._asking = False
+        self._finish()
+
+    async def _find_changed(self) -> None:
+        delivery = self._delivery
+        since = delivery.complete_until
+        members = MembersQuery(self._login.assigned_id, since)
+        while not members.finished:
+            page = await self._last_messages(members.command())
+            members.take(page)
+            for last in page:
+                if last.cid in delivery.tracks and delivery.tracks[last.cid].left:
+                    # It is a member again.
+                    delivery.joined(last.cid, since)
+            self._sort_out(page)
+        while self._unsettled():
+            await self._ask_about_known(since)
+
+    async def _ask_about_known(self, since: int) -> None:
+        """What no list of memberships shows, or shows only if it has changed."""
+        tracks = self._delivery.tracks
+        for some, command in about_temporary(self._unsettled()):
+            self._sort_out(await self._last_messages(command))
+            self._read_all(some)
+        unknown = [cid for cid in self._unsettled() if tracks[cid].kind is None]
+        for some, command in about_ids(unknown, None):
+            self._sort_out(await self._last_messages(command))
+            self._read_all(some)
+        # Service conversations do not say when they spoke last.
+        service = ConversationKind.SERVICE
+        self._read_all([cid for cid in self._unsettled() if tracks[cid].kind == service])
+        for some, command in about_ids(self._unsettled(), since):
+            self._sort_out(await self._last_messages(command))
+            for cid in set(some).intersection(self._unsettled()):
+                self._release(cid)
+
+    def _sort_out(self, page: Iterable[Last]) -> None:
+        for last in page:
+            cid = last.cid
+            track = self._delivery.tracks.get(cid)
+            if cid in self._reading:
+                continue
+            if changed(track, last):
+                self._read(cid, expected=last.timestamp is not None)
+            elif track is not None and track.deferred is not None:
+                self._release(cid)
+
+    def _unsettled(self) -> list[str]:
+        """Deferred conversations of which it is not known whether they missed something."""
+        return [cid for cid in self._delivery.waiting if cid not in self._reading]
+
+    def _read_all(self, cids: Iterable[str]) -> None:
+        """Of these the server said nothing: their histories may."""
+        unsettled = set(self._unsettled())
+        for cid in cids:
+            if cid in unsettled:
+                self._read(cid, expected=False)
+
+    async def _last_messages(self, command: GenericCommand) -> list[Last]:
+        return last_messages(await self._ask(command))
+
+    # The history of one conversation.
+
+    def _read(self, cid: str, *, expected: bool) -> None:
+        """Catch up one conversation."""
+        begun = cid in self._reading
+        self._reading[cid] = expected or self._reading.get(cid, False)
+        if not begun:
+            self._delivery.defer([cid])
+            if self._started:
+                self._start(self._conversation, cid)
 
     async def _conversation(self, cid: str) -> None:
         async with self._limiter:
+            gap = Gap(cid)
             try:
+                if self._delivery.tracks[cid].mark is None:
+                    await self._notices.settled(PATIENCE)
                 gap = await self._fill(cid)
             except ConnectionLost:
                 # Stays deferred; the next resumption begins where this one stopped.
                 return
             except RealtimeError as error:
-                if isinstance(error, CommandTimeout) and self._link.silent_for(error.seconds):
-                    # Not the server refuses, the link is dead: on the next one it may succeed.
-                    self._link.drop(str(error))
+                if self._is_dead(error):
                     return
-                logger.info("cannot catch up conversation %s: %s", cid, error)
-                mark = self._delivery.tracks[cid].mark
-                since = mark[0] if mark else self._login.opened_at
-                gap = Gap(
-                    cid,
-                    missing_from=optional_datetime(since),
-                    missing_until=self._live_since(cid),
-                    error=error,
-                )
+                gap = self._failed(cid, error)
+        self._reading.pop(cid, None)
+        self._release(cid, gap)
+        self._finish()
+
+    def _is_dead(self, error: Exception) -> bool:
+        """Whether not the server refuses but the link is dead: on the next it may succeed."""
+        if isinstance(error, CommandTimeout) and self._link.silent_for(error.seconds):
+            self._link.drop(str(error))
+            return True
+        return False
+
+    def _failed(self, cid: str, error: RealtimeError) -> Gap:
+        logger.info("cannot catch up conversation %s: %s", cid, error)
+        since = self._delivery.start(cid)[0]
+        if isinstance(error, CommandError) and error.retry is Retry.NEVER:
+            # No longer a member, or no longer there: said once.
+            self._delivery.left(cid)
+        return Gap(
+            cid,
+            missing_from=optional_datetime(since),
+            missing_until=self._live_since(cid),
+            error=error,
+        )
+
+    def _release(self, cid: str, gap: Gap | None = None) -> None:
+        """Deliver what waited, and tell what became of the conversation."""
         edited = 0
         for event in self._delivery.deferred(cid) or ():
             if isinstance(event, MessageUpdated | MessageRecalled):
                 edited += (event.message.updated_at_ms or 0) <= self._login.returned_at
             self._publish(event)
         self._delivery.release(cid)
-        self._report(attrs.evolve(gap, edited=edited))
+        self._report(attrs.evolve(gap or Gap(cid), edited=edited))
+
+    def _finish(self) -> None:
+        if not self._asking and not self._reading and not self._delivery.waiting:
+            self._delivery.caught_up(self._login.returned_at)
 
     def _live_since(self, cid: str) -> datetime | None:
         """Server time from which on nothing of a conversation was missed: the latest login.
@@ -234,65 +333,81 @@ class CatchUp:
 
     def _report(self, gap: Gap) -> None:
         """Tell what became of a conversation, if there is anything to tell."""
-        gap = attrs.evolve(gap, notices=self._replayed.pop(gap.conversation_id, 0))
+        gap = attrs.evolve(gap, notices=self._notices.replayed.pop(gap.conversation_id, 0))
         if gap != Gap(gap.conversation_id):
             self._publish(gap)
 
+    async def _fetch_notices(self) -> None:
+        await self._notices.fetch()
+        for cid in list(self._notices.replayed):
+            if self._delivery.deferred(cid) is None:
+                self._report(Gap(cid))
+
     async def _fill(self, cid: str) -> Gap:
         """Deliver the history since the last message known."""
-        mark = self._delivery.tracks[cid].mark
-        start: tuple[int, str | None] = mark or (self._login.opened_at or 0, None)
-        gap = Gap(cid)
-        first = True
-        while True:
-            # The message known is asked for again, to see that the history reaches back to it.
-            # Without one, something may have been said in the very millisecond of the login.
-            items = await self._history(
-                LogsCommand(
-                    cid=cid,
-                    t=start[0],
-                    mid=start[1],
-                    l=PAGE,
-                    direction=QueryDirection.NEW,
-                    t_included=first or None,
-                )
-            )
-            full = len(items) == PAGE
-            if first and mark is not None:
-                if items and items[0].msg_id == mark[1]:
-                    del items[0]
-                elif await self._is_cut(cid, mark):
-                    until = optional_datetime(items[0].timestamp) if items else None
-                    gap = Gap(
-                        cid,
-                        missing_from=optional_datetime(mark[0]),
-                        missing_until=until or self._live_since(cid),
-                    )
-            first = False
+        start = self._delivery.start(cid)
+        reading = Reading(cid, start, expected=self._reading[cid])
+        filled = 0
+        while (command := reading.command) is not None:
+            reply = await self._ask_history(command)
+            items = list(reply.logs_message.logs) if reply.logs_message is not None else []
             if any(item.from_ == self._login.assigned_id for item in items):
-                # History may show what this client is sending before the answer does.
-                await self._commands.sends_settled(cid)
-            filled = gap.filled
-            for item in items:
-                me = self._login.assigned_id
-                message = message_from_log_item(item, cid, self._registry, me)
-                filled += self._publish(MessageReceived(cid, message, own=message.sender == me))
-            gap = attrs.evolve(gap, filled=filled)
-            if items:
-                last = items[-1]
-                start = (last.timestamp or start[0], last.msg_id)
-                self._delivery.known_upto(cid, start[0], last.msg_id or "")
-            if not full:
-                return gap
-
-    async def _is_cut(self, cid: str, mark: tuple[int, str]) -> bool:
-        """Whether the server no longer has anything as old as what is known."""
-        older = LogsCommand(
-            cid=cid, t=mark[0], mid=mark[1], l=1, direction=QueryDirection.OLD, t_included=True
+                # What was answered just now is noted by a task that is about to run.
+                await trio.lowlevel.checkpoint()
+            reading.expected = self._reading[cid]
+            for item in reading.take(items):
+                filled += self._deliver(cid, item)
+            if reading.upto is not None:
+                self._delivery.known_upto(cid, *reading.upto)
+        if not reading.cut:
+            return Gap(cid, filled=filled)
+        until = optional_datetime(reading.cut_until)
+        return Gap(
+            cid,
+            filled=filled,
+            missing_from=optional_datetime(start[0]),
+            missing_until=until or self._live_since(cid),
         )
-        return not await self._history(older)
 
-    async def _history(self, logs: LogsCommand) -> list[LogItem]:
-        command = GenericCommand(cmd=CommandType.LOGS, logs_message=logs)
-        reply = await self._commands.request(command, repeat="never", internal=True)
-        return list(reply.logs_message.logs) if reply.logs_message is not None else []
+    def _deliver(self, cid: str, item: LogItem) -> bool:
+        """Deliver a message of the history; False if that is not for now."""
+        message = message_from_log_item(item, cid, self._registry, self._login.assigned_id)
+        own = message.sender == self._login.assigned_id
+        event = MessageReceived(cid, message, own=own)
+        if own and self._commands.is_sending(cid, item.data or ""):
+            # The answer may be under way that says that it is this client's own.
+            self._own.append(event)
+            self._start(self._settle_own, event)
+            return False
+        return self._publish(event)
+
+    async def _settle_own(self, event: MessageReceived) -> None:
+        """Deliver what somebody has sent as this client elsewhere, once that is certain."""
+        await self._commands.sends_settled(event.conversation_id)
+        self._own.remove(event)
+        self._publish(event)
+
+    # Questions.
+
+    async def _ask_history(self, command: GenericCommand) -> GenericCommand:
+        for delay in AGAIN_AFTER:
+            try:
+                return await self._ask(command, counted=True)
+            except CommandError as error:
+                if error.retry is not Retry.LATER:
+                    raise
+            await trio.sleep(delay)
+        return await self._ask(command, counted=True)
+
+    async def _ask(self, command: GenericCommand, *, counted: bool = False) -> GenericCommand:
+        """Ask when there is a right to, and again for as long as it is only too much at once."""
+        while True:
+            now = trio.current_time()
+            await trio.sleep_until(self._budget.take(now) if counted else self._budget.resumes(now))
+            try:
+                reply = await self._commands.request(command, repeat="never", internal=True)
+            except QuotaExceeded:
+                self._budget.refused(trio.current_time())
+            else:
+                self._budget.granted()
+                return reply

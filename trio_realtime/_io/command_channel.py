@@ -166,6 +166,14 @@ class CommandChannel:
                 if one in self.pending:
                     await self._transmit(one)
 
+    def is_sending(self, cid: str, body: str) -> bool:
+        """Whether a message with this body is under way to a conversation."""
+        return any(
+            direct.cid == cid and (direct.binary_msg is not None or direct.msg == body)
+            for one in self.pending
+            if (direct := one.command.direct_message) is not None
+        )
+
     async def sends_settled(self, cid: str) -> None:
         """Wait until the ids of the messages under way to a conversation are known."""
         await _all_done(
@@ -196,7 +204,7 @@ async def _all_done(commands: Iterable[PendingCommand]) -> None:
     done = []
     for one in commands:
         done.append(event := trio.Event())
-        one.on_done = event.set
+        one.on_done.append(event.set)
     for event in done:
         await event.wait()
 

@@ -6,12 +6,14 @@ import itertools
 import logging
 import secrets
 from collections.abc import Coroutine, Iterable, Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 import attrs
 import trio
 
 from trio_realtime._engine.acknowledgements import Acknowledgements
+from trio_realtime._engine.budget import Budget
 from trio_realtime._engine.commands import Repeat
 from trio_realtime._engine.conversation_cache import ConversationCache
 from trio_realtime._engine.delivery import Delivery
@@ -32,6 +34,8 @@ from trio_realtime._values.errors import (
 from trio_realtime._values.events import (
     ConversationEvent,
     Event,
+    Gap,
+    Invited,
     Kicked,
     MessageReceived,
     PluginFailed,
@@ -41,7 +45,7 @@ from trio_realtime._values.events import (
     SessionConflict,
     UnreadUpdated,
 )
-from trio_realtime._values.times import now_ms
+from trio_realtime._values.times import ms_from_datetime, now_ms
 from trio_realtime._values.typed_messages import TypedMessage
 from trio_realtime.wire import AckCommand, CommandType, DirectCommand, GenericCommand, OpType
 
@@ -51,6 +55,7 @@ from .command_channel import CommandChannel
 from .connection import ClientConnection
 from .ending import Ending
 from .http import Http
+from .missed_notices import MissedNotices
 from .rest import ClientRest
 from .subscription import Hub
 
@@ -58,6 +63,9 @@ logger = logging.getLogger("trio_realtime")
 
 COMMAND_TIMEOUT = 20.0
 """Seconds to wait for a reply: docs/protocol/transport.md §5."""
+
+HISTORY_QUOTA = 120.0
+"""Questions about histories that LeanCloud allows a client in a minute."""
 
 AckMode = Literal["delivery", "next"]
 
@@ -68,6 +76,7 @@ class SessionConfig:
 
     command_timeout: float = COMMAND_TIMEOUT
     catch_up: bool = True
+    history_quota: float | None = HISTORY_QUOTA
     ack: AckMode = "delivery"
     credentials: Credentials = attrs.field(factory=Credentials)
     message_types: Sequence[type[TypedMessage]] = ()
@@ -99,6 +108,8 @@ class ClientSession:
         self.unread: UnreadCounters = UnreadCounters()
         self._rooms: set[str] = set()
         """Chat rooms: their messages are neither acknowledged nor counted."""
+        self._cut: set[str] = set()
+        """Conversations of which only the latest missed messages were pushed."""
         self.conversations: ConversationCache = ConversationCache(
             lambda: self.client_id, self.unread.of
         )
@@ -122,13 +133,17 @@ class ClientSession:
         self.rest: ClientRest = ClientRest(
             connection.rest, token=self.authentication.token, expire_token=login.expire_token
         )
+        self._notices = MissedNotices(
+            login=login, registry=self.registry, rest=self.rest, publish=self.publish
+        )
         self._catch_up = CatchUp(
             login=login,
             delivery=self.delivery,
             registry=self.registry,
             commands=self.commands,
-            rest=self.rest,
+            notices=self._notices,
             link=connection.link,
+            budget=Budget(config.history_quota),
             publish=self.publish,
         )
         self._resumed = False
@@ -203,6 +218,10 @@ class ClientSession:
         """The server has let the client in; pushes may follow at once."""
         self.connection.link.healthy()
         self._resumed = returned and self.config.catch_up
+        if self._resumed:
+            self._catch_up.begin()
+        elif not returned:
+            self.delivery.begin(self.login.returned_at)
         self.connection.address(self, self.client_id)
 
     async def resume(self) -> None:
@@ -228,7 +247,6 @@ class ClientSession:
         await self.commands.transmit_deferred()
         self._ready()
         if self.config.catch_up:
-            await self._catch_up.notifications()
             self._catch_up.start()
 
     def _session_required(self) -> None:
@@ -245,7 +263,8 @@ class ClientSession:
         self.unread.link_lost()
         self.conversations.clear()
         if self.config.catch_up:
-            self.delivery.defer()
+            self.delivery.lose_link()
+            self._notices.link_lost()
 
     def end(self, error: RealtimeError) -> None:
         """Nothing more can happen: everybody who waits learns why, or the body is cancelled."""
@@ -282,6 +301,8 @@ class ClientSession:
     def receive(self, command: GenericCommand) -> None:
         """Handle one push, without waiting."""
         self.login.saw(command)
+        if command.server_ts:
+            self.delivery.hear(command.server_ts, trio.current_time())
         if command.cmd == CommandType.DIRECT:
             if command.direct_message is not None:
                 self._receive_message(command.direct_message)
@@ -289,19 +310,25 @@ class ClientSession:
             self._receive_closed(command)
         else:
             for event in events_from_command(command, self.registry, self.client_id):
-                if self._resumed and isinstance(event, UnreadUpdated):
+                if isinstance(event, UnreadUpdated):
                     self._catch_up.unread(event)
-                self._catch_up.note(event)
-                self.deliver(event)
+                if self._notices.note(event):
+                    self.deliver(event)
 
     def _receive_message(self, direct: DirectCommand) -> None:
-        if direct.conv_type == ConversationKind.CHAT_ROOM and direct.cid:
-            self._rooms.add(direct.cid)
-        if direct.offline and direct.cid and self._resumed:
-            self._catch_up.unseen(direct.cid)
+        cid, offline = direct.cid or "", bool(direct.offline)
+        self.delivery.hear(direct.timestamp or 0, trio.current_time())
+        if direct.conv_type == ConversationKind.CHAT_ROOM and cid:
+            self._rooms.add(cid)
+        self._catch_up.spoke(cid, direct.conv_type, offline=offline)
         message = message_from_direct(direct, self.registry, self.client_id)
-        own = message.sender == self.client_id
-        self.deliver(MessageReceived(direct.cid or "", message, own=own))
+        if offline and direct.has_more and cid not in self._cut and not self._resumed:
+            # Only the latest are pushed; nobody fetches the others.
+            self._cut.add(cid)
+            self.deliver(Gap(cid, missing_until=message.timestamp))
+        self.deliver(MessageReceived(cid, message, own=message.sender == self.client_id))
+        if direct.conv_type is not None:
+            self.delivery.of_kind(cid, direct.conv_type)
 
     def _receive_closed(self, command: GenericCommand) -> None:
         session = command.session_message
@@ -332,6 +359,9 @@ class ClientSession:
                     self.unread.counted_by_server(event)
                 elif isinstance(event, Kicked):
                     self.unread.forget(event.conversation_id)
+                    self.delivery.left(event.conversation_id, _ms(event.at))
+                elif isinstance(event, Invited):
+                    self.delivery.joined(event.conversation_id, _ms(event.at) or 0)
             self.hub.publish(event)
             return True
         message = event.message
@@ -409,3 +439,7 @@ class ClientSession:
             )
             for cid, first, last in self.acks.take(now)
         ]
+
+
+def _ms(moment: datetime | None) -> int | None:
+    return None if moment is None else ms_from_datetime(moment)

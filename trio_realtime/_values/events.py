@@ -379,7 +379,9 @@ class UnreadUpdated(ConversationEvent):
 class Gap(ConversationEvent):
     """Something was missed while the connection was down; this says what became of it.
 
-    What could be had was delivered before this event, as ordinary events.
+    What could be had was delivered before this event, as ordinary events. Where something is
+    missing, there may have been messages from `missing_from` to `missing_until` that were not
+    delivered.
     Protocol: docs/protocol/session.md §6, §7, docs/protocol/messages.md §7.
     """
 
@@ -395,7 +397,7 @@ class Gap(ConversationEvent):
     """Up to this time."""
     error: Exception | None = None
     """Why the rest could not be fetched. If something is missing without an error, the server
-    no longer has it."""
+    no longer has it, or, with ``offline_messages="push"``, pushed only the latest."""
 
 
 @attrs.frozen

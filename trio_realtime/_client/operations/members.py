@@ -119,7 +119,10 @@ class MemberOperations(ConversationOperations):
         Protocol: docs/protocol/conversations.md §5.1.
         """
         me = [self._session.client_id]
-        return (await self._change(conversation, me, OpType.REMOVE, "kick")).conversation
+        left = (await self._change(conversation, me, OpType.REMOVE, "kick")).conversation
+        # No push says so of a chat room, and a link that breaks now would hide it.
+        self._session.delivery.left(left.id)
+        return left
 
     @overload
     async def subscribe(self, conversation: C | MemberChange[C]) -> C: ...
