@@ -212,10 +212,13 @@ async def test_a_cancelled_operation_leaves_nothing(name, autojump_clock):
         while True:
             steps += 1
             finished = await attempt(lambda: operation(stage), steps)
-            assert len(session.commands.pending) == 0, steps
             if name == "pause_and_resume":
+                # The client itself asks what it missed.
                 tom.resume()
+            else:
+                assert len(session.commands.pending) == 0, steps
             await trio.sleep(30)
+            assert len(session.commands.pending) == 0, steps
             assert len(session.connection.serials) == 0, steps
             assert trio.lowlevel.current_statistics().tasks_living == tasks, steps
             assert w.server.stats().connections == connections, steps
