@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from trio_realtime._cli.configuration import AppTable, UsageError, configured
+from trio_realtime._cli.configuration import AppTable, configured
 from trio_realtime._cli.serve import _add_options
+from trio_realtime._cli.usage import UsageError
 
 
 def settled(tmp_path, text="", arguments=(), environ=None):

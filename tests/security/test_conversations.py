@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from contextlib import asynccontextmanager
 
-import pytest
-
 from tests.security.test_identity import code_of, conv, settle
 from tests.server.gateway.world import conversation_of, direct, peer_of, start, world
 from trio_realtime.wire import (
@@ -20,11 +18,6 @@ from trio_realtime.wire import (
     PatchCommand,
     PatchItem,
 )
-
-
-@pytest.fixture
-def clock(autojump_clock):
-    return autojump_clock
 
 
 @asynccontextmanager

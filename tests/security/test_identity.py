@@ -41,11 +41,6 @@ HOURS_6 = 6 * 3600 * 1000
 ONE, TWO = App("one", "one-key", "one-master"), App("two", "two-key", "two-master")
 
 
-@pytest.fixture
-def clock(autojump_clock):
-    return autojump_clock
-
-
 @asynccontextmanager
 async def scene(**options):
     """Tom and Jerry in a conversation; Spike, a stranger to it, on a connection of his own."""

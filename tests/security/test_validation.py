@@ -27,11 +27,6 @@ from trio_realtime.wire import (
 HALF = "\ud800"
 
 
-@pytest.fixture
-def clock(autojump_clock):
-    return autojump_clock
-
-
 class Text:
     """A connection that speaks JSON, with or without the name of a dialect."""
 

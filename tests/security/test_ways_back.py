@@ -19,11 +19,6 @@ SHORT = Limits(token_ttl=60, login_timeout=10**7, read_timeout=10**7)
 GRACE = TOKEN_GRACE_MS / 1000
 
 
-@pytest.fixture
-def clock(autojump_clock):
-    return autojump_clock
-
-
 @asynccontextmanager
 async def strict():
     """A server that demands signatures, and two connections: Tom's and a stranger's."""

@@ -27,11 +27,6 @@ from trio_realtime.testing import open_server
 from trio_realtime.wire import CommandType, GenericCommand, encode
 
 
-@pytest.fixture
-def clock(autojump_clock):
-    return autojump_clock
-
-
 @asynccontextmanager
 async def bystanders(server):
     """Two who keep talking, at a server that is in this process."""

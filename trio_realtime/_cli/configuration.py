@@ -17,16 +17,14 @@ from typing import Any, NoReturn
 
 import attrs
 
+from .usage import UsageError
+
 PREFIX = "TRIO_REALTIME_"
 
 OF_THE_COMMAND_LINE = frozenset({"config", "check_config", "ready_json", "help"})
 """Options that say something about one call only."""
 LINES = frozenset({"web_hook_header"})
 """Options whose values may hold spaces: in the environment each stands on a line of its own."""
-
-
-class UsageError(Exception):
-    """Something the operator can put right; one sentence."""
 
 
 @attrs.frozen(kw_only=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .configuration import UsageError
+from .usage import UsageError
 
 if TYPE_CHECKING:
     import httpx2

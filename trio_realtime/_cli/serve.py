@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from .configuration import AppTable, UsageError, configured
+from .configuration import AppTable, configured
 from .hook_options import add_hook_options, hooks_of
+from .usage import UsageError
 
 if TYPE_CHECKING:
     from trio_realtime.server import App, Enforcement, Hooks, Limits, Server

@@ -13,12 +13,10 @@ from urllib.parse import urlsplit
 
 import trio
 
+from .usage import UsageError
+
 FAILED = 2
 SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
-
-
-class UsageError(Exception):
-    """Something the user can put right; one sentence."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -16,12 +16,6 @@ from trio_realtime.server.store.interface import Kind, NewMessage
 from trio_realtime.transport import TransportClosed
 from trio_realtime.wire import SessionCommand
 
-
-@pytest.fixture
-def clock(autojump_clock):
-    return autojump_clock
-
-
 MESSAGES = 15
 
 

@@ -15,11 +15,6 @@ PONG = b"\x8a\x00"
 ECHO = masked(encode(GenericCommand(cmd=CommandType.ECHO)))
 
 
-@pytest.fixture
-def clock(autojump_clock):
-    return autojump_clock
-
-
 @given(st.lists(st.tuples(st.integers(1, 500), st.floats(0, 60)), max_size=30))
 def test_in_the_long_run_no_more_passes_than_is_paid_for(sends):
     pace = Pace(20.0)

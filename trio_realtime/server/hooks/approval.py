@@ -35,7 +35,7 @@ MOST_ROUNDS = 3
 
 
 @attrs.frozen
-class Answer:
+class Answered:
     """What the application said to one question.
 
     None for no objection; a `Refusal` stands whoever would get it.
@@ -64,7 +64,7 @@ class Answer:
 class Approval:
     """The answers to all that was asked about one command so far, by its parts."""
 
-    answers: Mapping[int, Answer] = attrs.field(factory=dict)
+    answers: Mapping[int, Answered] = attrs.field(factory=dict)
     rounds: int = 0
 
     def refusal(self, questions: Sequence[Question]) -> Refusal | None:
@@ -88,7 +88,7 @@ class Approval:
             or (self.rounds < MOST_ROUNDS and not answer.covers(question))
         ]
 
-    def extended(self, answers: Sequence[Answer]) -> Approval:
+    def extended(self, answers: Sequence[Answered]) -> Approval:
         """With the answers of one more round."""
         new = {answer.question.part: answer for answer in answers}
         return Approval({**self.answers, **new}, self.rounds + 1)

@@ -22,7 +22,7 @@ from trio_realtime.server.store.interface import Store, StoreError
 from trio_realtime.wire import GenericCommand
 
 from .after import OfflineCall, calls_after
-from .approval import Answer, Approval
+from .approval import Answered, Approval
 from .before import Question, hook_before, questions_before
 from .failures import FailureLog
 from .types import ClientOffline, ClientOnline, Hooks, OfflineDecision, OfflinePush, Reject
@@ -108,9 +108,9 @@ class HookRunner:
 
     async def ask(self, questions: Sequence[Question], approval: Approval) -> Approval:
         """Put questions to the application, until it refuses; what is approved then."""
-        answers: list[Answer] = []
+        answers: list[Answered] = []
         for question in questions:
-            answers.append(Answer(question, await self._said(question)))
+            answers.append(Answered(question, await self._said(question)))
             if isinstance(answers[-1].said, Refusal):
                 break
         return approval.extended(answers)
