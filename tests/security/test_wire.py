@@ -240,7 +240,8 @@ class Elsewhere:
         self.ws_url = f"ws://127.0.0.1:{port}"
 
     async def metric(self, name):
-        async with httpx2.AsyncClient() as client:
+        # While thousands log in at once the answer may take its time.
+        async with httpx2.AsyncClient(timeout=120) as client:
             text = (await client.get(f"http://127.0.0.1:{self.port}/metrics")).text
         return int(re.search(rf"^trio_realtime_{name} (\d+)$", text, re.MULTILINE)[1])
 

@@ -48,4 +48,5 @@ class SqliteRules:
         return result.unwrap()
 
     def read(self, rule: Callable[[Tx], T], app: str, now: int) -> T:
-        return self.runner.read(Job(app, rule, ignore, now, read_only=True)).unwrap()
+        [result] = self.runner.read([Job(app, rule, ignore, now, read_only=True)])
+        return result.unwrap()

@@ -53,8 +53,11 @@ class Runner:
             return [outcome.Error(_failed(exc)) for _ in jobs]
         return results
 
-    def read(self, job: Job) -> outcome.Outcome[Any]:
-        """Run a rule on a snapshot of what is committed. Never raises."""
+    def read(self, jobs: Sequence[Job]) -> list[outcome.Outcome[Any]]:
+        """Run rules, each on a snapshot of what is committed. Never raises."""
+        return [self._read(job) for job in jobs]
+
+    def _read(self, job: Job) -> outcome.Outcome[Any]:
         execute = self.database.connection.execute
         try:
             execute("BEGIN")

@@ -14,6 +14,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import ExitStack, asynccontextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -37,6 +38,8 @@ _log = logging.getLogger(__name__)
 
 _BATCH_AT_MOST = 1000
 _READERS = 3
+_READS_AT_ONCE = 8
+"""A trip to a thread and back costs more than most of these rules."""
 _QUERY_READERS = 2
 """More would only contend for the interpreter, and for the writer's share of it."""
 
@@ -56,7 +59,9 @@ class StoreStatistics:
 class ReadLane:
     """Rules that read, waiting for one of the connections that are there for their kind."""
 
-    def __init__(self, connections: int) -> None:
+    def __init__(self, connections: int, *, at_once: int) -> None:
+        self.at_once = at_once
+        """Rules that one connection runs on one trip to its thread."""
         self.jobs: FairQueue[Job] = FairQueue()
         self.lot: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
         self.limiter: trio.CapacityLimiter = trio.CapacityLimiter(connections)
@@ -81,8 +86,8 @@ class SqliteStore:
         self._writes: deque[Job] = deque()
         self._write_lot = trio.lowlevel.ParkingLot()
         self._write_limiter = trio.CapacityLimiter(1)
-        self.reads: ReadLane = ReadLane(_READERS)
-        self.queries: ReadLane = ReadLane(_QUERY_READERS)
+        self.reads: ReadLane = ReadLane(_READERS, at_once=_READS_AT_ONCE)
+        self.queries: ReadLane = ReadLane(_QUERY_READERS, at_once=1)
         self._closed = False
         self._commits = 0
         self._written = 0
@@ -162,13 +167,15 @@ class SqliteStore:
 
     async def read_queued(self, reader: Runner, lane: ReadLane) -> None:
         with trio.CancelScope(shield=True):
-            while (taken := await self._next_read(lane)) is not None:
-                owner, job = taken
-                result = await self._call(reader.read, job, lane.limiter)
-                lane.jobs.finished(owner)
+            while taken := await self._next_reads(lane):
+                jobs = [job for _, job in taken]
+                results = await self._call(reader.read, jobs, lane.limiter)
+                for owner, _ in taken:
+                    lane.jobs.finished(owner)
                 lane.lot.unpark()
-                self._read += 1
-                _report(job, result)
+                self._read += len(jobs)
+                for job, result in zip(jobs, results, strict=True):
+                    _report(job, result)
 
     async def _next_batch(self) -> list[Job]:
         """What the writer does next; nothing once the store is closed and all is done."""
@@ -184,10 +191,13 @@ class SqliteStore:
                 return batch
             await self._write_lot.park()
 
-    async def _next_read(self, lane: ReadLane) -> tuple[Hashable, Job] | None:
-        while (taken := lane.jobs.take()) is None and not self._closed:
+    async def _next_reads(self, lane: ReadLane) -> list[tuple[Hashable, Job]]:
+        """What a reader does next; nothing once the store is closed and all is done."""
+        while True:
+            taken = list(islice(iter(lane.jobs.take, None), lane.at_once))
+            if taken or self._closed:
+                return taken
             await lane.lot.park()
-        return taken
 
     async def _call(
         self, function: Callable[[Any], T], argument: Any, limiter: trio.CapacityLimiter
