@@ -39,7 +39,9 @@ class Limits:
     frame_bytes: int = 5 * 1024
     """Largest command, counted in protobuf bytes; beyond it close 4109."""
     outbound_bytes: int = 1024 * 1024
-    """What may wait for one receiver; beyond it close 1013, the client catches up later."""
+    """What others may push to one receiver before it takes it; beyond it close 1013, the client
+    catches up later. With half of it waiting, answers included, nothing more is read of the
+    receiver, and nothing looked up for it."""
     idle_frames_per_second: float = 20.0
     """Pings, echoes, and frames before a login, of one connection; ten seconds' worth may come
     at once, beyond that it is read as slowly."""

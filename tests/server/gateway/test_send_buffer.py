@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 import trio
 
-from trio_realtime.server.gateway.send_buffer import HIGH, LOW, NORMAL, Flusher, SendBuffer
+from trio_realtime.server.gateway.send_buffer import (
+    ASKED,
+    HIGH,
+    LOW,
+    NORMAL,
+    Flusher,
+    SendBuffer,
+)
 from trio_realtime.testing import memory_streams
 
 
@@ -74,6 +81,29 @@ async def test_one_frame_larger_than_the_bound_passes_when_nothing_waits(box):
     assert box.events == []
     await settle()
     assert box.stream.received == b"x" * 1000
+
+
+async def test_what_was_asked_for_is_no_backlog(box):
+    await stalled(box)
+    for _ in range(3):
+        box.put(b"a" * 1000, ASKED)
+    box.put(b"p" * 98)
+    assert (box.events, box.size, box.unasked) == ([], 3099, 99)
+    box.put(b"ppp")
+    assert box.events == ["overflow"]
+
+
+async def test_what_was_asked_for_is_never_shed(box):
+    await stalled(box)
+    box.put(b"a" * 1000, ASKED)
+    for _ in range(20):
+        box.put(b"l" * 10, LOW)
+    assert box.events == []
+    box.stream.open.set()
+    await settle()
+    assert box.stream.received.count(b"a") == 1000
+    assert box.stream.received.count(b"l") == 200 - 10 * box.shed
+    assert (box.size, box.unasked) == (0, 0)
 
 
 async def test_low_frames_go_first_then_normal_ones_never_high_ones(box):
@@ -204,14 +234,18 @@ async def test_a_socket_is_written_to_directly_and_keeps_a_backlog(nursery):
     for n in range(2000):
         frame = b"%08d" % n * 1000
         expected += frame
-        box.put(frame)
+        box.put(frame, HIGH if n % 2 else ASKED)
     await settle()
     assert box.size > 0  # no socket buffers sixteen megabytes
     received = bytearray()
     while len(received) < len(expected):
         received += await client.receive_some()
+        assert 0 <= box.unasked <= box.size
+        # Every other frame, whatever part of one has left.
+        assert abs(2 * box.unasked - box.size) <= 2 * 8000
     assert bytes(received) == expected
     await box.wait_below(0)
+    assert (box.size, box.unasked) == (0, 0)
     await client.aclose()
     for stream in (server, *listeners):
         await stream.aclose()

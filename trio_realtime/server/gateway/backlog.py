@@ -55,7 +55,7 @@ def _found(
     client_id = login.client_id
     if session.live:
         for push in backlog.pushes:
-            connection.push_now(push, client_id, at)
+            connection.push_missed(push, client_id, at)
     connection.release(client_id, backlog.messages)
     if backlog.unread and session.live:
         connection.submit(
@@ -72,7 +72,7 @@ def _counted(
 ) -> None:
     at, push = _value(result, (0, None))
     if push is not None and session.live:
-        connection.push_alone(push, session.client_id, at)
+        connection.push_missed(push, session.client_id, at)
 
 
 def _value(result: outcome.Outcome[T], default: T) -> T:

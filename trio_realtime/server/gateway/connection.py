@@ -26,8 +26,9 @@ from trio_realtime.wire import CommandType, GenericCommand, WireError
 
 from .context import AppContext, ServerContext
 from .pace import Pace
+from .read_queue import ReadQueue
 from .refusals import command_name, refusal_reply
-from .send_buffer import SendBuffer
+from .send_buffer import ASKED, SendBuffer
 from .session import GatewaySession
 from .websocket import FRAME_TOO_LONG, WebSocket
 
@@ -88,8 +89,11 @@ class GatewayConnection:
             on_overflow=self._overflowed,
             on_broken=self.abort,
         )
-        self._held: dict[str, list[tuple[OutgoingCommand, int]]] = {}
-        """Pushes for clients whose missed messages are still being looked up."""
+        self._reads = ReadQueue(self.buffer, at_most=limits.outbound_bytes // 2, spawn=server.spawn)
+        self._held: dict[str, list[tuple[str | None, bytes, int]]] = {}
+        """Pushes for clients whose missed messages are still being looked up, with the ids of
+        the messages they bring."""
+        self._held_bytes = 0
         self._handle = handle
         self._stream = stream
         self._websocket = websocket
@@ -216,22 +220,23 @@ class GatewayConnection:
         websocket = self._websocket
         while True:
             for payload, text in websocket.messages():
-                if self._close_code is not None:
+                await self._wait_for_room()
+                if self._close_code is not None or not self._decode(payload, text=text):
                     break
-                if not self._decode(payload, text=text):
-                    break
-                if self._in_flight >= self._limits.commands_in_flight:
-                    self._reached("commands_in_flight")
-                while self._in_flight >= self._limits.commands_in_flight:
-                    await self._room_to_read.park()
-            # Who does not take the answers may not ask on.
-            if self.buffer.size > self._limits.outbound_bytes // 2:
-                await self.buffer.wait_below(self._limits.outbound_bytes // 2)
+            await self._wait_for_room()
             await self._keep_pace()
             if websocket.eof_sent or websocket.state is State.CLOSED:
                 return
             if await self._receive() and self._logged_in:
                 self._listen_on()
+
+    async def _wait_for_room(self) -> None:
+        """Who does not take the answers may not ask on."""
+        if self._in_flight >= self._limits.commands_in_flight:
+            self._reached("commands_in_flight")
+        while self._in_flight >= self._limits.commands_in_flight:
+            await self._room_to_read.park()
+        await self.buffer.wait_below(self._limits.outbound_bytes // 2)
 
     async def _receive(self) -> bool:
         """Feed what arrives to the protocol; whether it made up any frame."""
@@ -263,7 +268,7 @@ class GatewayConnection:
         """Queue what the protocol itself has to say: handshake, pongs, closes."""
         data = b"".join(self._websocket.data_to_send())
         if data:
-            self.buffer.put(data)
+            self.buffer.put(data, ASKED)
 
     def _decode(self, payload: bytes, *, text: bool) -> bool:
         try:
@@ -348,18 +353,30 @@ class GatewayConnection:
         mode: Mode = "write",
     ) -> None:
         """Have a rule run; it counts as under way until ``done`` was called."""
-        finished = self.under_way(done)
+        arrived = self.under_way(done)
+        reads = mode != "write"
+
+        def finished(result: outcome.Outcome[T]) -> None:
+            arrived(result)
+            if reads:
+                self._reads.finished()
 
         def wanted(tx: Tx) -> T:
-            if self.closed and mode != "write":
+            if self.closed and reads:
                 # Who asks and goes away leaves no work behind.
                 raise Refusal(4105, "SESSION_REQUIRED", "the connection is closed")
             return rule(tx)
 
-        try:
-            app.store.submit(app.id, wanted, finished, mode=mode, owner=self)
-        except StoreError as error:
-            finished(outcome.Error(error))
+        def begin() -> None:
+            try:
+                app.store.submit(app.id, wanted, finished, mode=mode, owner=self)
+            except StoreError as error:
+                finished(outcome.Error(error))
+
+        if reads:
+            self._reads.enter(begin)
+        else:
+            begin()
 
     # Answers and pushes.
 
@@ -393,10 +410,17 @@ class GatewayConnection:
 
     def push(self, outgoing: OutgoingCommand, peer: str | None, priority: int) -> None:
         """Queue one push for a client of this connection, behind what it has missed."""
-        if peer is not None and (held := self._held.get(peer)) is not None:
-            held.append((outgoing, priority))
-        elif not self.closed and self._close_code is None:
-            self.buffer.put(outgoing.frame(self.dialect, peer), priority)
+        if self.closed or self._close_code is not None:
+            return
+        frame = outgoing.frame(self.dialect, peer)
+        if peer is None or (held := self._held.get(peer)) is None:
+            self.buffer.put(frame, priority)
+            return
+        direct = outgoing.command.direct_message
+        held.append((None if direct is None else direct.id, frame, priority))
+        self._held_bytes += len(frame)
+        if self._held_bytes > self._limits.outbound_bytes:
+            self._overflowed()
 
     def hold(self, peer: str) -> None:
         """Keep what is pushed to a client from now on, until `release`."""
@@ -404,10 +428,10 @@ class GatewayConnection:
 
     def release(self, peer: str, known: Collection[str | None] = ()) -> None:
         """Push what was held for a client, but for the messages it has been sent meanwhile."""
-        for outgoing, priority in self._held.pop(peer, ()):
-            direct = outgoing.command.direct_message
-            if direct is None or direct.id not in known:
-                self.push(outgoing, peer, priority)
+        for message, frame, priority in self._held.pop(peer, ()):
+            self._held_bytes -= len(frame)
+            if (message is None or message not in known) and self._close_code is None:
+                self.buffer.put(frame, priority)
 
     def pause_behind_reply(self) -> None:
         """Keep what is pushed from now on apart from the reply that is queued before it."""
@@ -417,10 +441,10 @@ class GatewayConnection:
         """A push for one client only."""
         self.push(self._alone(command, at), peer, 1)
 
-    def push_now(self, command: GenericCommand, peer: str, at: int) -> None:
-        """As `push_alone`, before what is held for the client."""
+    def push_missed(self, command: GenericCommand, peer: str, at: int) -> None:
+        """What a client has missed: it asked for it with its login, and waits for it first."""
         if not self.closed and self._close_code is None:
-            self.buffer.put(self._alone(command, at).frame(self.dialect, peer), 1)
+            self.buffer.put(self._alone(command, at).frame(self.dialect, peer), ASKED)
 
     def _alone(self, command: GenericCommand, at: int | None) -> OutgoingCommand:
         command.service = IM
@@ -441,7 +465,7 @@ class GatewayConnection:
             log.exception("the answer to %s cannot be sent", command_name(command))
             refusal = refusal_reply(command, Refusal(4200, "INTERNAL_ERROR"))
             frame = self._frame(command, refusal, peer, at)
-        self.buffer.put(frame)
+        self.buffer.put(frame, ASKED)
 
     def _frame(
         self, command: GenericCommand, reply: GenericCommand, peer: str | None, at: int | None

@@ -4,6 +4,9 @@
 buffer has gathered, with one system call per receiver. A receiver that takes less than it
 is given keeps its backlog in its own buffer, written by its own task, until it has taken
 everything or the bound is reached. Nobody waits for it in the meantime.
+
+The bound is for what others push. What the receiver has asked for counts apart: who does not
+take it is not read from any more, and cannot ask for more.
 """
 
 from __future__ import annotations
@@ -18,6 +21,9 @@ import attrs
 import trio
 
 from trio_realtime.server.rules.types import HIGH, LOW, NORMAL
+
+ASKED = 0
+"""In the place of a priority: an answer. It is never shed, and no reason to give anybody up."""
 
 BATCH = 64 * 1024
 """Bytes written at once."""
@@ -63,8 +69,8 @@ class Pause:
 class SendBuffer:
     """The outgoing side of one connection.
 
-    ``on_overflow`` is called when ``limit`` bytes are exceeded and nothing may be shed,
-    ``on_broken`` when the stream is.
+    ``on_overflow`` is called when more than ``limit`` bytes wait that nobody has asked for,
+    and nothing may be shed; ``on_broken`` when the stream is.
     """
 
     def __init__(
@@ -79,6 +85,8 @@ class SendBuffer:
     ) -> None:
         self.size: int = 0
         """Bytes not yet taken by the receiver's socket."""
+        self.unasked: int = 0
+        """Those of them that the receiver has not asked for."""
         self.shed: int = 0
         """Frames dropped because the receiver was overloaded."""
         self._stream = stream
@@ -90,7 +98,8 @@ class SendBuffer:
         self._on_broken = on_broken
         self._frames: deque[tuple[int, bytes]] = deque()
         self._waiting = {NORMAL: 0, LOW: 0}
-        self._rest = b""
+        self._begun: deque[tuple[int, bytes]] = deque()
+        """What is being written. It counts until the socket has taken it."""
         self._held: deque[tuple[int, bytes] | Gap | Pause] = deque()
         """What waits behind the gap or pause that is its first item."""
         self._touched = False
@@ -99,10 +108,12 @@ class SendBuffer:
         self._below = trio.lowlevel.ParkingLot()
 
     def put(self, frame: bytes, priority: int = HIGH) -> None:
-        """Queue one frame. Neither blocks nor raises."""
+        """Queue one frame, with the priority of a push or `ASKED`. Neither blocks nor raises."""
         if self._broken:
             return
         self.size += len(frame)
+        if priority != ASKED:
+            self.unasked += len(frame)
         item = (priority, frame)
         if self._held:
             self._held.append(item)
@@ -110,8 +121,12 @@ class SendBuffer:
             self._append(item)
         if self.size > self._limit:
             self.flush()  # a fast receiver takes a burst at once
-            # One reply larger than the bound is no backlog.
-            if self._limit < self.size > len(frame) and not self._make_room():
+            # One frame larger than the bound is no backlog.
+            if (
+                priority != ASKED
+                and self._limit < self.unasked > len(frame)
+                and not self._make_room()
+            ):
                 self._on_overflow()
 
     def pause(self, seconds: float) -> None:
@@ -171,7 +186,7 @@ class SendBuffer:
             except OSError:
                 self._break()
                 return
-        if self._rest or self._frames:
+        if self._begun or self._frames:
             self._draining = True
             self._spawn(self._drain)
 
@@ -180,8 +195,18 @@ class SendBuffer:
         self._frames.clear()
         self._held = deque()
         self._waiting = {NORMAL: 0, LOW: 0}
-        # What the drain task has in hand it subtracts itself.
-        self.size = len(self._rest)
+        self.size = sum(len(frame) for _, frame in self._begun)
+        self.unasked = sum(len(frame) for priority, frame in self._begun if priority != ASKED)
+
+    @property
+    def due(self) -> int:
+        """Bytes that only the receiver keeps waiting."""
+        return self.size
+
+    async def wait_due(self, size: int) -> None:
+        """Wait until at most ``size`` bytes are due, or the stream is broken."""
+        while self.due > size and not self._broken:
+            await self._below.park()
 
     async def wait_below(self, size: int) -> None:
         """Wait until at most ``size`` bytes are queued, or the stream is broken."""
@@ -190,7 +215,7 @@ class SendBuffer:
 
     def _append(self, item: tuple[int, bytes]) -> None:
         self._frames.append(item)
-        if item[0] != HIGH:
+        if item[0] in self._waiting:
             self._waiting[item[0]] += 1
         if not self._touched and not self._draining:
             self._touched = True
@@ -204,49 +229,61 @@ class SendBuffer:
                 continue
             kept: deque[tuple[int, bytes]] = deque()
             for item in self._frames:
-                if item[0] == priority and self.size > target:
+                if item[0] == priority and self.unasked > target:
                     self.size -= len(item[1])
+                    self.unasked -= len(item[1])
                     self.shed += 1
                     self._waiting[priority] -= 1
                 else:
                     kept.append(item)
             self._frames = kept
-            if self.size <= self._limit:
+            if self.unasked <= self._limit:
                 return True
         return False
 
     def _take(self) -> bytes:
-        """The next bytes to write, about a batch, still counted in ``size``."""
-        taken, self._rest = [self._rest], b""
-        size = len(taken[0])
+        """The next bytes to write, about a batch."""
+        begun = self._begun
+        size = sum(len(frame) for _, frame in begun)
         while self._frames and size < BATCH:
-            priority, frame = self._frames.popleft()
-            if priority != HIGH:
-                self._waiting[priority] -= 1
-            taken.append(frame)
-            size += len(frame)
-        return b"".join(taken)
+            item = self._frames.popleft()
+            if item[0] in self._waiting:
+                self._waiting[item[0]] -= 1
+            begun.append(item)
+            size += len(item[1])
+        return b"".join(frame for _, frame in begun)
+
+    def _taken(self, count: int) -> None:
+        """The socket has taken so many bytes of what is begun."""
+        self.size -= count
+        while count:
+            priority, frame = self._begun.popleft()
+            if len(frame) > count:
+                self._begun.appendleft((priority, frame[count:]))
+            part = min(len(frame), count)
+            if priority != ASKED:
+                self.unasked -= part
+            count -= part
 
     def _write_now(self, write: Callable[[bytes], int]) -> None:
-        while self._rest or self._frames:
+        while self._begun or self._frames:
             data = self._take()
             try:
                 written = write(data)
             except BlockingIOError:
                 written = 0
-            self.size -= written
+            self._taken(written)
             if written < len(data):
-                self._rest = data[written:]
                 break
         if self._below:
             self._below.unpark_all()
 
     async def _drain(self) -> None:
         try:
-            while self._rest or self._frames:
+            while self._begun or self._frames:
                 data = self._take()
                 await self._stream.send_all(data)
-                self.size = max(self.size - len(data), 0)
+                self._taken(len(data))
                 self._below.unpark_all()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._break()
@@ -274,9 +311,8 @@ class SendBuffer:
 
     def _break(self) -> None:
         self._broken = True
+        self._begun.clear()
         self.discard()
-        self._rest = b""
-        self.size = 0
         self._below.unpark_all()
         self._on_broken()
 
