@@ -72,6 +72,9 @@ from ._values.errors import (
     SigningError,
     Silenced,
     SlowConsumer,
+    StateDamaged,
+    StateError,
+    StateInUse,
     TemporaryConversationExpired,
 )
 from ._values.events import (
@@ -267,6 +270,9 @@ __all__ = [
     "SigningError",
     "Silenced",
     "SlowConsumer",
+    "StateDamaged",
+    "StateError",
+    "StateInUse",
     "Subscription",
     "SummaryWords",
     "TemporaryConversation",

@@ -51,6 +51,8 @@ GOOD = {"app_id": "demo", "app_key": "key", "server": "http://127.0.0.1:1"}
         (ValueError, {"client_id": "x" * 65}, "the client id has at most 64 characters, not 65"),
         (ValueError, {"client_id": "\ud83d"}, "the client id contains half of a character"),
         (TypeError, {"tag": 5}, "the tag is a text, not 5"),
+        (TypeError, {"state": 5}, "state is a file or a mapping, not 5"),
+        (ValueError, {"state": {}, "catch_up": False}, "which takes catch_up"),
         (TypeError, {"history_quota": "5"}, "history_quota is a number, not '5'"),
         (ValueError, {"history_quota": 0}, "history_quota is at least 1 a minute, not 0"),
         (TypeError, {"command_timeout": "5"}, "command_timeout is a number of seconds, not '5'"),

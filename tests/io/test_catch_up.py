@@ -89,6 +89,20 @@ async def silent(_path, _params):
     await trio.sleep_forever()
 
 
+async def test_a_loop_that_is_slow_is_not_overrun_by_what_it_missed(autojump_clock):
+    async with world("Tom", "Jerry") as (w, tom, jerry):
+        chat = await tom.create_conversation(["Jerry"])
+        await tom.send(chat, TextMessage("seen"))
+        await w.forget()
+        events = jerry.events(MessageReceived, max_buffer=20)
+        w.server.drop_connections("Jerry")
+        for number in range(300):
+            await tom.send(chat, TextMessage(str(number)))
+        for number in range(300):
+            await trio.sleep(0.1)
+            assert (await anext(events)).message.text == str(number)
+
+
 # What has changed.
 
 

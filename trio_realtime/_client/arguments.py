@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, MutableMapping, Sequence
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from trio_realtime._engine.dialect import DIALECTS, OfflineMessages
 from trio_realtime._io.session import AckMode
+from trio_realtime._io.state import StateLocation
 from trio_realtime._values.protocol import MAX_CLIENT_ID
 from trio_realtime._values.texts import checked_id
 from trio_realtime.transport import TransportName
@@ -51,6 +53,8 @@ def check_client(
     ack: str,
     command_timeout: float,
     history_quota: float | None,
+    state: StateLocation | None,
+    catch_up: bool,
 ) -> None:
     """Raise a TypeError or ValueError that names the argument of `open_client` at fault."""
     if client_id is not None:
@@ -59,6 +63,11 @@ def check_client(
         checked_id(tag, "the tag", MAX_NAME)
     _check_choice(ack, "ack", get_args(AckMode))
     _check_seconds(command_timeout, "command_timeout")
+    if state is not None:
+        if not isinstance(state, str | os.PathLike | MutableMapping):
+            raise TypeError(f"state is a file or a mapping, not {state!r}")
+        if not catch_up:
+            raise ValueError("state says what was missed, which takes catch_up")
     if history_quota is not None:
         if isinstance(history_quota, bool) or not isinstance(history_quota, int | float):
             raise TypeError(f"history_quota is a number, not {history_quota!r}")

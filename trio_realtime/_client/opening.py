@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from trio_realtime._engine.dialect import DIALECTS, DialectName, OfflineMessages
 from trio_realtime._engine.link_state import LinkState
@@ -19,6 +19,7 @@ from trio_realtime._io.session import (
     ClientSession,
     SessionConfig,
 )
+from trio_realtime._io.state import StateKeeper, StateLocation
 from trio_realtime._values.typed_messages import TypedMessage
 from trio_realtime.transport import StreamOpener, TransportName
 
@@ -53,6 +54,7 @@ class RealtimeConnection:
         plugins: Sequence[Plugin] = (),
         catch_up: bool = True,
         history_quota: float | None = HISTORY_QUOTA,
+        state: StateLocation | None = None,
         ack: AckMode = "delivery",
         command_timeout: float = COMMAND_TIMEOUT,
     ) -> AsyncIterator[IMClient]:
@@ -63,10 +65,10 @@ class RealtimeConnection:
             ack=ack,
             command_timeout=command_timeout,
             history_quota=history_quota,
+            state=state,
+            catch_up=catch_up,
         )
         login = LoginState(self._connection.config.app_id, client_id, _tag(tag))
-        if device_id is not None:
-            login.device_id = device_id
         config = SessionConfig(
             command_timeout=command_timeout,
             catch_up=catch_up,
@@ -82,14 +84,19 @@ class RealtimeConnection:
             plugins=plugins,
         )
         session = ClientSession(self._connection, login, config)
-        await session.open()
-        with session.ending.raised():
-            try:
-                client = IMClient(session)
-                show_client(plugins, client)
-                yield client
-            finally:
-                await session.log_out()
+        async with AsyncExitStack() as stack:
+            if state is not None:
+                await stack.enter_async_context(session.kept(StateKeeper(state)))
+            if device_id is not None:
+                login.device_id = device_id
+            await session.open()
+            with session.ending.raised():
+                try:
+                    client = IMClient(session)
+                    show_client(plugins, client)
+                    yield client
+                finally:
+                    await session.log_out()
 
 
 def _tag(tag: str | None) -> str | None:
@@ -179,6 +186,7 @@ async def open_client(
     plugins: Sequence[Plugin] = (),
     catch_up: bool = True,
     history_quota: float | None = HISTORY_QUOTA,
+    state: StateLocation | None = None,
     ack: AckMode = "delivery",
     command_timeout: float = COMMAND_TIMEOUT,
     transport: TransportName = "auto",
@@ -216,6 +224,9 @@ async def open_client(
         catch_up: fetch and deliver, after a broken connection, what was missed.
         history_quota: how many histories the server lets a client read in a minute. Catching
             up keeps to it: the first half at once, the rest evenly. None: as fast as it can.
+        state: a file (or a mapping, to be kept by the application) in which this client notes
+            how far it has come. The next run of the program that names it is given what was
+            missed in between, and gets into the same session. It belongs to one client.
         ack: acknowledge messages on ``"delivery"`` to a subscription, or when the loop
             asks for the ``"next"`` event.
         command_timeout: seconds to wait for the server's reply to a command.
@@ -234,6 +245,8 @@ async def open_client(
         ConnectFailed: no connection could be made.
         TypeError, ValueError: an argument cannot be used; the message says which and why.
         PluginError: a plugin failed at the sight of the new client.
+        StateError: the state cannot be read, is in use (`StateInUse`), is no state
+            (`StateDamaged`), or could at the end not be written.
 
     Protocol: docs/protocol/session.md §1 to §5.
     """
@@ -244,6 +257,8 @@ async def open_client(
         ack=ack,
         command_timeout=command_timeout,
         history_quota=history_quota,
+        state=state,
+        catch_up=catch_up,
     )
     async with (
         open_connection(
@@ -270,6 +285,7 @@ async def open_client(
             plugins=plugins,
             catch_up=catch_up,
             history_quota=history_quota,
+            state=state,
             ack=ack,
             command_timeout=command_timeout,
         ) as client,

@@ -144,7 +144,7 @@ class Sending(Generic[M]):
             raise MalformedReply("the acknowledgement of a message lacks its id or time")
         stored = not (options.transient or options.will)
         if stored:
-            session.delivery.sent(cid, ack.t, ack.uid, trio.current_time())
+            session.sent(cid, ack.t, ack.uid)
         sent = with_envelope(
             self._message,
             {

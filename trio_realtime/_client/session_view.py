@@ -54,7 +54,10 @@ class SessionView(Protocol):
 
     @property
     def delivery(self) -> Delivery[Event]:
-        """Told of messages that were sent here, which nobody awaits."""
+        """Told of conversations that were left."""
+
+    def sent(self, cid: str, timestamp: int, mid: str) -> None:
+        """A message was stored that was sent here, which nobody awaits."""
 
     async def request(
         self, command: GenericCommand, *, repeat: Repeat = "always"

@@ -82,6 +82,8 @@ class LoginState:
     """``notifTime`` of the last unread push."""
     notification_watermark: int | None = None
     """Server time of the last membership notification known."""
+    anew: bool = False
+    """Whether this is the first login of this run, and the rest is known from an earlier one."""
 
     @property
     def assigned_id(self) -> str:
@@ -100,15 +102,16 @@ class LoginState:
 
     def open_command(self, now: int, signature: Signature | None) -> GenericCommand:
         """The command that logs in, or resumes: docs/protocol/session.md §1.1."""
-        session = SessionCommand(ua=USER_AGENT, config_bitmap=CONFIG_BITMAP, r=self.begun)
-        if self.begun:
+        # What an earlier run left is worth a login like the first one, if not its token.
+        again = self.begun and (not self.anew or self.can_resume(now))
+        session = SessionCommand(ua=USER_AGENT, config_bitmap=CONFIG_BITMAP, r=again)
+        if again:
             if self.can_resume(now):
                 session.st = self.token
             session.last_unread_notif_time = self.unread_watermark
-            session.last_patch_time = self.patch_watermark
         else:
             session.device_id = self.device_id
-            session.last_patch_time = now
+        session.last_patch_time = self.patch_watermark if self.begun else now
         # Repeated on resuming too: a server that has forgotten the token still knows
         # which slot and which device this is.
         if self.tag is not None:
@@ -145,6 +148,7 @@ class LoginState:
             self.token_expires_at = now + (session.st_ttl or 0) * 1000
         if reply.op != OpType.OPENED:
             return
+        self.anew = False
         self.returned_at = server_now = reply.server_ts or now
         if self.opened_at is None:
             self.opened_at = server_now

@@ -20,6 +20,7 @@ from trio_realtime._engine.signing import (
     signing,
 )
 from trio_realtime._values.errors import (
+    CommandError,
     MalformedReply,
     RealtimeError,
     RemoteProtocolError,
@@ -90,8 +91,11 @@ class Authentication:
         """
         try:
             await self._open()
-        except SessionTokenExpired:
-            if self._login.token is None:
+        except CommandError as error:
+            # A token from an earlier run of the program is worth nothing any more, whatever
+            # the reason; else it has expired.
+            expired = isinstance(error, SessionTokenExpired)
+            if self._login.token is None or not (expired or self._login.anew):
                 raise
             self._login.forget_token()
             await self._open()

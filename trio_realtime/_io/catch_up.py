@@ -54,6 +54,7 @@ from trio_realtime.wire import GenericCommand, LogItem
 from .command_channel import CommandChannel
 from .missed_notices import MissedNotices
 from .reconnect import LinkKeeper
+from .subscription import DEFAULT_BUFFER, Hub
 
 logger = logging.getLogger("trio_realtime")
 
@@ -76,6 +77,7 @@ class CatchUp:
         notices: the news about this client that are fetched at the same time.
         link: the link in whose background this happens.
         budget: how many histories may be asked for.
+        hub: the subscriptions that may need time.
         publish: delivers an event; False for a message that was delivered before.
     """
 
@@ -89,6 +91,7 @@ class CatchUp:
         notices: MissedNotices,
         link: LinkKeeper,
         budget: Budget,
+        hub: Hub,
         publish: Callable[[Event], bool],
     ) -> None:
         self._login = login
@@ -98,6 +101,7 @@ class CatchUp:
         self._notices = notices
         self._link = link
         self._budget = budget
+        self._hub = hub
         self._publish = publish
         self._limiter = trio.CapacityLimiter(AT_ONCE)
         self._returned = False
@@ -356,6 +360,9 @@ class CatchUp:
                 await trio.lowlevel.checkpoint()
             reading.expected = self._reading[cid]
             for item in reading.take(items):
+                # What is fetched can wait for the user, unlike what is pushed.
+                if self._hub.crowded and len(self._delivery.deferred(cid) or ()) < DEFAULT_BUFFER:
+                    await self._hub.relieved()
                 filled += self._deliver(cid, item)
             if reading.upto is not None:
                 self._delivery.known_upto(cid, *reading.upto)

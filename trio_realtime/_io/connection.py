@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -132,7 +132,13 @@ class ClientConnection:
         self._encode = config.dialect.encode
         self._decode = config.dialect.decode
         self._timer = trio.CancelScope()
+        self.tasks: trio.Nursery | None = None
         self._due = float("inf")
+
+    def start_soon(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Run something in the background of this connection, whatever becomes of its links."""
+        assert self.tasks is not None, "the connection is not open"
+        self.tasks.start_soon(function, *args)
 
     # The clients.
 
@@ -303,6 +309,7 @@ async def run_connection(config: ConnectionConfig) -> AsyncIterator[ClientConnec
     connection = ClientConnection(config)
     with single_error():
         async with trio.open_nursery() as nursery:
+            connection.tasks = nursery
             await nursery.start(connection.run)
             try:
                 yield connection

@@ -37,6 +37,7 @@ class MissedNotices:
         login: since when.
         registry: how messages are parsed.
         rest: where they are.
+        receive: is told of an event that has come.
         publish: delivers an event.
     """
 
@@ -46,11 +47,13 @@ class MissedNotices:
         login: LoginState,
         registry: MessageRegistry,
         rest: ClientRest,
+        receive: Callable[[Event], None],
         publish: Callable[[Event], object],
     ) -> None:
         self._login = login
         self._registry = registry
         self._rest = rest
+        self._receive = receive
         self._publish = publish
         self._told = ToldNotices()
         self._unfetched_from: int | None = None
@@ -70,6 +73,11 @@ class MissedNotices:
         if self._rest.available and self._unfetched_from is None:
             self._unfetched_from = self._login.notification_watermark
         self._settled = trio.Event()
+
+    @property
+    def unfetched_from(self) -> int | None:
+        """Server time after which notices still have to be fetched; None: there are none."""
+        return self._unfetched_from
 
     async def settled(self, patience: float) -> None:
         """Wait until they are fetched, but no longer than this many seconds."""
@@ -116,6 +124,7 @@ class MissedNotices:
                 continue
             for event in events_from_notification(item, self._registry, self._login.assigned_id):
                 if self.note(event):
+                    self._receive(event)
                     self._publish(event)
                     if isinstance(event, ConversationEvent):
                         self.replayed[event.conversation_id] += 1

@@ -7,7 +7,7 @@ a few functions. Protocol: docs/protocol/transport.md §7.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 
 import trio
 
@@ -128,7 +128,9 @@ class LinkKeeper:
     def start_soon(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
         """Run something in the background of the present link; it ends with the link."""
         assert self._tasks is not None, "no link"
-        self._tasks.start_soon(function, *args)
+        # A link that is just ending takes nothing up any more, and would end it at once.
+        with suppress(RuntimeError):
+            self._tasks.start_soon(function, *args)
 
     def healthy(self) -> None:
         """The link is good for something: the schedule starts over."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import logging
 import secrets
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Literal
 
@@ -20,7 +21,9 @@ from trio_realtime._engine.delivery import Delivery
 from trio_realtime._engine.login import LoginState
 from trio_realtime._engine.mapping import events_from_command, message_from_direct
 from trio_realtime._engine.message_hooks import HookedRegistry, MessageHooks
+from trio_realtime._engine.positions import Positions
 from trio_realtime._engine.refusals import Consequence, consequences
+from trio_realtime._engine.saved_state import SavedState, restore, save
 from trio_realtime._engine.session_state import FINAL, SessionMachine, SessionState, SessionTrigger
 from trio_realtime._engine.unread import UnreadCounters
 from trio_realtime._values.conversations import ConversationKind
@@ -57,6 +60,7 @@ from .ending import Ending
 from .http import Http
 from .missed_notices import MissedNotices
 from .rest import ClientRest
+from .state import StateKeeper
 from .subscription import Hub
 
 logger = logging.getLogger("trio_realtime")
@@ -104,6 +108,8 @@ class ClientSession:
             config.message_types, config.plugins, self._report
         )
         self.delivery: Delivery[Event] = Delivery()
+        self.positions: Positions = Positions()
+        self._keeper: StateKeeper | None = None
         self.acks: Acknowledgements = Acknowledgements()
         self.unread: UnreadCounters = UnreadCounters()
         self._rooms: set[str] = set()
@@ -134,7 +140,11 @@ class ClientSession:
             connection.rest, token=self.authentication.token, expire_token=login.expire_token
         )
         self._notices = MissedNotices(
-            login=login, registry=self.registry, rest=self.rest, publish=self.publish
+            login=login,
+            registry=self.registry,
+            rest=self.rest,
+            receive=self._received,
+            publish=self.publish,
         )
         self._catch_up = CatchUp(
             login=login,
@@ -144,6 +154,7 @@ class ClientSession:
             notices=self._notices,
             link=connection.link,
             budget=Budget(config.history_quota),
+            hub=self.hub,
             publish=self.publish,
         )
         self._resumed = False
@@ -159,8 +170,8 @@ class ClientSession:
 
     @property
     def begun(self) -> bool:
-        """Whether the client has been logged in before."""
-        return self.login.begun
+        """Whether this run of the program has logged the client in."""
+        return self.login.begun and not self.login.anew
 
     @property
     def error(self) -> Exception | None:
@@ -186,7 +197,38 @@ class ClientSession:
         """A token by which the server recognises one sending when it is repeated."""
         return f"{self._token_prefix}-{next(self._tokens)}"
 
+    def sent(self, cid: str, timestamp: int, mid: str) -> None:
+        """A message of this client was stored: nobody here awaits it."""
+        now = trio.current_time()
+        self.delivery.sent(cid, timestamp, mid, now)
+        if self._keeper is not None:
+            self.positions.send(cid, (timestamp, mid), now)
+            self._keeper.changed()
+
     # The life of the session.
+
+    @asynccontextmanager
+    async def kept(self, keeper: StateKeeper) -> AsyncIterator[None]:
+        """Go on where an earlier run of the program stopped, and leave a state to the next.
+
+        Raises:
+            StateError: the state cannot be used, or at the end not be written.
+        """
+        saved = await keeper.open()
+        try:
+            if saved is not None:
+                restore(saved, self.login, self.delivery, self.positions)
+                self._notices.link_lost()
+            self._keeper = keeper
+            yield
+        finally:
+            for event in self.hub.unclaimed:
+                self.positions.deal_with(event)
+            await keeper.close()
+
+    def _state(self) -> SavedState:
+        unfetched_from = self._notices.unfetched_from
+        return save(self.login, self.delivery, self.positions, unfetched_from, trio.current_time())
 
     async def open(self) -> None:
         """Log in for the first time. Raises what the server or the link says."""
@@ -205,6 +247,12 @@ class ClientSession:
         # If the link ended in the moment of the answer, the next one resumes the session.
         if self._machine.state is SessionState.OPENING:
             self._ready()
+            if self._resumed:
+                # An earlier run of the program has been here.
+                self._catch_up.start()
+        if self._keeper is not None:
+            self.connection.start_soon(self._keeper.run, self._state)
+            self._keeper.changed()
 
     def _ready(self) -> None:
         self._move(SessionTrigger.READY)
@@ -313,6 +361,7 @@ class ClientSession:
                 if isinstance(event, UnreadUpdated):
                     self._catch_up.unread(event)
                 if self._notices.note(event):
+                    self._received(event)
                     self.deliver(event)
 
     def _receive_message(self, direct: DirectCommand) -> None:
@@ -362,12 +411,14 @@ class ClientSession:
                     self.delivery.left(event.conversation_id, _ms(event.at))
                 elif isinstance(event, Invited):
                     self.delivery.joined(event.conversation_id, _ms(event.at) or 0)
-            self.hub.publish(event)
+            self._hand_over(event)
             return True
         message = event.message
         cid, stored = event.conversation_id, not message.transient
         if not self.delivery.accept(cid, message.timestamp_ms, message.id, stored=stored):
             return False
+        if stored and self._keeper is not None:
+            self.positions.deliver(cid, (message.timestamp_ms, message.id))
         self.conversations.follow(event)
         counts = stored and message.sender != self.client_id and cid not in self._rooms
         if counts:
@@ -377,9 +428,14 @@ class ClientSession:
             return True
         if counts:
             self.unread.received(event)
+        self._hand_over(event)
+        return True
+
+    def _hand_over(self, event: Event) -> None:
         if self.hub.publish(event):
             self._delivered(event)
-        return True
+        elif not self.hub.wants(event):
+            self._dealt_with(event)
 
     def _delivered(self, event: Event) -> None:
         """A subscription has taken the event."""
@@ -387,11 +443,22 @@ class ClientSession:
             self.handled(event)
 
     def handled(self, event: Event) -> None:
-        """A message has reached the user: acknowledge it."""
+        """An event has reached the user: acknowledge it if it is a message."""
+        self._dealt_with(event)
         if isinstance(event, MessageReceived):
             message = event.message
             if self.acks.hand_over(event.conversation_id, message.id, message.timestamp_ms):
                 self._arm_timer()
+
+    def _received(self, event: Event) -> None:
+        """An event has come that the user may have to be given."""
+        if self._keeper is not None:
+            self.positions.receive(event)
+
+    def _dealt_with(self, event: Event) -> None:
+        """The next run of the program need not see this."""
+        if self._keeper is not None and self.positions.deal_with(event):
+            self._keeper.changed()
 
     async def mark_read(self, cids: Sequence[str]) -> None:
         """Report that conversations were read, now or as soon as that is possible."""

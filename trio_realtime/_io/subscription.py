@@ -38,6 +38,7 @@ class Buffer:
         "filtered",
         "own",
         "readers",
+        "relief",
         "room",
         "types",
         "waiting",
@@ -56,6 +57,8 @@ class Buffer:
         self.own: bool = own
         self.filtered: bool = bool(types or conversation or not own)
         self.room: int = room
+        self.relief: trio.Event | None = None
+        """Set when there is room again for what can wait elsewhere."""
         self.events: deque[Event] = deque()
         self.readers: int = 0
         """Open subscriptions that take from here."""
@@ -89,9 +92,28 @@ class Buffer:
         self.events.append(event)
         return True
 
+    def take(self) -> Event:
+        """The event that has waited longest."""
+        event = self.events.popleft()
+        if self.relief is not None and not self.crowded:
+            self.relieve()
+        return event
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits that what need not come now had better wait elsewhere."""
+        return len(self.events) > self.room // 2 and self.dropped is None and not self.ended
+
+    def relieve(self) -> None:
+        """Let what waits elsewhere look again."""
+        if self.relief is not None:
+            self.relief.set()
+            self.relief = None
+
     def _drop(self) -> None:
         if self.dropped is None:
             self.dropped = SlowConsumer(dropped=0, since=utc_now())
+            self.relieve()
         self.dropped.dropped += 1
 
     def end(self, error: Exception | None) -> None:
@@ -99,6 +121,7 @@ class Buffer:
         if not self.ended:
             self.ended = True
             self.error = error
+            self.relieve()
             for reader in list(self.waiting):
                 self.wake(reader)
 
@@ -163,6 +186,28 @@ class Hub:
                 self._early.clear()
                 self._early_room = 0
         return handed
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a subscription had better not be given more than it must."""
+        return any(buffer.crowded for buffer in self._buffers)
+
+    async def relieved(self) -> None:
+        """Wait until no subscription is crowded."""
+        while crowded := [buffer for buffer in self._buffers if buffer.crowded]:
+            relief = crowded[0].relief
+            if relief is None:
+                relief = crowded[0].relief = trio.Event()
+            await relief.wait()
+
+    @property
+    def unclaimed(self) -> list[Event]:
+        """Early events that no subscription has wanted, though there have been some."""
+        return [] if self._early_room else list(self._early)
+
+    def wants(self, event: Event) -> bool:
+        """Whether a subscription wants the event, or one may come that does."""
+        return bool(self._early_room) or any(buffer.wants(event) for buffer in self._buffers)
 
     def subscribe(
         self,
@@ -266,7 +311,7 @@ class Subscription(trio.abc.ReceiveChannel[E_co]):
             # A loop that is behind catches up without going through the scheduler for
             # every event; it stops at once when cancelled.
             await trio.lowlevel.checkpoint_if_cancelled()
-            event: Event = self._buffer.events.popleft()
+            event: Event = self._buffer.take()
         else:
             event = await self._wait()
         if self._handled is not None:
@@ -285,7 +330,7 @@ class Subscription(trio.abc.ReceiveChannel[E_co]):
         if not self._buffer.events or self._closed:
             self._check()
             raise trio.WouldBlock
-        event = self._buffer.events.popleft()
+        event = self._buffer.take()
         if self._handled is not None:
             self._last = event
         return cast("E_co", event)

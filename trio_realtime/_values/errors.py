@@ -45,6 +45,9 @@ __all__ = [
     "SigningError",
     "Silenced",
     "SlowConsumer",
+    "StateDamaged",
+    "StateError",
+    "StateInUse",
     "TemporaryConversationExpired",
 ]
 
@@ -148,6 +151,31 @@ class SlowConsumer(RealtimeError):
     def __str__(self) -> str:
         since = "" if self.since is None else f" since {self.since.isoformat()}"
         return f"subscription too slow: {self.dropped} events dropped{since}"
+
+
+# State that is kept between runs of a program
+
+
+class StateError(RealtimeError):
+    """The state of a client could not be read or written.
+
+    Why: the disk is full, permissions are missing, or the state is of another client or of a
+    later version. What to do: see to the file, or name another one.
+    """
+
+
+class StateInUse(StateError):
+    """Another client, perhaps of another program, uses the same state.
+
+    What to do: let each client have a file of its own, and run the program once.
+    """
+
+
+class StateDamaged(StateError):
+    """What is there is no state.
+
+    What to do: restore it, or remove it: the client then begins at its login.
+    """
 
 
 # Protocol

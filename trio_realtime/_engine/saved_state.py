@@ -1,0 +1,158 @@
+"""What one run of a program leaves to the next: a small, versioned document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+import msgspec
+
+from trio_realtime._values.errors import StateDamaged, StateError
+
+from .delivery import FORGOTTEN, SLACK, Delivery, Track
+from .login import LoginState
+from .positions import Positions, Progress
+
+VERSION = 1
+CONVERSATIONS = 10_000
+"""Conversations kept at most, those that spoke last."""
+
+
+@attrs.frozen(kw_only=True)
+class SavedConversation:
+    """How far the user has come in one conversation."""
+
+    mark: tuple[int, str]
+    """Time and id of the newest message behind the user; without an id: none of that time is."""
+    ahead: dict[str, int] = attrs.field(factory=dict)
+    """Ids and times of later ones that are dealt with all the same."""
+
+
+@attrs.frozen(kw_only=True)
+class SavedState:
+    """Everything that is kept. Times are milliseconds."""
+
+    format: Literal["trio-realtime"] = "trio-realtime"
+    version: Literal[1] = 1
+    app_id: str
+    client_id: str
+    device_id: str
+    token: str | None
+    token_expires_at: int
+    complete_until: int
+    """Server time up to which nothing is missing where no conversation says otherwise."""
+    patch_time: int | None
+    notification_time: int | None
+    conversations: dict[str, SavedConversation] = attrs.field(factory=dict)
+
+
+def decoded(data: bytes) -> SavedState:
+    """The state in a file.
+
+    Raises:
+        StateDamaged: it is none.
+        StateError: a later version has written it.
+    """
+    try:
+        return read(msgspec.json.decode(data))
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise StateDamaged(f"the saved state is damaged: {error}") from error
+
+
+def read(document: Any) -> SavedState:
+    """The state in a document of plain values. Raises as `decoded` does."""
+    version = document.get("version") if isinstance(document, Mapping) else None
+    if isinstance(version, int) and version > VERSION:
+        raise StateError(f"the saved state is of version {version}; this program knows {VERSION}")
+    try:
+        return msgspec.convert(document, SavedState)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise StateDamaged(f"the saved state is damaged: {error}") from error
+
+
+def document(state: SavedState) -> dict[str, Any]:
+    """The state as plain values, for JSON or wherever a mapping keeps them."""
+    plain = msgspec.to_builtins(state)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def encoded(state: SavedState) -> bytes:
+    """The state as the contents of a file."""
+    return msgspec.json.encode(state)
+
+
+def save(
+    login: LoginState,
+    delivery: Delivery[Any],
+    positions: Positions,
+    notices_from: int | None,
+    now: float,
+) -> SavedState:
+    """What is to be kept at this moment.
+
+    Args:
+        login: token and times.
+        delivery: up to when nothing is missing.
+        positions: how far the user has come.
+        notices_from: server time from which news about this client are still to be fetched.
+        now: the present, on the clock of the answers to what was sent.
+    """
+    oldest = delivery.complete_until - FORGOTTEN
+    conversations: dict[str, SavedConversation] = {}
+    for cid, track in delivery.tracks.items():
+        progress = positions.conversations.get(cid)
+        mark = track.mark if progress is None else progress.mark(now)
+        if mark is None or (progress is None and mark[1]):
+            mark = delivery.complete_until, ""
+        if not track.left and mark[0] >= oldest:
+            ahead = {} if progress is None else progress.ahead()
+            conversations[cid] = SavedConversation(mark=mark, ahead=ahead)
+    if len(conversations) > CONVERSATIONS:
+        latest = sorted(conversations, key=lambda cid: conversations[cid].mark)
+        conversations = {cid: conversations[cid] for cid in latest[-CONVERSATIONS:]}
+    notified = login.notification_watermark if notices_from is None else notices_from
+    return SavedState(
+        app_id=login.app_id,
+        client_id=login.assigned_id,
+        device_id=login.device_id,
+        token=login.token,
+        token_expires_at=login.token_expires_at,
+        complete_until=delivery.complete_until,
+        patch_time=positions.patches_until(login.patch_watermark),
+        notification_time=positions.notices_until(notified),
+        conversations=conversations,
+    )
+
+
+def restore(
+    state: SavedState, login: LoginState, delivery: Delivery[Any], positions: Positions
+) -> None:
+    """Go on where an earlier run of the program stopped.
+
+    Raises:
+        StateError: it was another client.
+    """
+    if state.app_id != login.app_id or login.client_id not in {None, state.client_id}:
+        raise StateError(
+            f"the saved state is of {state.client_id!r} in the app {state.app_id!r},"
+            f" not of {login.client_id!r} in {login.app_id!r}"
+        )
+    login.client_id = state.client_id
+    login.device_id = state.device_id
+    login.token, login.token_expires_at = state.token, state.token_expires_at
+    login.opened_at = state.complete_until
+    login.patch_watermark = state.patch_time
+    login.notification_watermark = state.notification_time
+    login.anew = True
+    delivery.begun_at = state.complete_until
+    delivery.heard = state.complete_until + SLACK
+    for cid, saved in state.conversations.items():
+        timestamp, mid = saved.mark
+        track: Track[Any] = Track(saved.mark, known=(timestamp, ""))
+        track.seen = {**({mid: timestamp} if mid else {}), **saved.ahead}
+        delivery.tracks[cid] = track
+        reached = saved.mark if mid else None
+        positions.conversations[cid] = Progress(reached, dict(saved.ahead))
+    delivery.lose_link()

@@ -1,0 +1,234 @@
+"""Keeping the state of a client where the next run of the program finds it.
+
+A file is written as a whole, beside the old one, and takes its place when it is on the disk: it is
+always either the old or the new. A lock beside it makes sure that one program uses it at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import trio
+
+from trio_realtime._engine import saved_state
+from trio_realtime._engine.saved_state import SavedState
+from trio_realtime._values.errors import StateError, StateInUse
+
+logger = logging.getLogger("trio_realtime")
+
+INTERVAL = 1.0
+"""Seconds between two writes."""
+FINAL_WRITE = 5.0
+"""Seconds that the last one may take."""
+
+StateLocation = str | os.PathLike[str] | MutableMapping[str, Any]
+"""Where a state is kept: a file, or a mapping that takes texts, numbers, lists and dicts."""
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: IO[bytes]) -> None:
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(file: IO[bytes]) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class StateStore(Protocol):
+    """A place for one state. Its methods may wait for a disk, so they run in threads."""
+
+    in_thread: bool
+
+    def open(self) -> SavedState | None:
+        """Claim the place; the state in it, if there is one. Raises `StateError`."""
+
+    def write(self, state: SavedState) -> None:
+        """Replace the state. Raises `StateError`."""
+
+    def close(self) -> None:
+        """Give the place up."""
+
+
+class StateMapping:
+    """A state in a mapping of the application."""
+
+    in_thread = False
+
+    def __init__(self, mapping: MutableMapping[str, Any]) -> None:
+        self._mapping = mapping
+
+    def open(self) -> SavedState | None:
+        """The state, if there is one."""
+        return saved_state.read(dict(self._mapping)) if self._mapping else None
+
+    def write(self, state: SavedState) -> None:
+        """Replace the state."""
+        self._mapping.update(saved_state.document(state))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class StateFile:
+    """A state in a file of its own, which only its owner can read."""
+
+    in_thread = True
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._claim: IO[bytes] | None = None
+
+    def open(self) -> SavedState | None:
+        """Claim the file, and read it."""
+        path = self._path
+        try:
+            self._claim = open(_beside(path, ".lock"), "ab", opener=_private)  # noqa: SIM115
+        except OSError as error:
+            raise StateError(f"cannot use {path}: {error.strerror}") from error
+        try:
+            _lock(self._claim)
+        except OSError as error:
+            self.close()
+            raise StateInUse(f"{path} is in use by another client") from error
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StateError(f"cannot read {path}: {error.strerror}") from error
+        try:
+            return saved_state.decoded(data)
+        except StateError as error:
+            raise type(error)(f"{path}: {error}") from error.__cause__
+
+    def write(self, state: SavedState) -> None:
+        """Replace the file, durably."""
+        path, new = self._path, _beside(self._path, ".new")
+        try:
+            with open(new, "wb", opener=_private) as file:
+                file.write(saved_state.encoded(state))
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(path)
+            _sync_folder(path.parent)
+        except OSError as error:
+            raise StateError(f"cannot write {path}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Give the file up."""
+        if self._claim is not None:
+            self._claim.close()
+            self._claim = None
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _sync_folder(folder: Path) -> None:
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def store_of(location: StateLocation) -> StateStore:
+    """The store that a location stands for."""
+    if isinstance(location, MutableMapping):
+        return StateMapping(location)
+    return StateFile(Path(location))
+
+
+class StateKeeper:
+    """Writes the state of one client as it changes: at most once a second, and at the end.
+
+    Args:
+        location: where to.
+    """
+
+    def __init__(self, location: StateLocation) -> None:
+        self._store = store_of(location)
+        self._take: Callable[[], SavedState] | None = None
+        self._changed = trio.Event()
+        self._written: SavedState | None = None
+        self._scope = trio.CancelScope()
+        self._writing = trio.Lock()
+        self._closing = False
+        """Whether a disk that hangs is waited for no longer than a while."""
+
+    async def open(self) -> SavedState | None:
+        """Claim the place; the state in it, if there is one.
+
+        Raises:
+            StateInUse: another client uses it.
+            StateDamaged: it holds something else.
+            StateError: it cannot be used.
+        """
+        try:
+            self._written = await self._do(self._store.open)
+        except BaseException:
+            self._store.close()
+            raise
+        return self._written
+
+    def changed(self) -> None:
+        """There may be something to write."""
+        self._changed.set()
+
+    async def run(self, take: Callable[[], SavedState]) -> None:
+        """Write what `take` says, whenever it has changed, until `close`."""
+        self._take = take
+        with self._scope:
+            while True:
+                await self._changed.wait()
+                self._changed = trio.Event()
+                try:
+                    await self._write(take())
+                except StateError as error:
+                    logger.warning("%s", error)
+                    self._changed.set()
+                await trio.sleep(INTERVAL)
+
+    async def close(self) -> None:
+        """Write a last time, bounded in time, and give the place up.
+
+        Raises:
+            StateError: that was not possible.
+        """
+        self._scope.cancel()
+        self._closing = True
+        try:
+            if self._take is not None:
+                with trio.move_on_after(FINAL_WRITE, shield=True) as scope:
+                    await self._write(self._take())
+                if scope.cancelled_caught:
+                    raise StateError(f"the state could not be written in {FINAL_WRITE:g} seconds")
+        finally:
+            self._store.close()
+
+    async def _write(self, state: SavedState) -> None:
+        async with self._writing:
+            if state != self._written:
+                await self._do(self._store.write, state)
+                self._written = state
+
+    async def _do(self, function: Callable[..., Any], *args: Any) -> Any:
+        if self._store.in_thread:
+            return await trio.to_thread.run_sync(function, *args, abandon_on_cancel=self._closing)
+        await trio.lowlevel.checkpoint()
+        return function(*args)
