@@ -13,15 +13,10 @@ import pytest
 import trio
 import trustme
 
+from tests.cli.program import APP, Program, command
 from tests.server.gateway.world import PROTOBUF, Peer, conversation_of, direct, error_of
 from trio_realtime.transport import connect
 from trio_realtime.wire import CommandType, ConvCommand, GenericCommand, JsonObjectMessage, OpType
-
-APP = "demo:demo-key:demo-master"
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "trio_realtime", "serve", *map(str, arguments)]
 
 
 def run(*arguments):
@@ -31,43 +26,6 @@ def run(*arguments):
     )
     assert "Traceback" not in result.stderr
     return result.returncode, result.stderr.strip(), result.stdout
-
-
-class Program:
-    """``serve`` running beside the test."""
-
-    def __init__(self, *arguments):
-        self.said = []
-        self.process = subprocess.Popen(
-            command("--port", 0, "--ready-json", *arguments),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    async def __aenter__(self):
-        with trio.fail_after(60):
-            line = await trio.to_thread.run_sync(self.process.stdout.readline)
-        self.ready = json.loads(line)
-        self.url = self.ready["url"]
-        return self
-
-    async def __aexit__(self, *_):
-        self.process.kill()
-        self.process.communicate()
-
-    async def signalled(self, number):
-        """Send a signal and wait until the program has said something about it."""
-        self.process.send_signal(number)
-        with trio.fail_after(60):
-            line = await trio.to_thread.run_sync(self.process.stderr.readline)
-        self.said.append(line)
-
-    async def ended(self):
-        """Status and standard error once it has ended by itself."""
-        with trio.fail_after(60):
-            _, errors = await trio.to_thread.run_sync(self.process.communicate)
-        return self.process.returncode, errors
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])

@@ -11,7 +11,7 @@ import signal
 import ssl
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,6 +168,7 @@ async def _run(
         hook_timeout=args.hook_timeout,
         on_hook_failure=args.on_hook_failure,
     )
+    _use_all_descriptors()
     try:
         with trio.open_signal_receiver(*SIGNALS) as signals:
             async with open_server(config) as server:
@@ -181,6 +182,17 @@ async def _run(
     except (ServerStartError, StoreError) as error:
         raise UsageError(str(error)) from error
     return 0
+
+
+def _use_all_descriptors() -> None:
+    """Take as many descriptors as the system permits: each connection needs one."""
+    try:
+        import resource
+    except ImportError:  # there are none to speak of elsewhere
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _ready(url: str, apps: list[App], *, made: bool, as_json: bool) -> str:

@@ -16,10 +16,13 @@ import attrs
 import h11
 import trio
 
+from .health import OUT_OF_DESCRIPTORS
 from .limits import Limits
 from .metrics import Metrics, log
 from .rules.json import BadJson, parse_object
 from .rules.types import Refusal
+from .store.interface import StoreUnavailable
+from .troubles import TroubleLog
 
 CORS = (
     ("access-control-allow-origin", "*"),
@@ -147,8 +150,9 @@ class _Route:
 class Router:
     """Finds the endpoint of a request by method and path; ``{name}`` matches one segment."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, troubles: TroubleLog) -> None:
         self._metrics = metrics
+        self._troubles = troubles
         self._routes: list[_Route] = []
 
     def add(self, method: str, path: str, endpoint: Endpoint, *, streams: bool = False) -> None:
@@ -184,10 +188,22 @@ class Router:
                 self.reached(refusal.limit)
             text = refusal.reason + (f": {refusal.detail}" if refusal.detail else "")
             return error_response(400, refusal.code, text)
-        except Exception:  # noqa: BLE001 - a defect costs one request
-            self._metrics.internal_errors_total += 1
-            log.exception("%s %s failed", request.method, request.path)
-            return error_response(500, 1, "Internal server error.")
+        except Exception as error:  # noqa: BLE001 - a defect costs one request
+            return self._failed(request, error)
+
+    def _failed(self, request: Request, error: Exception) -> Response:
+        if isinstance(error, StoreUnavailable):
+            self._metrics.store_failures_total += 1
+            self._troubles.note("the database failed", error.__cause__ or error)
+            if request.method in {"GET", "HEAD"}:
+                return error_response(503, 503, "The server cannot read its data now.")
+            return error_response(507, 507, "The server cannot store anything now.")
+        if isinstance(error, OSError) and error.errno in OUT_OF_DESCRIPTORS:
+            self._troubles.note("a file could not be opened", error)
+            return error_response(503, 503, "The server has too much open now.")
+        self._metrics.internal_errors_total += 1
+        log.error("%s %s failed", request.method, request.path, exc_info=error)
+        return error_response(500, 1, "Internal server error.")
 
     async def _route(self, request: Request) -> Response:
         if request.method == "OPTIONS":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from collections import Counter
 from typing import Any
@@ -10,6 +11,7 @@ import attrs
 import trio
 
 from .gateway.gateway import Gateway
+from .health import unhealthy
 from .http import HttpConnection, Router
 from .metrics import log
 
@@ -19,6 +21,10 @@ _TOO_MANY = {
     "connections": b"503 Service Unavailable",
     "connections_per_address": b"429 Too Many Requests",
 }
+_UNAVAILABLE = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n"
+    b"content-length: %d\r\nconnection: close\r\n\r\n%s"
+)
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -49,9 +55,7 @@ class Listener:
             self._by_address[address] += 1
             try:
                 if self.tls is not None:
-                    stream = trio.SSLStream(
-                        stream, self.tls, server_side=True, https_compatible=True
-                    )
+                    stream = self._behind_tls(stream, self.tls)
                 await self._serve(stream, address)
             finally:
                 self._open -= 1
@@ -66,6 +70,26 @@ class Listener:
         finally:
             with trio.move_on_after(limits.close_timeout, shield=True):
                 await stream.aclose()
+
+    async def turn_away(self, stream: trio.abc.Stream, why: str) -> None:
+        """Answer 503 to whatever is asked. Never raises but `trio.Cancelled`."""
+        seconds = self.gateway.config.limits.close_timeout
+        try:
+            with trio.move_on_after(seconds):
+                if self.tls is not None:
+                    stream = self._behind_tls(stream, self.tls)
+                if await read_head(stream, self.gateway.config.limits.head_bytes):
+                    body = json.dumps(unhealthy([why])).encode()
+                    await stream.send_all(_UNAVAILABLE % (len(body), body))
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the peer is gone
+        finally:
+            with trio.move_on_after(seconds, shield=True):
+                await stream.aclose()
+
+    @staticmethod
+    def _behind_tls(stream: trio.abc.Stream, tls: ssl.SSLContext) -> trio.abc.Stream:
+        return trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
 
     def _full(self, address: str) -> str | None:
         """Which limit keeps a connection of this address out."""

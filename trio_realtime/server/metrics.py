@@ -30,6 +30,8 @@ class Metrics:
     """Chat room messages dropped for overloaded receivers."""
     http_requests_total: int = 0
     internal_errors_total: int = 0
+    store_failures_total: int = 0
+    """Commands that the database could not carry out, for instance because the disk is full."""
     limits: Counter[str] = attrs.field(factory=Counter)
     """How often each of the `Limits` was reached, by its name."""
     refusals: Counter[int] = attrs.field(factory=Counter)
@@ -54,6 +56,7 @@ class Metrics:
             "shed_total",
             "http_requests_total",
             "internal_errors_total",
+            "store_failures_total",
         ):
             yield from _metric(name, "counter", [("", getattr(self, name))])
         for name, counts in (("refusals_total", self.refusals), ("closes_total", self.closes)):

@@ -11,6 +11,7 @@ from typing import Any
 
 import trio
 
+from .accepting import accept
 from .api.files import Files
 from .api.history import History
 from .api.rest import SdkEndpoints
@@ -23,13 +24,15 @@ from .files.blobs import Blobs, DiskBlobs, MemoryBlobs
 from .gateway.context import AppContext, ServerContext
 from .gateway.gateway import GOING_AWAY, Gateway
 from .gateway.send_buffer import Flusher
+from .health import Health, no_descriptors
 from .hooks.runner import HookRunner
 from .http import Request, Response, Router
 from .listener import Listener
-from .metrics import Metrics
+from .metrics import Metrics, log
 from .rules.types import App
 from .store.interface import Store
 from .store.sqlite.store import open_store
+from .troubles import TroubleLog
 
 DATABASE = "realtime.sqlite3"
 FILES = "files"
@@ -178,11 +181,21 @@ class Server:
             raise ServerStartError(_cannot_listen(config, error)) from error
         self.port = listeners[0].socket.getsockname()[1]
 
-        async def serve() -> None:
-            with self._accepting:
-                await trio.serve_listeners(self._listener.serve, listeners, handler_nursery=nursery)
+        async def turn_away(stream: trio.abc.Stream) -> None:
+            await self._listener.turn_away(stream, no_descriptors(errno.EMFILE))
 
-        nursery.start_soon(serve)
+        async def serve(listener: trio.SocketListener) -> None:
+            with self._accepting:
+                await accept(
+                    listener,
+                    self._listener.serve,
+                    turn_away,
+                    nursery=nursery,
+                    troubles=self.gateway.server.troubles,
+                )
+
+        for listener in listeners:
+            nursery.start_soon(serve, listener)
 
 
 @asynccontextmanager
@@ -220,6 +233,7 @@ async def open_server(
                 server = await _assemble(config, store, blobs, nursery)
                 server._nursery = nursery  # noqa: SLF001 - the two are one
                 nursery.start_soon(server.gateway.server.flusher.run)
+                nursery.start_soon(server.gateway.server.troubles.run)
                 if listen:
                     await server._listen(nursery)  # noqa: SLF001 - likewise
                 try:
@@ -238,7 +252,7 @@ async def open_server(
 async def _assemble(
     config: ServerConfig, store: Store, blobs: Blobs, nursery: trio.Nursery
 ) -> Server:
-    metrics = Metrics()
+    metrics, troubles = Metrics(), TroubleLog(log)
     hooks = {
         app_id: HookRunner(
             functions, store, timeout=config.hook_timeout, on_failure=config.on_hook_failure
@@ -269,11 +283,12 @@ async def _assemble(
         spawn=nursery.start_soon,
         flusher=Flusher(),
         order=ConnectionOrder(config.clock),
+        troubles=troubles,
         apps=apps,
     )
     gateway = Gateway(server, store)
-    router = Router(metrics)
-    SdkEndpoints(gateway).routes(router)
+    router = Router(metrics, troubles)
+    SdkEndpoints(gateway, Health(store)).routes(router)
     files = Files(gateway, blobs)
     files.routes(router)
     Services(gateway).routes(router)

@@ -134,8 +134,9 @@ class Files:
             uploaded = await self._receive(request, attrs.evolve(row, blob=name))
         except NoRoom as error:
             # A full disk is no limit of ours.
-            limit = "file_memory_bytes" if error.__cause__ is None else None
-            log.exception("there is no room for a file")
+            cause = error.__cause__
+            limit = "file_memory_bytes" if cause is None else None
+            self.gateway.server.troubles.note("there was no room for a file", cause or error)
             raise HttpError(507, 507, "There is no room for the file.", limit=limit) from None
         # Cancelled from here on, the blob stays in transit: the write may succeed all the same.
         completed = await self.gateway.store.write(

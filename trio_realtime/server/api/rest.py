@@ -15,6 +15,7 @@ import attrs
 
 from trio_realtime.server.config import ServerConfig
 from trio_realtime.server.gateway.gateway import Gateway
+from trio_realtime.server.health import Health, unhealthy
 from trio_realtime.server.http import HttpError, Request, Response, Router, json_response
 from trio_realtime.server.rules.member_info import member_infos_json
 from trio_realtime.server.rules.notifications import notifications_json
@@ -33,10 +34,11 @@ class SdkEndpoints:
     """The endpoints; `routes` enters them into a router."""
 
     gateway: Gateway
+    health: Health
 
     def routes(self, router: Router) -> None:
         """Register every endpoint."""
-        router.add("GET", "/healthz", self.health)
+        router.add("GET", "/healthz", self.healthz)
         router.add("GET", "/metrics", self.metrics)
         router.add("GET", "/v1/route", self.rtm_route)
         router.add("GET", "/2/route", self.app_route)
@@ -45,8 +47,10 @@ class SdkEndpoints:
         router.add("GET", "/1.1/rtm/notifications", self.notifications)
         router.add("GET", "/1.1/classes/_ConversationMemberInfo", self.member_infos)
 
-    async def health(self, _request: Request) -> Response:
-        """Whether the server is up."""
+    async def healthz(self, _request: Request) -> Response:
+        """Whether the server can do its work, and otherwise why not."""
+        if problems := await self.health.problems():
+            return json_response(unhealthy(problems), 503)
         return json_response({"status": "draining" if self.gateway.draining else "ok"})
 
     async def metrics(self, _request: Request) -> Response:

@@ -18,6 +18,7 @@ from trio_realtime.server.rules.backlog import Backlog, brings_messages, find_ba
 from trio_realtime.server.rules.read import unread_counters
 from trio_realtime.server.rules.session import LoginRequest
 from trio_realtime.server.rules.types import Refusal
+from trio_realtime.server.store.interface import StoreUnavailable
 from trio_realtime.wire import GenericCommand
 
 from .connection import GatewayConnection
@@ -51,7 +52,7 @@ def _found(
     at: int,
     result: outcome.Outcome[Backlog],
 ) -> None:
-    backlog = _value(result, Backlog())
+    backlog = _value(connection, result, Backlog())
     client_id = login.client_id
     if session.live:
         for push in backlog.pushes:
@@ -70,14 +71,16 @@ def _counted(
     session: GatewaySession,
     result: outcome.Outcome[tuple[int, GenericCommand | None]],
 ) -> None:
-    at, push = _value(result, (0, None))
+    at, push = _value(connection, result, (0, None))
     if push is not None and session.live:
         connection.push_missed(push, session.client_id, at)
 
 
-def _value(result: outcome.Outcome[T], default: T) -> T:
+def _value(connection: GatewayConnection, result: outcome.Outcome[T], default: T) -> T:
     if isinstance(result, outcome.Error):
-        if not isinstance(result.error, Refusal):
+        if isinstance(result.error, StoreUnavailable):
+            connection.server.note_store(result.error)
+        elif not isinstance(result.error, Refusal):
             log.error("a backlog could not be read", exc_info=result.error)
         return default
     return result.unwrap()

@@ -21,7 +21,7 @@ from trio_realtime.server.bus.answer import Answer
 from trio_realtime.server.dialects import IM, OutgoingCommand, ServerDialect
 from trio_realtime.server.metrics import log
 from trio_realtime.server.rules.types import Refusal
-from trio_realtime.server.store.interface import Mode, StoreError, Tx
+from trio_realtime.server.store.interface import Mode, StoreError, StoreUnavailable, Tx
 from trio_realtime.wire import CommandType, GenericCommand, WireError
 
 from .context import AppContext, ServerContext
@@ -391,6 +391,10 @@ class GatewayConnection:
         """Answer a command whose rule raised."""
         if isinstance(error, Refusal):
             self.refuse(command, error, peer)
+            return
+        if isinstance(error, StoreUnavailable):
+            self.server.note_store(error)
+            self.refuse(command, Refusal(4200, "INTERNAL_ERROR"), peer)
             return
         self.server.metrics.internal_errors_total += 1
         log.error("%s failed", command_name(command), exc_info=error)

@@ -12,7 +12,8 @@ from trio_realtime.server.config import ServerConfig
 from trio_realtime.server.hooks.runner import HookRunner
 from trio_realtime.server.metrics import Metrics
 from trio_realtime.server.rules.types import App
-from trio_realtime.server.store.interface import Store
+from trio_realtime.server.store.interface import Store, StoreUnavailable
+from trio_realtime.server.troubles import TroubleLog
 
 from .send_buffer import Flusher, Spawn
 
@@ -44,4 +45,10 @@ class ServerContext:
     spawn: Spawn
     flusher: Flusher
     order: ConnectionOrder
+    troubles: TroubleLog
     apps: Mapping[str, AppContext]
+
+    def note_store(self, error: StoreUnavailable) -> None:
+        """The store could not do what a command needed."""
+        self.metrics.store_failures_total += 1
+        self.troubles.note("the database failed", error.__cause__ or error)

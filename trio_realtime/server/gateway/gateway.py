@@ -20,7 +20,7 @@ from trio_realtime.server.metrics import Metrics
 from trio_realtime.server.rules.direct import will_pushes
 from trio_realtime.server.rules.session import note_kick
 from trio_realtime.server.rules.types import Caller, Outcome, Refusal, Will
-from trio_realtime.server.store.interface import Store, StoreError, Tx
+from trio_realtime.server.store.interface import Store, StoreError, StoreUnavailable, Tx
 from trio_realtime.wire import CommandType, GenericCommand
 
 from .commands import handle, tell_hooks
@@ -103,8 +103,8 @@ class Gateway:
         def done(result: outcome.Outcome[CarriedOut] | None) -> None:
             assert result is not None
             if isinstance(result, outcome.Error):
-                if isinstance(result.error, StoreError):
-                    log.warning("a will was not carried out: %s", result.error)
+                if isinstance(result.error, StoreUnavailable):
+                    self.server.note_store(result.error)
                 elif not isinstance(result.error, Refusal):
                     log.error("a will was not carried out", exc_info=result.error)
                 return

@@ -18,13 +18,13 @@ import trio
 
 from trio_realtime._values.errors import ErrorCode
 from trio_realtime.server.rules.types import Caller, Outcome, Presence, Refusal
-from trio_realtime.server.store.interface import Store, StoreError
+from trio_realtime.server.store.interface import Store, StoreError, StoreUnavailable
+from trio_realtime.server.troubles import TroubleLog
 from trio_realtime.wire import GenericCommand
 
 from .after import OfflineCall, calls_after
 from .approval import Answered, Approval
 from .before import Question, hook_before, questions_before
-from .failures import FailureLog
 from .types import ClientOffline, ClientOnline, Hooks, OfflineDecision, OfflinePush, Reject
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ class HookRunner:
         workers: int = 16,
     ) -> None:
         self.hooks = hooks
-        self.failures: FailureLog = FailureLog()
+        self.failures: TroubleLog = TroubleLog(log)
         self.dropped: int = 0
         """Calls about the past that found the backlog full."""
         self._store = store
@@ -84,8 +84,9 @@ class HookRunner:
         async for call in self._receive:
             try:
                 await call()
-            except Exception:
-                # The store may have closed under it.
+            except StoreUnavailable as error:
+                self.failures.note("a hook could not be called", error)
+            except Exception:  # a defect costs one call
                 log.exception("a hook could not be called")
 
     # Before.
@@ -153,7 +154,7 @@ class HookRunner:
             error: Exception = trio.TooSlowError(f"no answer within {seconds:g} s")
         except Exception as raised:  # noqa: BLE001 - an application may raise anything
             error = raised
-        self.failures.note(hook, error)
+        self.failures.note(f"the hook {hook} failed", error)
         return outcome.Error(error)
 
     # After.

@@ -9,6 +9,13 @@ class StoreError(Exception):
     """
 
 
+class StoreUnavailable(StoreError):
+    """The store cannot work now: the disk is full or broken, or the store is closed.
+
+    Nothing is wrong with what was asked; later it may succeed.
+    """
+
+
 class NotStorable(StoreError):
     """A rule wanted to store or find what is no JSON or has no UTF-8 form."""
 

@@ -21,6 +21,7 @@ from .conditions import EVERYTHING, NEWEST_FIRST, Condition, SortKey
 from .errors import NotStorable as NotStorable  # noqa: PLC0414 - part of the interface
 from .errors import QueryError as QueryError  # noqa: PLC0414 - part of the interface
 from .errors import StoreError as StoreError  # noqa: PLC0414 - part of the interface
+from .errors import StoreUnavailable as StoreUnavailable  # noqa: PLC0414 - part of the interface
 
 T = TypeVar("T")
 

@@ -5,15 +5,30 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 import outcome
 
-from trio_realtime.server.store.interface import NotStorable, StoreError
+from trio_realtime.server.store.interface import NotStorable, StoreError, StoreUnavailable
 
 from .database import Database
 from .transaction import SqliteTx
+
+_OUTSIDE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""What the disk, or who else has a hand in it, may do to any command."""
 
 
 @attrs.frozen
@@ -46,7 +61,7 @@ class Runner:
                 results.append(self._one(job))
                 if not self.database.connection.in_transaction:
                     # SQLite gave up the whole transaction, as it does when the disk is full.
-                    raise StoreError(f"the transaction was lost: {results[-1]}")  # noqa: TRY301
+                    _lost(results[-1])
             execute("COMMIT")
         except (sqlite3.Error, StoreError) as exc:
             self._abandon()
@@ -112,9 +127,22 @@ class Runner:
 def _failed(exc: Exception) -> StoreError:
     if isinstance(exc, StoreError):
         return exc
-    failure = StoreError(f"the database failed: {exc}")
+    kind = StoreUnavailable if _outside(exc) else StoreError
+    failure = kind(f"the database failed: {exc}")
     failure.__cause__ = exc
     return failure
+
+
+def _outside(exc: Exception) -> bool:
+    """Whether an error tells of the disk and not of what was asked."""
+    code: int | None = getattr(exc, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _OUTSIDE
+
+
+def _lost(result: outcome.Outcome[Any]) -> NoReturn:
+    if isinstance(result, outcome.Error) and isinstance(result.error, StoreError):
+        raise result.error
+    raise StoreError(f"the transaction was lost: {result}")
 
 
 def _not_storable(exc: UnicodeEncodeError) -> NotStorable:

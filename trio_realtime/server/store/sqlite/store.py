@@ -24,7 +24,7 @@ import trio
 
 from trio_realtime._values.times import now_ms
 from trio_realtime.server.store.fair_queue import FairQueue
-from trio_realtime.server.store.interface import Mode, StoreError, Tx
+from trio_realtime.server.store.interface import Mode, StoreUnavailable, Tx
 from trio_realtime.server.store.patterns import REGEX_STEPS
 
 from .database import Database
@@ -107,9 +107,9 @@ class SqliteStore:
         mode: Mode = "write",
         owner: Hashable | None = None,
     ) -> None:
-        """Queue a rule without waiting: see `Store.submit`. Raises `StoreError` once closed."""
+        """Queue a rule without waiting: see `Store.submit`. Raises `StoreUnavailable` once closed."""
         if self._closed:
-            raise StoreError("the store is closed")
+            raise StoreUnavailable("the store is closed")
         # Time as rules see it never goes back.
         self._latest = max(self._latest, self._clock())
         job = Job(app_id, rule, done, self._latest, read_only=mode != "write")
@@ -211,7 +211,7 @@ class SqliteStore:
             left = [*self._writes, *self.reads.jobs.drain(), *self.queries.jobs.drain()]
             self._writes.clear()
             for job in left:
-                _report(job, outcome.Error(StoreError("the store is closed")))
+                _report(job, outcome.Error(StoreUnavailable("the store is closed")))
         for lot in (self._write_lot, self.reads.lot, self.queries.lot):
             lot.unpark_all()
 

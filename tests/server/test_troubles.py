@@ -4,7 +4,7 @@ import logging
 
 import trio
 
-from trio_realtime.server.hooks.failures import FailureLog
+from trio_realtime.server.troubles import TroubleLog
 
 
 def failed():
@@ -19,31 +19,31 @@ def lines(caplog):
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-async def test_a_line_a_minute_and_hook(autojump_clock, nursery, caplog):
+async def test_a_line_a_minute_and_kind(autojump_clock, nursery, caplog):
     caplog.set_level(logging.INFO)
-    failures = FailureLog()
-    nursery.start_soon(failures.run)
+    troubles = TroubleLog(logging.getLogger("trio_realtime.server"))
+    nursery.start_soon(troubles.run)
     for _ in range(500):
-        failures.note("a", failed())
-    failures.note("b", failed())
+        troubles.note("the hook a failed", failed())
+    troubles.note("the hook b failed", failed())
     await trio.sleep(30)
     assert lines(caplog) == [
         "the hook a failed once: ValueError: invalid literal for int() with base 10: 'first line\\nsecond line'",
         "the hook b failed once: ValueError: invalid literal for int() with base 10: 'first line\\nsecond line'",
     ]
-    failures.note("a", OSError("down"))
+    troubles.note("the hook a failed", OSError("down"))
     await trio.sleep(40)
     assert lines(caplog)[2:] == ["the hook a failed 500 times: OSError: down"]
-    assert failures.total == 502
+    assert troubles.total == 502
     await trio.sleep(600)
     assert len(lines(caplog)) == 3
-    failures.note("a", OSError("again"))
+    troubles.note("the hook a failed", OSError("again"))
     assert lines(caplog)[3:] == ["the hook a failed once: OSError: again"]
     assert "Traceback" not in caplog.text
 
 
 async def test_tracebacks_are_there_for_who_asks(caplog):
     caplog.set_level(logging.DEBUG)
-    FailureLog().note("a", failed())
+    TroubleLog(logging.getLogger("trio_realtime.server")).note("the hook a failed", failed())
     await trio.lowlevel.checkpoint()
     assert "Traceback" in caplog.text
