@@ -34,7 +34,7 @@ from trio_realtime.transport import (
 )
 from trio_realtime.wire import CommandType, GenericCommand, WireError
 
-from .exception_groups import single_error
+from .exception_groups import background_nursery, single_error
 from .http import Http
 from .reconnect import LinkKeeper
 from .rest import AppRest
@@ -307,11 +307,11 @@ def final_error(closed: TransportClosed) -> CommandError | None:
 async def run_connection(config: ConnectionConfig) -> AsyncIterator[ClientConnection]:
     """A connection with its background task, for the time of the block."""
     connection = ClientConnection(config)
-    with single_error():
-        async with trio.open_nursery() as nursery:
-            connection.tasks = nursery
-            await nursery.start(connection.run)
-            try:
-                yield connection
-            finally:
-                nursery.cancel_scope.cancel()
+    async with background_nursery() as nursery:
+        connection.tasks = nursery
+        try:
+            with single_error():
+                await nursery.start(connection.run)
+            yield connection
+        finally:
+            nursery.cancel_scope.cancel()

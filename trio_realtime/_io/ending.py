@@ -12,6 +12,8 @@ from contextlib import contextmanager
 
 import trio
 
+from .exception_groups import is_cancelled, raise_as_it_is
+
 BUSY_LOOP = 30.0
 """Seconds in which a loop that is busy with an event may come back and be told."""
 
@@ -50,7 +52,19 @@ class Ending:
     @contextmanager
     def raised(self) -> Iterator[None]:
         """Raise the error at the end of this block if nobody else has been given it."""
+        raised: BaseException | None = None
         with trio.CancelScope(deadline=self._deadline) as self._body:
-            yield
+            try:
+                yield
+            except BaseException as error:
+                if is_cancelled(error):
+                    raise
+                # A scope that was cancelled takes groups apart: this one goes around it.
+                raised = error
+        if raised is not None:
+            try:
+                raise_as_it_is(raised)
+            finally:
+                del raised
         if self.error is not None and not self._seen:
             raise self.error

@@ -16,7 +16,7 @@ import trio
 
 from trio_realtime._engine.backoff import Backoff
 from trio_realtime._engine.link_state import LinkState
-from trio_realtime._io.exception_groups import single_error
+from trio_realtime._io.exception_groups import background_nursery, single_error
 from trio_realtime._io.future import Future
 from trio_realtime._io.reconnect import LinkKeeper
 from trio_realtime._io.subscription import DEFAULT_BUFFER, Hub, Subscription
@@ -366,10 +366,10 @@ async def open_client(
         finally:
             ended.set()
 
-    with single_error():
-        async with trio.open_nursery() as nursery:
-            scope = await nursery.start(run)
-            try:
-                yield Client(channel, scope, ended)
-            finally:
-                nursery.cancel_scope.cancel()
+    async with background_nursery() as nursery:
+        try:
+            with single_error():
+                scope = await nursery.start(run)
+            yield Client(channel, scope, ended)
+        finally:
+            nursery.cancel_scope.cancel()

@@ -14,7 +14,7 @@ import attrs
 import trio
 import trio_websocket
 
-from trio_realtime._io.exception_groups import single_error
+from trio_realtime._io.exception_groups import background_nursery, single_error
 
 from ._codec import MAX_FRAME, Envelope, FrameError, decode_message, encode_envelope
 from ._messages import (
@@ -233,14 +233,14 @@ async def open_server(
     Protocol: docs/protocol/awesome-im.md §1, §5.
     """
     server = Server(handler, broadcast=broadcast, tls=ssl_context is not None)
-    with single_error():
-        async with trio.open_nursery() as nursery:
-            listening = await nursery.start(_listen, server, host, port, ssl_context)
+    async with background_nursery() as nursery:
+        try:
+            with single_error():
+                listening = await nursery.start(_listen, server, host, port, ssl_context)
             server.host, server.port = host, listening
-            try:
-                yield server
-            finally:
-                nursery.cancel_scope.cancel()
+            yield server
+        finally:
+            nursery.cancel_scope.cancel()
 
 
 async def _listen(

@@ -11,6 +11,8 @@ from typing import Any
 
 import trio
 
+from trio_realtime._io.exception_groups import background_nursery, single_error
+
 from .accepting import accept
 from .api.files import Files
 from .api.history import History
@@ -228,25 +230,20 @@ async def open_server(
             store = await stack.enter_async_context(opening)
         if blobs is None:
             blobs = _blobs(config)
+        nursery = await stack.enter_async_context(background_nursery())
+        stack.callback(nursery.cancel_scope.cancel)
+        with single_error():
+            server = await _assemble(config, store, blobs, nursery)
+            server._nursery = nursery  # noqa: SLF001 - the two are one
+            nursery.start_soon(server.gateway.server.flusher.run)
+            nursery.start_soon(server.gateway.server.troubles.run)
+            if listen:
+                await server._listen(nursery)  # noqa: SLF001 - likewise
         try:
-            async with trio.open_nursery() as nursery:
-                server = await _assemble(config, store, blobs, nursery)
-                server._nursery = nursery  # noqa: SLF001 - the two are one
-                nursery.start_soon(server.gateway.server.flusher.run)
-                nursery.start_soon(server.gateway.server.troubles.run)
-                if listen:
-                    await server._listen(nursery)  # noqa: SLF001 - likewise
-                try:
-                    yield server
-                finally:
-                    with trio.CancelScope(shield=True):
-                        await server.drain(0)
-                nursery.cancel_scope.cancel()
-        except BaseExceptionGroup as group:
-            if len(group.exceptions) == 1:
-                # The nursery is ours, so its wrapping is as well.
-                raise group.exceptions[0] from group.exceptions[0].__cause__
-            raise
+            yield server
+        finally:
+            with trio.CancelScope(shield=True):
+                await server.drain(0)
 
 
 async def _assemble(

@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import trio
 
+from trio_realtime._io.exception_groups import background_nursery, single_error
 from trio_realtime._values.times import now_ms
 from trio_realtime.server import App, Hooks, Limits, Metrics, Server, ServerConfig, UserLookup
 from trio_realtime.server import open_server as open_real_server
@@ -224,17 +225,12 @@ async def open_server(
         elif data is None:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="trio-realtime-"))
             config = attrs.evolve(config, data=Path(directory))
-        try:
-            async with trio.open_nursery() as nursery:
-                local = LocalServer(config, nursery, store)
-                await local.start()
-                yield local
-                nursery.cancel_scope.cancel()
-        except BaseExceptionGroup as group:
-            if len(group.exceptions) == 1:
-                # The nursery is ours, so its wrapping is as well.
-                raise group.exceptions[0] from group.exceptions[0].__cause__
-            raise
+        nursery = await stack.enter_async_context(background_nursery())
+        stack.callback(nursery.cancel_scope.cancel)
+        local = LocalServer(config, nursery, store)
+        with single_error():
+            await local.start()
+        yield local
 
 
 def _virtual_clock() -> Callable[[], int]:

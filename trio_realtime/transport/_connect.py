@@ -95,9 +95,14 @@ async def connect(
                 )
             try:
                 if link.subprotocol != subprotocol:
-                    raise ConnectError(f"the server does not speak the sub-protocol {subprotocol}")
+                    raise ConnectError(  # noqa: TRY301 - likewise
+                        f"the server does not speak the sub-protocol {subprotocol}"
+                    )
                 yield link
-            finally:
+            except BaseException as caught:  # noqa: BLE001 - raised again below
+                error = caught
+            # Bounded in time; a cancellation that comes meanwhile must not hide the error.
+            with trio.CancelScope(shield=True):
                 await link.aclose()
         except BaseException as caught:  # noqa: BLE001 - raised again below
             error = caught

@@ -22,6 +22,7 @@ import attrs
 import outcome
 import trio
 
+from trio_realtime._io.exception_groups import background_nursery
 from trio_realtime._values.times import now_ms
 from trio_realtime.server.store.fair_queue import FairQueue
 from trio_realtime.server.store.interface import Mode, StoreUnavailable, Tx
@@ -246,9 +247,9 @@ async def open_store(
     """
     readers = 0 if inline or path is None else _READERS + _QUERY_READERS
     files = await _call(inline, _Files.open, path, readers, query_seconds, regex_steps)
-    body: BaseException | None = None
+    finish = False
     try:
-        async with trio.open_nursery() as nursery:
+        async with background_nursery() as nursery:
             store = SqliteStore(files.writer, inline=inline, alone=not files.readers, clock=clock)
             nursery.start_soon(store.write_queued)
             for number, reader in enumerate(files.readers):
@@ -256,20 +257,12 @@ async def open_store(
                 nursery.start_soon(store.read_queued, reader, lane)
             try:
                 yield store
-            except BaseException as exc:
-                body = exc
-                raise
+                finish = True
             finally:
-                store.close(finish=body is None)
-    except BaseExceptionGroup as group:
-        if body is None or group.exceptions != (body,):
-            raise
+                store.close(finish=finish)
     finally:
         with trio.CancelScope(shield=True):
             await _call(inline, files.close)
-    if body is not None:
-        # As it was raised, without the nursery's wrapping.
-        raise body
 
 
 @attrs.frozen
