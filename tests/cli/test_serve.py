@@ -110,7 +110,33 @@ async def test_an_open_door_to_the_public_is_told_once(tmp_path, enforce):
         status, errors = await program.ended()
     assert status == 0
     assert ("Anybody who reaches 0.0.0.0 can log in to the app demo" in errors) == (not enforce)
-    assert len(errors.splitlines()) == (0 if enforce else 1)
+    assert len(errors.splitlines()) == (1 if enforce else 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--host", "127.0.0.1"], False),
+        (["--host", "0.0.0.0"], True),
+        (["--host", "0.0.0.0", "--public-url", "http://im.example.com"], True),
+        (["--host", "0.0.0.0", "--public-url", "https://im.example.com"], False),
+        (["--host", "0.0.0.0", "--tls"], False),
+    ],
+)
+async def test_what_pages_on_https_meet_is_told_once(tmp_path, arguments, told):
+    tmp_path.chmod(0o700)
+    if "--tls" in arguments:
+        pem, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+        issue(trustme.CA(), pem, key)
+        arguments = [*arguments[:-1], "--tls-cert", pem, "--tls-key", key]
+    options = ("--data", tmp_path, "--app", APP, "--enforce", "login", *arguments)
+    async with Program(*options) as program:
+        program.process.send_signal(signal.SIGTERM)
+        status, errors = await program.ended()
+    assert status == 0
+    lines = errors.splitlines()
+    assert len(lines) == told
+    assert all("Pages served over https cannot connect without TLS" in line for line in lines)
 
 
 async def test_a_file_and_the_environment_say_what_options_say(tmp_path, monkeypatch):
@@ -292,6 +318,9 @@ def test_a_used_port_is_one_sentence(tmp_path):
         (["--app", "a::c"], "--app takes ID:KEY:MASTERKEY"),
         (["--app", "a:b:c", "--app", "a:d:e"], "same id"),
         (["--port", "70000"], "There is no port 70000"),
+        (["--public-url", "im.example.com"], "--public-url takes a URL such as https://"),
+        (["--public-url", "wss://im.example.com"], "--public-url takes a URL such as https://"),
+        (["--public-url", "https://"], "--public-url takes a URL such as https://"),
         (["--tls-key", "key.pem"], "--tls-key needs --tls-cert"),
         (["--tls-cert", "nowhere.pem"], "nowhere.pem"),
         (["--host", "203.0.113.1"], "Cannot listen on 203.0.113.1:0"),

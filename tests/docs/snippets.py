@@ -24,7 +24,7 @@ ENDLESS = "<!-- runs until stopped -->"
 
 # What the pages say of the server, and what the tests put in its place.
 WRITTEN_URL = "http://127.0.0.1:8080"
-APP = ("demo", "demo-key", "demo-master-key")
+APP = ("chat-demo", "demo-key", "demo-master-key")
 
 FENCE = re.compile(r"^```(\w*)\s*$")
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ SUITES = sorted({block.page for block in BLOCKS if block.is_suite()})
 PATIENCE = 60
 STOPPED_AFTER = 0.5
 PYTEST_INI = "[pytest]\ntrio_mode = true\nfilterwarnings = error\n"
+
+APP_ID = re.compile(r"""(?:\bApp\("|\bapp_?[iI]d(?:: |=)["']|--app (?!ID:)|X-LC-Id: )([\w-]+)""")
 
 
 @asynccontextmanager
@@ -177,3 +180,15 @@ async def test_program_of_the_readme_ends_with_one_line(tmp_path):
                 said = await trio.to_thread.run_sync(bot.stdout.read)
                 status = await trio.to_thread.run_sync(bot.wait)
     assert (status, said) == (0, "Jerry is gone.\n")
+
+
+def test_apps_have_ids_that_every_sdk_takes():
+    named = [
+        (page.name, found)
+        for page in PAGES
+        if "protocol" not in page.parts
+        for found in APP_ID.findall(page.read_text("utf-8"))
+    ]
+    assert len(named) > 20
+    # The Java SDK refuses ids of 8 characters and less.
+    assert [(page, found) for page, found in named if len(found) <= 8] == []

@@ -79,13 +79,17 @@ async def test_an_unknown_app_has_no_route(path, query):
         assert (status, body) == (404, {"code": 4100, "error": "APP_NOT_AVAILABLE"})
 
 
-async def test_a_public_url_takes_the_place_of_the_host():
-    config = ServerConfig(apps=[App("a", "k", "m")], port=0, public_url="https://im.example.com/")
+@pytest.mark.parametrize("secure", ["", "&secure=1", "&secure=false"])
+@pytest.mark.parametrize(("scheme", "named"), [("https", "wss"), ("http", "ws")])
+async def test_a_public_url_takes_the_place_of_the_host(scheme, named, secure):
+    public = f"{scheme}://im.example.com"
+    config = ServerConfig(apps=[App("a", "k", "m")], port=0, public_url=public + "/")
     async with open_server(config) as server:
-        assert server.url == "https://im.example.com"
+        assert server.url == public
         async with httpx2.AsyncClient() as client:
-            reply = await client.get(f"http://127.0.0.1:{server.port}/v1/route?appId=a")
-        assert reply.json()["server"] == "wss://im.example.com"
+            reply = await client.get(f"http://127.0.0.1:{server.port}/v1/route?appId=a{secure}")
+        assert reply.json()["server"] == f"{named}://im.example.com"
+        assert reply.json()["secondary"] == f"{named}://im.example.com"
 
 
 async def test_behind_tls_everything_is_secure():
@@ -98,8 +102,9 @@ async def test_behind_tls_everything_is_secure():
     async with open_server(config) as server:
         assert server.url.startswith("https://")
         async with httpx2.AsyncClient(verify=client_side) as client:
-            reply = (await client.get(f"{server.url}/v1/route?appId=a")).json()
-        assert reply["server"] == server.ws_url
+            for secure in ("", "&secure=1", "&secure=false"):
+                reply = (await client.get(f"{server.url}/v1/route?appId=a{secure}")).json()
+                assert reply["server"] == reply["secondary"] == server.ws_url
         assert server.ws_url.startswith("wss://")
         async with connect(
             server.ws_url, subprotocol="lc.protobuf2.3", ssl_context=client_side

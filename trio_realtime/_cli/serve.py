@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import attrs
 import trio
@@ -131,6 +132,10 @@ async def run(args: argparse.Namespace) -> int:
 async def _serve(args: argparse.Namespace, tables: list[AppTable]) -> int:
     if not 0 <= args.port <= 65535:
         raise UsageError(f"There is no port {args.port}: it must be between 0 and 65535.")
+    if args.public_url is not None and not _is_web_url(args.public_url):
+        raise UsageError(
+            f"--public-url takes a URL such as https://im.example.com, not {args.public_url!r}."
+        )
     limits = _limits(args.limit)
     given = [*(_app(text) for text in args.app), *(_app_of(table) for table in tables)]
     if len({app.id for app in given}) < len(given):
@@ -272,12 +277,32 @@ def _warn(args: argparse.Namespace, apps: list[App]) -> None:
             for app in apps
             if not app.enforce.login
         ]
+        if not _reached_by_tls(args):
+            warnings.append(
+                "Pages served over https cannot connect without TLS, as browsers refuse ws:// there: "
+                "--tls-cert, or a proxy with TLS and --public-url https://..."
+            )
     for warning in warnings:
         print(f"trio-realtime: {warning}", file=sys.stderr, flush=True)
 
 
+def _reached_by_tls(args: argparse.Namespace) -> bool:
+    if args.public_url is not None:
+        public: str = args.public_url
+        return urlsplit(public).scheme == "https"
+    return args.tls_cert is not None
+
+
 def _open_to_others(path: Path) -> bool:
     return os.name == "posix" and bool(path.stat().st_mode & 0o077)
+
+
+def _is_web_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return url.startswith(("http://", "https://")) and bool(parts.hostname)
+    except ValueError:
+        return False
 
 
 def _is_loopback(host: str) -> bool:

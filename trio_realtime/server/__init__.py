@@ -2,7 +2,7 @@
 
 ::
 
-    async with open_server(ServerConfig(apps=[App("id", "key", "master")])) as server:
+    async with open_server(ServerConfig(apps=[App("shop-production", "app key", "master key")])) as server:
         print(server.url)
         await trio.sleep_forever()
 """
