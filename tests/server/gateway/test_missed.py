@@ -13,6 +13,7 @@ from tests.server.gateway.world import (
     world,
 )
 from trio_realtime.server import App, Enforcement, Limits
+from trio_realtime.server.hooks.runner import HookRunner
 from trio_realtime.server.rules.signatures import login_string, sign
 from trio_realtime.wire import (
     AckCommand,
@@ -152,6 +153,17 @@ async def test_a_will_is_carried_out_when_the_connection_is_lost():
         push = await jerry.push(CommandType.DIRECT)
         assert (push.direct_message.msg, push.direct_message.id) == ("farewell", uid)
         await jerry.nothing_more()
+
+
+async def test_a_will_needs_no_hooks(monkeypatch):
+    def none(*_args, **_options):
+        raise AssertionError("there are no hooks to run")
+
+    monkeypatch.setattr(HookRunner, "__init__", none)
+    async with world() as server, peer_of(server) as tom, peer_of(server) as jerry:
+        uid = await with_will(server, tom, jerry)
+        server.drop_connections("Tom")
+        assert (await jerry.push(CommandType.DIRECT)).direct_message.id == uid
 
 
 async def test_a_will_is_carried_out_at_a_read_time_out(clock):

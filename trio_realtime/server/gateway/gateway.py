@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import attrs
-import outcome
 import trio
 
 from trio_realtime.server.config import ServerConfig
-from trio_realtime.server.hooks.approval import Approval
-from trio_realtime.server.hooks.queue import CarriedOut, HookQueue, Work
-from trio_realtime.server.hooks.runner import HookRunner
-from trio_realtime.server.hooks.types import Hooks
 from trio_realtime.server.metrics import Metrics
-from trio_realtime.server.rules.direct import will_pushes
 from trio_realtime.server.rules.session import note_kick
-from trio_realtime.server.rules.types import Caller, Outcome, Refusal, Will
-from trio_realtime.server.store.interface import Store, StoreError, StoreUnavailable, Tx
+from trio_realtime.server.rules.types import Caller, Will
+from trio_realtime.server.store.interface import Store
 from trio_realtime.wire import CommandType, GenericCommand
 
-from .commands import handle, tell_hooks
+from .commands import handle
 from .connection import GatewayConnection
 from .context import AppContext, ServerContext
 from .websocket import WebSocket
+from .wills import send_will
 
 log: logging.Logger = logging.getLogger("trio_realtime.server")
 
@@ -87,42 +81,12 @@ class Gateway:
         await self.apps[app_id].bus.kick(client_id, 4115, reason or "KICKED_BY_APP")
 
     def carry_out(self, caller: Caller, will: Will) -> None:
-        """Send the will of a client that was lost to those who may hear it now.
+        """Send the will of a client that was lost.
 
-        The application has approved it when it was made. It is asked again if others than
-        those it was asked about would hear it. A server that drains has asked its clients to
-        go: they are not lost.
+        A server that drains has asked its clients to go: they are not lost.
         """
-        if self.draining:
-            return
-        app = self.apps[caller.app.id]
-
-        def rule(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
-            return Outcome(pushes=will_pushes(tx, caller, attrs.evolve(will, command=command)))
-
-        def done(result: outcome.Outcome[CarriedOut] | None) -> None:
-            assert result is not None
-            if isinstance(result, outcome.Error):
-                if isinstance(result.error, StoreUnavailable):
-                    self.server.note_store(result.error)
-                elif not isinstance(result.error, Refusal):
-                    log.error("a will was not carried out", exc_info=result.error)
-                return
-            out = result.unwrap()
-            app.bus.deliver(out.decided.pushes, actor=None, at=out.at)
-            if app.hooks is not None:
-                tell_hooks(app.hooks, app.bus, caller, out.command, out.decided)
-
-        def submit(rule: Callable[[Tx], Any], done: Callable[[outcome.Outcome[Any]], None]) -> None:
-            try:
-                app.store.submit(app.id, rule, done)
-            except StoreError as error:
-                done(outcome.Error(error))
-
-        known = will.approval if isinstance(will.approval, Approval) else Approval()
-        queue = HookQueue(app.hooks or HookRunner(Hooks(), app.store), app.spawn)
-        approval = attrs.evolve(known, rounds=0)
-        queue.enter(Work(will.command, rule, lambda: caller, submit, done, approval))
+        if not self.draining:
+            send_will(self.server, self.apps[caller.app.id], caller, will)
 
     def go_away(self) -> None:
         """Ask every client to reconnect elsewhere: docs/protocol/transport.md §6."""
