@@ -25,6 +25,7 @@ from trio_realtime.wire import CommandType, GenericCommand, OpType
 
 from .connection import GatewayConnection
 from .logins import installation_command, log_in, session_command
+from .reply_order import Turn
 from .session import GatewaySession
 
 ROOM_SHOWN = 1000
@@ -88,15 +89,16 @@ def _run_rule(
     handler: Handler,
 ) -> None:
     """Carry a command out, once the application has nothing against it."""
+    turn = session.replies.begin(reads=not handler.writes)
     if session.hook_queue is None:
-        _run_now(connection, session, command, handler)
+        _run_now(connection, session, command, handler, turn)
         return
 
     def caller() -> Caller | None:
         return session.caller if session.live else None
 
     submit = partial(connection.submit, session.app, mode=handler.mode)
-    done = connection.under_way(partial(_approved, connection, session, command))
+    done = connection.under_way(partial(_approved, connection, session, command, turn))
     session.hook_queue.enter(Work(command, carry_out, caller, submit, done))
 
 
@@ -104,13 +106,15 @@ def _approved(
     connection: GatewayConnection,
     session: GatewaySession,
     command: GenericCommand,
+    turn: Turn,
     result: outcome.Outcome[CarriedOut] | None,
 ) -> None:
-    if isinstance(result, outcome.Error):
-        connection.fail(command, result.error, session.client_id)
-    elif result is not None:
-        out = result.unwrap()
-        _decided(connection, session, out.command, out.at, out.decided, out.approval)
+    with session.replies.answering(turn):
+        if isinstance(result, outcome.Error):
+            connection.fail(command, result.error, session.client_id)
+        elif result is not None:
+            out = result.unwrap()
+            _decided(connection, session, out.command, out.at, out.decided, out.approval)
 
 
 def _run_now(
@@ -118,13 +122,14 @@ def _run_now(
     session: GatewaySession,
     command: GenericCommand,
     handler: Handler,
+    turn: Turn,
 ) -> None:
     caller, rule = session.caller, handler.rule
 
     def run(tx: Tx) -> tuple[int, Outcome]:
         return tx.now, rule(tx, caller, command)
 
-    done = partial(_ruled, connection, session, command)
+    done = partial(_ruled, connection, session, command, turn)
     connection.submit(session.app, run, done, mode=handler.mode)
 
 
@@ -132,12 +137,14 @@ def _ruled(
     connection: GatewayConnection,
     session: GatewaySession,
     command: GenericCommand,
+    turn: Turn,
     result: outcome.Outcome[tuple[int, Outcome]],
 ) -> None:
-    if isinstance(result, outcome.Error):
-        connection.fail(command, result.error, session.client_id)
-    else:
-        _decided(connection, session, command, *result.unwrap())
+    with session.replies.answering(turn):
+        if isinstance(result, outcome.Error):
+            connection.fail(command, result.error, session.client_id)
+        else:
+            _decided(connection, session, command, *result.unwrap())
 
 
 def _decided(

@@ -76,7 +76,7 @@ class GatewayConnection:
         self.app: AppContext | None = None
         self.sessions: dict[str, GatewaySession] = {}
         self.opening: dict[str, list[GenericCommand]] = {}
-        """Clients whose login is under way, with the commands that wait for it."""
+        """Clients whose login or logout is under way, with the commands that wait for it."""
         self.expired_tokens: dict[str, str] = {}
         """By client id, the client's own expired token with which it just tried to return."""
         self.closed: bool = False
@@ -294,12 +294,12 @@ class GatewayConnection:
     # Commands.
 
     def defer(self, peer: str, command: GenericCommand) -> None:
-        """Keep a command until the login under way is decided; it counts as under way."""
+        """Keep a command until the login or logout under way is over; it counts as under way."""
         self._in_flight += 1
         self.opening[peer].append(command)
 
     def resume(self, peer: str) -> None:
-        """The login of this client is decided: handle what waited for it."""
+        """The login or logout of this client is over: handle what waited for it."""
         deferred = self.opening.pop(peer)
         self._in_flight -= len(deferred)
         for command in deferred:

@@ -84,7 +84,7 @@ def _admit(connection: GatewayConnection, command: GenericCommand, client_id: st
     if connection.app is not None and connection.app is not app:
         raise Refusal(4105, "SESSION_REQUIRED", "this connection belongs to another app")
     at_most = app.config.limits.clients_per_connection
-    clients = len(connection.sessions) + len(connection.opening)
+    clients = len(connection.sessions.keys() | connection.opening.keys())
     if clients >= at_most and client_id not in connection.sessions:
         raise Refusal(
             4113,
@@ -225,8 +225,7 @@ def session_command(
     """Every other command about a session that is open."""
     match command.op:
         case OpType.CLOSE:
-            session.log_out()
-            _answer(connection, command, session.client_id, OpType.CLOSED, None, None)
+            _close(connection, session, command)
         case OpType.QUERY:
             message = command.session_message or SessionCommand()
             asked = Clients(message.session_peer_ids[:ONLINE_QUERY])
@@ -236,6 +235,19 @@ def session_command(
             _refresh(connection, session, command)
         case _:
             connection.refuse_unknown(command, session.client_id)
+
+
+def _close(connection: GatewayConnection, session: GatewaySession, command: GenericCommand) -> None:
+    """Log a client out when all that it has asked for before has been answered."""
+
+    def close() -> None:
+        session.log_out()
+        _answer(connection, command, session.client_id, OpType.CLOSED, None, None)
+        connection.resume(session.client_id)
+
+    session.leaving = True
+    connection.opening[session.client_id] = []
+    session.replies.when_done(close)
 
 
 def _found(
@@ -259,11 +271,13 @@ def _refresh(
     ttl = app.config.limits.token_ttl
     row = TokenRow(client_id, 0, session.tag, session.device)
     kicks = session.kicks
+    turn = session.replies.begin(reads=False)
 
     def refreshed(result: outcome.Outcome[tuple[int, str]]) -> None:
-        if isinstance(result, outcome.Error):
-            connection.fail(command, result.error, client_id)
-        else:
+        with session.replies.answering(turn):
+            if isinstance(result, outcome.Error):
+                connection.fail(command, result.error, client_id)
+                return
             at, token = result.unwrap()
             session.tokens = (*session.tokens, token)[-TOKENS_REMEMBERED:]
             granted = SessionCommand(st=token, st_ttl=stated_ttl(ttl))

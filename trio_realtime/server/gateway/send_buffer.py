@@ -55,8 +55,12 @@ class Flusher:
                 buffer.flush()
 
 
+@attrs.frozen(eq=False)
 class Gap:
     """A place in the queue for what is not known yet. What is queued later waits behind it."""
+
+    awaits_read: bool = False
+    """Whether it is filled by a read of this connection."""
 
 
 @attrs.frozen(eq=False)
@@ -102,6 +106,8 @@ class SendBuffer:
         """What is being written. It counts until the socket has taken it."""
         self._held: deque[tuple[int, bytes] | Gap | Pause] = deque()
         """What waits behind the gap or pause that is its first item."""
+        self._behind = 0
+        """The bytes of it."""
         self._touched = False
         self._draining = False
         self._broken = False
@@ -117,6 +123,7 @@ class SendBuffer:
         item = (priority, frame)
         if self._held:
             self._held.append(item)
+            self._behind += len(frame)
         else:
             self._append(item)
         if self.size > self._limit:
@@ -137,9 +144,9 @@ class SendBuffer:
         if len(self._held) == 1:
             self._go_on()
 
-    def gap(self) -> Gap:
+    def gap(self, *, awaits_read: bool = False) -> Gap:
         """Keep a place in the queue; `filling` fills it."""
-        gap = Gap()
+        gap = Gap(awaits_read)
         if not self._broken:
             self._held.append(gap)
         return gap
@@ -194,13 +201,17 @@ class SendBuffer:
         """Forget every frame of which nothing has been written yet."""
         self._frames.clear()
         self._held = deque()
+        self._behind = 0
         self._waiting = {NORMAL: 0, LOW: 0}
         self.size = sum(len(frame) for _, frame in self._begun)
         self.unasked = sum(len(frame) for priority, frame in self._begun if priority != ASKED)
 
     @property
     def due(self) -> int:
-        """Bytes that only the receiver keeps waiting."""
+        """Bytes that do not wait for a read of this connection, which may wait for them."""
+        first = self._held[0] if self._held else None
+        if isinstance(first, Gap) and first.awaits_read:
+            return self.size - self._behind
         return self.size
 
     async def wait_due(self, size: int) -> None:
@@ -292,6 +303,7 @@ class SendBuffer:
 
     def _go_on(self) -> None:
         """Queue what was held, up to the next gap or pause."""
+        self._below.unpark_all()
         held = self._held
         while held:
             item = held[0]
@@ -301,6 +313,7 @@ class SendBuffer:
                 self._spawn(self._resume_after, item)
                 return
             self._append(item)
+            self._behind -= len(item[1])
             held.popleft()
 
     async def _resume_after(self, pause: Pause) -> None:

@@ -13,6 +13,8 @@ from trio_realtime.server.rules.types import Caller, Feature
 from trio_realtime.wire import CommandType, GenericCommand, OpType, SessionCommand
 
 from .context import AppContext
+from .reply_order import ReplyOrder
+from .send_buffer import SendBuffer
 
 SESSION_CONFLICT = 4111
 
@@ -23,6 +25,10 @@ class SessionChannel(Channel, Protocol):
     @property
     def address(self) -> str:
         """Where its client is."""
+
+    @property
+    def buffer(self) -> SendBuffer:
+        """What is on its way to the client."""
 
     @property
     def sessions(self) -> dict[str, GatewaySession]:
@@ -52,11 +58,15 @@ class GatewaySession:
     tokens: tuple[str, ...] = ()
     """With which its client may return: the token it was given last, and the one before, as
     long as it is not known that the answer has arrived."""
+    leaving: bool = False
+    """Its client has asked to be logged out, and waits for what it asked before."""
     caller: Caller = attrs.field(init=False)
+    replies: ReplyOrder = attrs.field(init=False)
     hook_queue: HookQueue | None = attrs.field(init=False, default=None)
     """Where commands wait for the application's hooks, if it has any."""
 
     def __attrs_post_init__(self) -> None:
+        self.replies = ReplyOrder(self.connection.buffer)
         if self.app.hooks is not None:
             self.hook_queue = HookQueue(self.app.hooks, self.app.spawn)
         self._describe()
@@ -86,7 +96,9 @@ class GatewaySession:
 
     def lose(self) -> None:
         """Its connection is lost to its client."""
-        if self._gone():
+        if self.leaving:
+            self.log_out()
+        elif self._gone():
             self.app.bus.lose(self)
             self.tell_offline(OfflineReason.LOST)
 
