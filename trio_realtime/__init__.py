@@ -36,6 +36,7 @@ from ._values.conversations import (
 )
 from ._values.errors import (
     BlockedError,
+    ClientAlreadyOpen,
     ClientClosed,
     CommandError,
     CommandTimeout,
@@ -159,6 +160,7 @@ __all__ = [
     "BlockedError",
     "BoundQuery",
     "ChatRoom",
+    "ClientAlreadyOpen",
     "ClientClosed",
     "CommandError",
     "CommandTimeout",

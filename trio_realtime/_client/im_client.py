@@ -148,7 +148,7 @@ class IMClient(
 
     def retry(self) -> None:
         """Try to reconnect now instead of at the scheduled time; allowed in any state."""
-        self._session.connection.link.retry()
+        self._session.retry()
 
     async def close(self) -> None:
         """Log out now. Loops over events end; leaving the block does this too."""

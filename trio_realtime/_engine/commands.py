@@ -59,6 +59,7 @@ class Serials:
     def __init__(self) -> None:
         self._last = 0
         self._pending: dict[int, PendingCommand] = {}
+        self._late: dict[int, Callable[[GenericCommand], None]] = {}
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -86,6 +87,16 @@ class Serials:
             self._pending.pop(pending.serial, None)
             pending.serial = 0
 
+    def abandon(self, pending: PendingCommand, on_late: Callable[[GenericCommand], None]) -> None:
+        """Nobody waits any more, but a reply that comes late has to be seen."""
+        if pending.serial:
+            self._late[pending.serial] = on_late
+        self.forget(pending)
+
+    def link_lost(self) -> None:
+        """No reply can come late any more."""
+        self._late.clear()
+
     @property
     def resend_at(self) -> float:
         """When the first of the unanswered commands is to be sent again; or infinity."""
@@ -105,6 +116,8 @@ class Serials:
         if pending is not None:
             pending.serial = 0
             pending.siblings.replied(pending, command)
+        elif on_late := self._late.pop(command.i or 0, None):
+            on_late(command)
 
 
 class PendingCommands:
@@ -150,8 +163,12 @@ class PendingCommands:
         self._unsettled[pending] = None
         return pending
 
-    def withdraw(self, pending: PendingCommand) -> None:
-        """The caller stopped waiting: leave no trace."""
+    def withdraw(
+        self, pending: PendingCommand, on_late: Callable[[GenericCommand], None] | None = None
+    ) -> None:
+        """The caller stopped waiting: leave no trace, unless a late reply has to be seen."""
+        if on_late is not None:
+            self._serials.abandon(pending, on_late)
         self._serials.forget(pending)
         self._unsettled.pop(pending, None)
         while pending.on_done:

@@ -61,6 +61,8 @@ class Authentication:
         on_login: called in the moment the server lets the client in, and pushes may follow;
             with whether it had been in before.
         on_due: called when `renew_at` has changed.
+        on_identity: called when the client id has become known before the login; may refuse it.
+        on_late: sees the answer to a login for which nobody waits any more.
     """
 
     def __init__(
@@ -72,6 +74,8 @@ class Authentication:
         sign_user: Callable[[str], Awaitable[Any]],
         on_login: Callable[[bool], None],
         on_due: Callable[[], None],
+        on_identity: Callable[[], None],
+        on_late: Callable[[GenericCommand], None],
     ) -> None:
         self._login = login
         self._credentials = credentials
@@ -79,6 +83,8 @@ class Authentication:
         self._sign_user = sign_user
         self._on_login = on_login
         self._on_due = on_due
+        self._on_identity = on_identity
+        self._on_late = on_late
         self.renew_at: float = float("inf")
         """When the token is to be renewed by itself."""
 
@@ -105,7 +111,8 @@ class Authentication:
         signature = None
         if not (login.begun and login.can_resume(now_ms())):
             signature = await self._signature()
-        await self._commands.exchange(login.open_command(now_ms(), signature), self._opened)
+        command = login.open_command(now_ms(), signature)
+        await self._commands.exchange(command, self._opened, self._on_late)
 
     def _opened(self, reply: GenericCommand) -> None:
         if reply.op != OpType.OPENED:
@@ -181,6 +188,7 @@ class Authentication:
                     "pass the user's object id as client_id"
                 )
             self._login.client_id = client_id
+            self._on_identity()
         return signature
 
     async def sign_conversation(

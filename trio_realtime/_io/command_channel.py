@@ -102,13 +102,17 @@ class CommandChannel:
         return await self._settle(command, repeat="always", resend_after=self._timeout)
 
     async def exchange(
-        self, command: GenericCommand, on_reply: Callable[[GenericCommand], None] | None = None
+        self,
+        command: GenericCommand,
+        on_reply: Callable[[GenericCommand], None] | None = None,
+        on_late: Callable[[GenericCommand], None] | None = None,
     ) -> GenericCommand:
         """A command of the session itself, which cannot wait for the session to be online.
 
         Args:
             command: what to send.
             on_reply: sees a good reply before anything that follows it on the wire.
+            on_late: sees a reply that comes when nobody waits for it any more.
 
         Raises:
             CommandError: the server refused.
@@ -117,7 +121,12 @@ class CommandChannel:
         """
         with trio.move_on_after(self._timeout):
             return await self._settle(
-                command, repeat="never", internal=True, at_once=True, on_reply=on_reply
+                command,
+                repeat="never",
+                internal=True,
+                at_once=True,
+                on_reply=on_reply,
+                on_late=on_late,
             )
         raise CommandTimeout(command.cmd, command.op, self._timeout)
 
@@ -130,6 +139,7 @@ class CommandChannel:
         at_once: bool = False,
         resend_after: float = float("inf"),
         on_reply: Callable[[GenericCommand], None] | None = None,
+        on_late: Callable[[GenericCommand], None] | None = None,
     ) -> GenericCommand:
         """Have a command transmitted and answered; the way of every command."""
         commands = self.pending
@@ -156,7 +166,7 @@ class CommandChannel:
             )
             raise ConnectionLost(error.code, reason) from error
         finally:
-            commands.withdraw(pending)
+            commands.withdraw(pending, on_late)
 
     async def transmit_deferred(self) -> None:
         """Send what waited, in order; new commands queue up behind until that is done."""

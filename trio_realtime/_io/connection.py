@@ -17,11 +17,16 @@ from typing import Protocol
 import attrs
 import trio
 
-from trio_realtime._engine.commands import PendingCommand, Serials
+from trio_realtime._engine.commands import PendingCommand, Serials, asks_for_login
 from trio_realtime._engine.dialect import DIALECTS, Dialect, OfflineMessages
 from trio_realtime._engine.login import IM_SERVICE
 from trio_realtime._engine.refusals import Consequence, consequences
-from trio_realtime._values.errors import CommandError, ConnectFailed, RealtimeError
+from trio_realtime._values.errors import (
+    ClientAlreadyOpen,
+    CommandError,
+    ConnectFailed,
+    RealtimeError,
+)
 from trio_realtime._values.events import Event
 from trio_realtime.transport import (
     ConnectError,
@@ -78,6 +83,9 @@ class AttachedClient(Protocol):
     def due_commands(self, now: float) -> Iterable[GenericCommand]:
         """What it wants to send by itself now."""
 
+    def session_required(self) -> None:
+        """The server has said that it has no session for it."""
+
     async def resume(self) -> None:
         """There is a new link: log in again. Runs in the background of that link."""
 
@@ -129,6 +137,8 @@ class ClientConnection:
         """Every client that is logged in or logging in, in order, with its id once it is known."""
         self._addressees: dict[str, AttachedClient] = {}
         """To whom pushes can be addressed, by client id."""
+        self._leaving: dict[str, trio.Event] = {}
+        """Ids for which a farewell is about to be sent: they do not log in before it."""
         self._encode = config.dialect.encode
         self._decode = config.dialect.decode
         self._timer = trio.CancelScope()
@@ -142,9 +152,45 @@ class ClientConnection:
 
     # The clients.
 
-    def attach(self, client: AttachedClient) -> None:
-        """A client begins to use this connection."""
-        self._attached[client] = None
+    def attach(self, client: AttachedClient, client_id: str | None) -> None:
+        """A client begins to use this connection, with its id if that is known already.
+
+        Raises:
+            ClientAlreadyOpen: another client has this id here.
+        """
+        for other, other_id in self._attached.items():
+            if other is not client and client_id is not None and other_id == client_id:
+                raise ClientAlreadyOpen(
+                    f"a client {client_id!r} is open on this connection already: "
+                    "open the other on a connection of its own"
+                )
+        self._attached[client] = client_id
+
+    @property
+    def shared(self) -> bool:
+        """Whether there are several clients on this connection."""
+        return len(self._attached) > 1
+
+    def say_goodbye(self, goodbye: GenericCommand) -> None:
+        """Log a client out that nobody has any more, without waiting for anything."""
+        client_id = goodbye.peer_id
+        if client_id is None or not self.link.connected or client_id in self._leaving:
+            return
+        # Nobody cares for the answer.
+        goodbye.i = self.serials.skip()
+        self._leaving[client_id] = trio.Event()
+        self.start_soon(self._leave, client_id, goodbye)
+
+    async def _leave(self, client_id: str, goodbye: GenericCommand) -> None:
+        try:
+            await self.transmit(goodbye)
+        finally:
+            self._leaving.pop(client_id).set()
+
+    async def left(self, client_id: str | None) -> None:
+        """Wait until the farewell of an earlier client of this id has left."""
+        while client_id is not None and client_id in self._leaving:
+            await self._leaving[client_id].wait()
 
     def address(self, client: AttachedClient, client_id: str) -> None:
         """An attached client has logged in: pushes for this id are its own."""
@@ -207,6 +253,7 @@ class ClientConnection:
                 self.link.start_soon(client.resume)
 
     def _link_down(self, error: Exception) -> None:
+        self.serials.link_lost()
         for client in list(self._attached):
             client.link_lost(error)
 
@@ -254,17 +301,27 @@ class ClientConnection:
             self._endpoints.forget()
             self.link.drop("the server asked to reconnect elsewhere")
             return
+        if command.cmd == CommandType.ERROR and command.error_message is not None:
+            logger.warning(
+                "the server reports error %s %s",
+                command.error_message.code,
+                command.error_message.reason,
+            )
+        if asks_for_login(command):
+            self._session_required(command.peer_id)
+            return
         if command.cmd == CommandType.ERROR:
-            if command.error_message is not None:
-                logger.warning(
-                    "the server reports error %s %s",
-                    command.error_message.code,
-                    command.error_message.reason,
-                )
             return
         client = self._addressee(command.peer_id)
         if client is not None:
             client.receive(command)
+
+    def _session_required(self, client_id: str | None) -> None:
+        """What has no serial id, such as an acknowledgement, was answered with "no session"."""
+        for client, its_id in list(self._attached.items()):
+            # Where the server does not say who is meant, it may be anybody.
+            if client_id is None or its_id == client_id:
+                client.session_required()
 
     def _addressee(self, client_id: str | None) -> AttachedClient | None:
         """Whose push this is: docs/protocol/session.md §8."""

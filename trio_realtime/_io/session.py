@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from trio_realtime._engine.acknowledgements import Acknowledgements
+from trio_realtime._engine.backoff import Backoff
 from trio_realtime._engine.budget import Budget
 from trio_realtime._engine.commands import Repeat
 from trio_realtime._engine.conversation_cache import ConversationCache
@@ -28,6 +29,7 @@ from trio_realtime._engine.session_state import FINAL, SessionMachine, SessionSt
 from trio_realtime._engine.unread import UnreadCounters
 from trio_realtime._values.conversations import ConversationKind
 from trio_realtime._values.errors import (
+    ClientAlreadyOpen,
     ClientClosed,
     CommandError,
     CommandTimeout,
@@ -44,6 +46,8 @@ from trio_realtime._values.events import (
     PluginFailed,
     Reconnected,
     ReconnectFailed,
+    Reconnecting,
+    ReconnectScheduled,
     SessionClosed,
     SessionConflict,
     UnreadUpdated,
@@ -70,6 +74,9 @@ COMMAND_TIMEOUT = 20.0
 
 HISTORY_QUOTA = 120.0
 """Questions about histories that LeanCloud allows a client in a minute."""
+
+STABLE = 60.0
+"""Seconds after which a login is not to blame for what becomes of the session."""
 
 AckMode = Literal["delivery", "next"]
 
@@ -123,7 +130,7 @@ class ClientSession:
             login,
             serials=connection.serials,
             transmit=connection.transmit_pending,
-            on_session_required=self._session_required,
+            on_session_required=self.session_required,
             on_error_seen=self.ending.seen,
             timeout=config.command_timeout,
         )
@@ -134,6 +141,8 @@ class ClientSession:
             sign_user=connection.rest.sign,
             on_login=self._logged_in,
             on_due=self._arm_timer,
+            on_identity=self._attach,
+            on_late=self._opened_too_late,
         )
         self.http: Http = connection.http
         self.rest: ClientRest = ClientRest(
@@ -159,6 +168,11 @@ class ClientSession:
         )
         self._resumed = False
         """Whether this is not the first link, and gaps are to be filled."""
+        self._backoff = Backoff()
+        """When to log in again on a link that is there."""
+        self._logged_in_at = float("-inf")
+        self._hurry = trio.Event()
+        """Set when the wait for that is over."""
 
     def _report(self, event: PluginFailed) -> None:
         self.hub.publish(event)
@@ -236,13 +250,17 @@ class ClientSession:
             await self.connection.link.wait_up()
         if scope.cancelled_caught:
             raise ConnectionLost(1006, "not connected")
-        self.connection.attach(self)
+        self._attach()
         self._move(SessionTrigger.OPEN)
         try:
+            await self.connection.left(self.login.client_id)
             await self.authentication.log_in()
-        except BaseException:
+        except BaseException as error:
             self._move(SessionTrigger.CLOSE)
             self.connection.detach(self)
+            if not isinstance(error, CommandError | ConnectionLost | ClientAlreadyOpen):
+                # The server may let the client in all the same.
+                self._say_goodbye()
             raise
         # If the link ended in the moment of the answer, the next one resumes the session.
         if self._machine.state is SessionState.OPENING:
@@ -253,6 +271,18 @@ class ClientSession:
         if self._keeper is not None:
             self.connection.start_soon(self._keeper.run, self._state)
             self._keeper.changed()
+
+    def _attach(self) -> None:
+        self.connection.attach(self, self.login.client_id)
+
+    def _say_goodbye(self) -> None:
+        self.connection.say_goodbye(self.login.close_command())
+
+    def _opened_too_late(self, reply: GenericCommand) -> None:
+        """The server let a client in that is gone, whose id only this reply tells."""
+        if reply.op == OpType.OPENED and self.login.client_id is None:
+            self.login.client_id = reply.peer_id
+            self._say_goodbye()
 
     def _ready(self) -> None:
         self._move(SessionTrigger.READY)
@@ -265,6 +295,7 @@ class ClientSession:
     def _logged_in(self, returned: bool) -> None:
         """The server has let the client in; pushes may follow at once."""
         self.connection.link.healthy()
+        self._logged_in_at = trio.current_time()
         self._resumed = returned and self.config.catch_up
         if self._resumed:
             self._catch_up.begin()
@@ -275,37 +306,87 @@ class ClientSession:
     async def resume(self) -> None:
         """Log in again on a new link, send what waits, and fetch what was missed."""
         self._move(SessionTrigger.RESUME)
-        try:
-            await self.authentication.log_in()
-        except (ConnectionLost, CommandTimeout) as error:
-            self.connection.link.drop(str(error))
-            return
-        except RealtimeError as error:
-            self.hub.publish(ReconnectFailed(error=error))
-            if not isinstance(error, CommandError) or (
-                consequences(error.code).on_return is Consequence.RECONNECT
-            ):
+        while True:
+            try:
+                await self.authentication.log_in()
+            except ConnectionLost as error:
                 self.connection.link.drop(str(error))
+                return
+            except RealtimeError as error:
+                if not self._may_return(error):
+                    return
+                await self._turn()
             else:
-                self.end(error)
-            return
-        # The link may have ended in the moment of the answer.
+                break
+        # The link may have ended in the moment of the answer, or the user have left.
         await trio.lowlevel.checkpoint_if_cancelled()
+        if self.closed:
+            return
         self.hub.publish(Reconnected())
         await self.commands.transmit_deferred()
         self._ready()
         if self.config.catch_up:
             self._catch_up.start()
 
-    def _session_required(self) -> None:
+    def _may_return(self, error: RealtimeError) -> bool:
+        """Whether a client that was not let in again tries once more on the same link.
+
+        Only where others share the link: alone, it had better try another.
+        """
+        if self.closed:
+            return False
+        link = self.connection.link
+        dead = isinstance(error, CommandTimeout) and link.silent_for(error.seconds)
+        if not dead:
+            self.hub.publish(ReconnectFailed(error=error))
+        if isinstance(error, CommandError) and (
+            consequences(error.code).on_return is not Consequence.RECONNECT
+        ):
+            self.end(error)
+            return False
+        if dead or not self.connection.shared:
+            link.drop(str(error))
+            return False
+        return True
+
+    async def _turn(self) -> None:
+        """Wait until it is time to log in again, or the user says so."""
+        backoff = self._backoff
+        delay = backoff.next_delay()
+        self.hub.publish(ReconnectScheduled(attempt=backoff.attempt, delay=delay))
+        self._hurry = trio.Event()
+        with trio.move_on_after(delay):
+            await self._hurry.wait()
+        attempt = backoff.attempt
+        backoff.attempted()
+        self.hub.publish(Reconnecting(attempt=attempt))
+
+    def retry(self) -> None:
+        """Do not wait for the next attempt to connect or to log in."""
+        self.connection.link.retry()
+        self._backoff.reset()
+        self._hurry.set()
+
+    def session_required(self) -> None:
         """The server has lost the session, as if the link of this client alone were broken."""
         if self.commands.online:
             self.link_lost(ConnectionLost(1006, "the server has no session for this client"))
-            self.connection.link.start_soon(self.resume)
+            self.connection.link.start_soon(self._return)
+
+    async def _return(self) -> None:
+        """Log in again at once; but not all the time, if the server forgets all the time."""
+        if self._backoff.attempt:
+            await self._turn()
+        else:
+            self._backoff.attempted()
+        if not self.closed:
+            await self.resume()
 
     def link_lost(self, error: Exception) -> None:
         """The link broke. What comes on the next one waits until the gap is filled."""
         self._move(SessionTrigger.LOST)
+        if trio.current_time() >= self._logged_in_at + STABLE:
+            self._backoff.reset()
         self.commands.suspend(error)
         self.acks.link_lost()
         self.unread.link_lost()
@@ -341,6 +422,8 @@ class ClientSession:
                     await self.commands.exchange(self.login.close_command())
                 except RealtimeError as error:
                     logger.debug("logging out: %s", error)
+        elif self._machine.state is SessionState.RESUMING:
+            self._say_goodbye()
         self.connection_closed()
         self.connection.detach(self)
 

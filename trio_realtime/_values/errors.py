@@ -9,6 +9,7 @@ from .error_codes import ErrorCode, Retry
 
 __all__ = [
     "BlockedError",
+    "ClientAlreadyOpen",
     "ClientClosed",
     "CommandError",
     "CommandTimeout",
@@ -183,6 +184,15 @@ class StateDamaged(StateError):
 
 class LocalProtocolError(RealtimeError):
     """The program asked for what the protocol does not allow. What to do: mend the program."""
+
+
+class ClientAlreadyOpen(LocalProtocolError):
+    """A client with this id is open on this connection already.
+
+    Why: what the server pushes names the client id, so that two of one id on one connection
+    could not be told apart. What to do: give one of them a connection of its own, or let
+    several loops subscribe to one client.
+    """
 
 
 class MessageTooLarge(LocalProtocolError):
