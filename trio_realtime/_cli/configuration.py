@@ -21,7 +21,7 @@ from .usage import UsageError
 
 PREFIX = "TRIO_REALTIME_"
 
-OF_THE_COMMAND_LINE = frozenset({"config", "check_config", "ready_json", "help"})
+OF_THE_COMMAND_LINE = frozenset({"config", "ready_json", "help"})
 """Options that say something about one call only."""
 LINES = frozenset({"web_hook_header"})
 """Options whose values may hold spaces: in the environment each stands on a line of its own."""

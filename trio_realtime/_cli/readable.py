@@ -18,7 +18,7 @@ from typing import Any
 import betterproto2
 
 from trio_realtime.wire import GenericCommand, JsonObjectMessage
-from trio_realtime.wire._flat_json import SPELLED
+from trio_realtime.wire._flat_json import json_key
 
 MASK = "***"
 SECRET_FIELDS = ("s", "st")
@@ -54,10 +54,10 @@ def readable(command: GenericCommand) -> str:
         if isinstance(value, betterproto2.Message):
             payloads.append((name, value))
         elif name not in {"cmd", "op"}:
-            envelope.append(f"{_key(name)}={_value(value)}")
+            envelope.append(f"{json_key(name)}={_value(value)}")
     lines = ["  ".join([title(command), *envelope])]
     for name, message in payloads:
-        lines.append(f"{_INDENT}{_key(name)}")
+        lines.append(f"{_INDENT}{json_key(name)}")
         lines += [f"{_INDENT * 2}{line}" for line in _lines(message)]
     lines += [f"{_INDENT}{line}" for line in _unknown(command)]
     return "\n".join(lines)
@@ -72,7 +72,7 @@ def printable(text: str) -> str:
 
 def _lines(message: betterproto2.Message) -> Iterator[str]:
     for name, value in _set_fields(message).items():
-        yield f"{_key(name)}: {_value(value)}"
+        yield f"{json_key(name)}: {_value(value)}"
     yield from _unknown(message)
 
 
@@ -109,7 +109,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, JsonObjectMessage):
         return _held(value.data or "")
     if isinstance(value, betterproto2.Message):
-        return {_key(name): _plain(part) for name, part in _set_fields(value).items()}
+        return {json_key(name): _plain(part) for name, part in _set_fields(value).items()}
     return _held(value) if isinstance(value, str) else value
 
 
@@ -126,9 +126,3 @@ def _held(text: str) -> Any:
 def _enum_name(value: Any) -> str:
     name = getattr(value, "name", None)
     return name.lower().replace("_", "-") if name else str(int(value))
-
-
-def _key(name: str) -> str:
-    """The name of a field as the protocol spells it."""
-    head, *rest = name.split("_")
-    return SPELLED.get(name) or head + "".join(part.capitalize() for part in rest)

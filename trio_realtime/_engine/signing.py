@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import attrs
 
 from trio_realtime._values.errors import RealtimeError, SigningError
+from trio_realtime._values.times import now_ms
 from trio_realtime.wire import BlacklistCommand, ConvCommand
 
 from .login import Signature
@@ -91,7 +91,7 @@ class MasterKeySigner:
         return await self.sign_conversation(conversation_id, client_id, targets, action)
 
     def _sign(self, *parts: str, action: str | None = None) -> Signature:
-        timestamp, nonce = time.time_ns() // 1_000_000, secrets.token_hex(8)
+        timestamp, nonce = now_ms(), secrets.token_hex(8)
         text = ":".join((*parts, str(timestamp), nonce, *(() if action is None else (action,))))
         digest = hmac.new(self.master_key.encode(), text.encode(), hashlib.sha1).hexdigest()
         return Signature(digest, timestamp, nonce)

@@ -6,7 +6,6 @@ import logging
 import math
 import secrets
 import ssl
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -15,6 +14,7 @@ import trio
 import trio_websocket
 
 from trio_realtime._io.exception_groups import background_nursery, single_error
+from trio_realtime._values.times import now_ms
 
 from ._codec import MAX_FRAME, Envelope, FrameError, decode_message, encode_envelope
 from ._messages import (
@@ -171,7 +171,7 @@ class Server:
         return attrs.evolve(
             message,
             message_uid="-".join(text[at : at + 4] for at in range(0, 16, 4)),
-            sent_time_ms=time.time_ns() // 1_000_000,
+            sent_time_ms=now_ms(),
             direction=direction,
         )
 

@@ -54,7 +54,7 @@ PAYLOADS = {
 }
 """Which field of a command holds its payload; echo, logout and goaway have none."""
 
-SPELLED = {"from_": "from", "temp_conv_ttl": "tempConvTTL", "status_ttl": "statusTTL"}
+_SPELLED = {"from_": "from", "temp_conv_ttl": "tempConvTTL", "status_ttl": "statusTTL"}
 """Keys that do not follow from the Python name."""
 
 ALIASES = {"level": "priority", "meintonPids": "mentionPids"}
@@ -87,7 +87,7 @@ def _table_of(plan: Plan) -> tuple[_Table, _Table]:
         fields = [
             _Field(
                 name,
-                SPELLED.get(name) or _camel(name),
+                json_key(name),
                 kind,
                 extra if kind in {MESSAGE, REPEATED_MESSAGE} else None,
                 extra[1] if kind == ENUM else None,
@@ -99,9 +99,10 @@ def _table_of(plan: Plan) -> tuple[_Table, _Table]:
     return known
 
 
-def _camel(name: str) -> str:
+def json_key(name: str) -> str:
+    """The name of a field as the protocol spells it."""
     head, *rest = name.split("_")
-    return head + "".join(part.capitalize() for part in rest)
+    return _SPELLED.get(name) or head + "".join(part.capitalize() for part in rest)
 
 
 def encode_json(command: GenericCommand) -> str:

@@ -82,7 +82,7 @@ def test_apps_do_not_see_each_other(world):
     for app in ("two", "never seen"):
         assert world.see(lambda tx: tx.conversation(chat.id), app) is None
         assert world.see(lambda tx: tx.members(chat.id), app) == []
-        assert world.see(lambda tx: tx.conversations_of("tom"), app) == []
+        assert world.see(lambda tx: tx.joined("tom", [chat.id]), app) == {}
         assert world.see(lambda tx: tx.find(query({})), app) == []
         assert world.see(lambda tx: tx.find(query({"m": "tom"})), app) == []
         assert world.see(lambda tx: tx.document("t", "k"), app) is None
@@ -127,7 +127,7 @@ def test_a_deleted_conversation_takes_everything_along(world):
     world.do(lambda tx: tx.set_role(chat.id, "jerry", "Manager"))
     world.do(lambda tx: tx.delete_conversation(chat.id))
     assert world.see(lambda tx: tx.conversation(chat.id)) is None
-    assert world.see(lambda tx: tx.conversations_of("tom")) == [other.id]
+    assert list(world.see(lambda tx: tx.joined("tom", [chat.id, other.id]))) == [other.id]
 
 
 def test_an_expired_conversation_is_gone(world):
@@ -146,7 +146,7 @@ def test_an_expired_conversation_is_gone(world):
     assert world.see(lambda tx: tx.find(by_ids)) == []
     assert world.see(lambda tx: tx.members(brief.id)) == []
     assert not world.see(lambda tx: tx.is_member(brief.id, "tom"))
-    assert world.see(lambda tx: tx.conversations_of("tom")) == []
+    assert world.see(lambda tx: tx.joined("tom", [brief.id])) == {}
     assert world.see(lambda tx: tx.unread_of("jerry")) == []
     assert world.see(lambda tx: tx.unread_of("jerry", since=0)) == []
     assert world.see(lambda tx: tx.history(brief.id)) == []

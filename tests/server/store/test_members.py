@@ -44,13 +44,6 @@ def test_membership_of_what_does_not_exist_cannot_change(world):
             world.do(rule)
 
 
-def test_a_client_knows_his_conversations(world, chat):
-    other = world.create("tom").id
-    world.create("jerry")
-    assert world.see(lambda tx: tx.conversations_of("tom")) == [chat, other]
-    assert world.see(lambda tx: tx.conversations_of("eve")) == []
-
-
 def test_do_not_disturb(world, chat):
     for client, muted in (("jerry", True), ("jerry", True), ("tom", True), ("tom", False)):
         world.do(lambda tx, c=client, m=muted: tx.set_muted(chat, c, m))

@@ -42,8 +42,6 @@ from .base import Operations
 
 C = TypeVar("C", bound=BaseConversation)
 
-"""How the ids of temporary conversations begin."""
-
 
 class ConversationOperations(Operations):
     """Conversations."""

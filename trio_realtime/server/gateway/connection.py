@@ -20,7 +20,7 @@ from trio_realtime._values.error_codes import ErrorCode
 from trio_realtime.server.bus.answer import Answer
 from trio_realtime.server.dialects import IM, OutgoingCommand, ServerDialect
 from trio_realtime.server.metrics import log
-from trio_realtime.server.rules.types import Refusal
+from trio_realtime.server.rules.types import HIGH, Refusal
 from trio_realtime.server.store.interface import Mode, StoreError, StoreUnavailable, Tx
 from trio_realtime.wire import CommandType, GenericCommand, WireError
 
@@ -107,7 +107,6 @@ class GatewayConnection:
         self._in_flight = 0
         self._room_to_read = trio.lowlevel.ParkingLot()
         self._close_code: int | None = None
-        self._shed = 0
 
     # The life of a connection.
 
@@ -443,7 +442,7 @@ class GatewayConnection:
 
     def push_alone(self, command: GenericCommand, peer: str | None, at: int | None) -> None:
         """A push for one client only."""
-        self.push(self._alone(command, at), peer, 1)
+        self.push(self._alone(command, at), peer, HIGH)
 
     def push_missed(self, command: GenericCommand, peer: str, at: int) -> None:
         """What a client has missed: it asked for it with its login, and waits for it first."""

@@ -274,9 +274,6 @@ class Tx(Protocol):
         ``temporary`` tells whether temporary ones count.
         """
 
-    def conversations_of(self, client_id: str) -> list[str]:
-        """Ids of all conversations the client is a member or subscriber of."""
-
     # Do not disturb.
 
     def muted_by(self, cid: str) -> list[str]: ...

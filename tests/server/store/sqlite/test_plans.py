@@ -36,7 +36,6 @@ OPERATIONS = {
         tx.unread_in("jerry", [c]),
         tx.which_documents("t", ["k"]),
     ),
-    "conversations of": lambda tx, c, m: tx.conversations_of("tom"),
     "mute": lambda tx, c, m: (tx.set_muted(c, "tom", True), tx.muted_by(c)),
     "roles": lambda tx, c, m: (tx.set_role(c, "tom", "Manager"), tx.member_infos(c)),
     "list": lambda tx, c, m: (

@@ -121,15 +121,6 @@ class Members(TxBase):
             self._touch(key)
         return [name for client, name in names.items() if client in gone]
 
-    def conversations_of(self, client_id: str) -> list[str]:
-        rows = self._execute(
-            "SELECT c.cid FROM members x JOIN conversations c ON c.id = x.conversation"
-            " WHERE x.client = ? AND (c.expires_at IS NULL OR c.expires_at > ?)"
-            " ORDER BY x.conversation",
-            (self._client(client_id), self.now),
-        )
-        return [cid for (cid,) in rows]
-
     # Do not disturb.
 
     def muted_by(self, cid: str) -> list[str]:
