@@ -23,6 +23,7 @@ from tests.server.gateway.world import (
     world,
 )
 from trio_realtime.server import App, Enforcement, Limits
+from trio_realtime.server.limits import network_of
 from trio_realtime.server.rules.signatures import login_string, sign
 from trio_realtime.testing import open_server
 from trio_realtime.transport import TransportClosed
@@ -273,3 +274,20 @@ def test_every_limit_is_documented():
     page = (Path(__file__).parents[2] / "docs" / "server.md").read_text("utf-8")
     missing = [name for name in attrs.fields_dict(Limits) if f"`{name}`" not in page]
     assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8::1", "2001:db8::ffff:2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("fe80::1%eth0", "fe80::1%eth0", True),
+        ("", "", True),
+    ],
+)
+def test_one_user_of_ipv6_has_one_network_address(one, other, same):
+    assert (network_of(one) == network_of(other)) is same

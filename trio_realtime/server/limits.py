@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ipaddress
+
 import attrs
 
 
@@ -80,3 +82,16 @@ class Limits:
     """How long a session token lives."""
     room_return: float = 1800.0
     """How long a lost session's place in its chat room is kept for its return."""
+
+
+def network_of(address: str) -> str:
+    """What counts as one network address: of IPv6 the first 64 bits, which one user has."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found.packed[:8] + bytes(8), 64)))

@@ -13,6 +13,7 @@ import trio
 from .gateway.gateway import Gateway
 from .health import unhealthy
 from .http import HttpConnection, Router
+from .limits import network_of
 from .metrics import log
 
 READ_SIZE = 16 * 1024
@@ -40,28 +41,29 @@ class Listener:
     router: Router
     tls: ssl.SSLContext | None = None
     _open: int = 0
-    _by_address: Counter[str] = attrs.field(factory=Counter)
+    _by_network: Counter[str] = attrs.field(factory=Counter)
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         """Serve one accepted connection to its end. Never raises but `trio.Cancelled`."""
         address = _address(stream)
+        network = network_of(address)
         limits = self.gateway.config.limits
         try:
-            full = self._full(address)
+            full = self._full(network)
             if full is not None:
                 await self._turn_away(stream, full)
                 return
             self._open += 1
-            self._by_address[address] += 1
+            self._by_network[network] += 1
             try:
                 if self.tls is not None:
                     stream = self._behind_tls(stream, self.tls)
                 await self._serve(stream, address)
             finally:
                 self._open -= 1
-                self._by_address[address] -= 1
-                if not self._by_address[address]:
-                    del self._by_address[address]
+                self._by_network[network] -= 1
+                if not self._by_network[network]:
+                    del self._by_network[network]
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer is gone
         except Exception:  # noqa: BLE001 - a defect costs one connection
@@ -91,13 +93,13 @@ class Listener:
     def _behind_tls(stream: trio.abc.Stream, tls: ssl.SSLContext) -> trio.abc.Stream:
         return trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
 
-    def _full(self, address: str) -> str | None:
-        """Which limit keeps a connection of this address out."""
+    def _full(self, network: str) -> str | None:
+        """Which limit keeps a connection from there out."""
         limits = self.gateway.config.limits
         if limits.connections is not None and self._open >= limits.connections:
             return "connections"
         per_address = limits.connections_per_address
-        if per_address is not None and self._by_address[address] >= per_address:
+        if per_address is not None and self._by_network[network] >= per_address:
             return "connections_per_address"
         return None
 

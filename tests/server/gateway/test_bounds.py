@@ -162,3 +162,18 @@ async def test_draining_ends_when_everybody_has_left(clock):
             began = trio.current_time()
             await peer.transport.aclose()
         assert trio.current_time() - began < 10
+
+
+async def test_expired_tokens_of_endlessly_many_clients(clock):
+    limits = Limits(token_ttl=1, clients_per_connection=3)
+    async with world(limits=limits) as server:
+        tokens = {}
+        for number in range(10):
+            async with peer_of(server) as peer:
+                tokens[f"client{number}"] = await peer.login(f"client{number}")
+        await trio.sleep(10)
+        async with peer_of(server) as peer:
+            for name, token in tokens.items():
+                assert error_of(await peer.open(name, st=token, r=True))[0] == 4112
+            (connection,) = server.server.gateway.connections
+            assert list(connection.expired_tokens) == ["client7", "client8", "client9"]

@@ -5,8 +5,9 @@ A push is encoded once and put into the send buffer of each receiver; nothing he
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import trio
 
@@ -35,6 +36,13 @@ from .answer import DONE, Answer
 from .interface import Arrival, CarryOut, LiveSession
 from .nonces import Nonce, NonceMemory
 
+K = TypeVar("K")
+V = TypeVar("V")
+
+REMEMBERED = 100_000
+"""How many clients that may be gone are remembered for their rates, and for their places in
+chat rooms. Strangers can have as many names as they like; the oldest are forgotten first."""
+
 
 class LocalBus:
     """`Bus` for one process.
@@ -53,7 +61,7 @@ class LocalBus:
         self._wills: dict[LiveSession, Will] = {}
         self._rooms: dict[str, dict[LiveSession, None]] = {}
         self._returning: OrderedDict[str, tuple[str, float]] = OrderedDict()
-        self._rates: Counter[tuple[str, str]] = Counter()
+        self._rates: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._minute = -1
 
     def start(self, carry_out: CarryOut) -> None:
@@ -203,7 +211,7 @@ class LocalBus:
                 break
             del self._returning[oldest]
         self._returning.pop(client_id, None)
-        self._returning[client_id] = (cid, now + self._limits.room_return)
+        _remember(self._returning, client_id, (cid, now + self._limits.room_return))
 
     # Pushes.
 
@@ -253,7 +261,15 @@ class LocalBus:
         if minute != self._minute:
             self._minute = minute
             self._rates.clear()
-        self._rates[client_id, limit] += 1
-        if self._rates[client_id, limit] <= at_most:
+        count = self._rates.pop((client_id, limit), 0) + 1
+        _remember(self._rates, (client_id, limit), count)
+        if count <= at_most:
             return None
         return Refusal(4116, "MESSAGE_SENT_QUOTA_EXCEEDED", limit=limit)
+
+
+def _remember(memory: OrderedDict[K, V], key: K, value: V) -> None:
+    """Add what is new, and forget the oldest where there is too much."""
+    memory[key] = value
+    if len(memory) > REMEMBERED:
+        memory.popitem(last=False)

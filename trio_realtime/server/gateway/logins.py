@@ -13,6 +13,7 @@ import outcome
 from trio_realtime._values.protocol import MAX_CLIENT_ID
 from trio_realtime.server.bus.interface import Arrival
 from trio_realtime.server.bus.nonces import Nonce
+from trio_realtime.server.limits import network_of
 from trio_realtime.server.rules.session import (
     LoginRequest,
     Opened,
@@ -143,7 +144,10 @@ def _decided(
         return
     if isinstance(result, outcome.Error):
         if isinstance(result.error, TokenExpired):
-            connection.expired_tokens[login.client_id] = login.message.st or ""
+            shown = connection.expired_tokens
+            shown[login.client_id] = login.message.st or ""
+            if len(shown) > app.config.limits.clients_per_connection:
+                del shown[next(iter(shown))]
         _refused(connection, command, app, login.client_id, result.error)
         return
     # Whoever failed has not shown to be this client, and counts against nobody but himself.
@@ -172,8 +176,9 @@ def _refused(
     error: BaseException,
 ) -> None:
     """Answer a login that failed; too many of them cost the connection."""
+    network = network_of(connection.address)
     failed = isinstance(error, Refusal) and not isinstance(error, TokenExpired)
-    excess = app.bus.over_rate(connection.address, "failed_logins_per_minute") if failed else None
+    excess = app.bus.over_rate(network, "failed_logins_per_minute") if failed else None
     connection.fail(command, excess or error, client_id)
     connection.resume(client_id)
     if excess is not None:
