@@ -100,8 +100,10 @@ def test_update_replaces_what_is_given(world):
     assert (changed.created_at, changed.updated_at) == (world.now - 5, world.now)
     changed = world.do(lambda tx: tx.update_conversation(chat.id, name="new", unique_id="v"))
     assert (changed.name, changed.attributes, changed.unique_id) == ("new", {"b": 2}, "v")
+    world.now += 5
     world.do(lambda tx: tx.clear_name(chat.id))
-    assert world.see(lambda tx: tx.conversation(chat.id)).name is None
+    cleared = world.see(lambda tx: tx.conversation(chat.id))
+    assert (cleared.name, cleared.updated_at) == (None, world.now)
 
 
 def test_updating_what_does_not_exist_fails(world):
@@ -150,6 +152,20 @@ def test_an_expired_conversation_is_gone(world):
     assert world.see(lambda tx: tx.unread_of("jerry")) == []
     assert world.see(lambda tx: tx.unread_of("jerry", since=0)) == []
     assert world.see(lambda tx: tx.history(brief.id)) == []
+
+
+def test_a_temporary_conversation_outlives_the_making_of_others(world):
+    def make():
+        return world.create("tom", kind=Kind.TEMPORARY, expires_at=world.now + 10)
+
+    first = make()
+    world.now += 9
+    second = make()
+    assert world.see(lambda tx: tx.conversation(first.id)) == first
+    world.now += 1
+    make()
+    assert world.see(lambda tx: tx.conversation(first.id)) is None
+    assert world.see(lambda tx: tx.conversation(second.id)) == second
 
 
 def test_temporary_conversations_are_found_by_id_only(world):

@@ -19,6 +19,18 @@ def test_members_keep_the_order_of_joining(world, chat):
     assert world.see(lambda tx: tx.joined_at(chat, "eve")) is None
 
 
+def test_the_order_of_joining_is_that_of_each_conversation(world):
+    world.create("ann", "tom", "jerry")
+    chat = world.create("jerry", "tom").id
+    world.do(lambda tx: tx.add_members(chat, ["zoe", "ann"]))
+    world.do(lambda tx: tx.remove_members(chat, ["jerry"]))
+    world.do(lambda tx: tx.add_members(chat, ["jerry"]))
+    order = ["tom", "zoe", "ann", "jerry"]
+    assert world.see(lambda tx: tx.members(chat)) == order
+    assert world.see(lambda tx: tx.members_of([chat])) == {chat: order}
+    assert [mark.client_id for mark in world.see(lambda tx: tx.marks(chat))] == order
+
+
 def test_removed_members_lose_their_role(world, chat):
     world.do(lambda tx: tx.set_role(chat, "jerry", "Manager"))
     world.now += 7
@@ -109,6 +121,9 @@ def test_entries_of_a_list_can_be_removed(world, chat):
     world.do(lambda tx: tx.remove_listed(Listing.SILENCED, chat, ["eve", "never seen"]))
     assert world.see(lambda tx: tx.which_listed(Listing.SILENCED, chat, ask)) == {"jerry"}
     assert not world.see(lambda tx: tx.temporarily_silenced(chat, "jerry"))
+    world.do(lambda tx: tx.add_listed(Listing.BLOCKED, chat, ["jerry"]))
+    world.do(lambda tx: tx.remove_listed(Listing.BLOCKED, chat, ["jerry"]))
+    assert world.see(lambda tx: tx.which_listed(Listing.SILENCED, chat, ask)) == {"jerry"}
 
 
 def test_a_temporary_entry_ends(world, chat):
@@ -156,6 +171,7 @@ def test_several_conversations_in_one_question(world, chat):
     world.do(lambda tx: tx.add_listed(Listing.SILENCED, chat, ["eve"]))
     world.do(lambda tx: tx.add_listed(Listing.BLOCKED, empty, ["eve"], expires_at=world.now + 5))
     assert world.see(lambda tx: tx.listed_in(Listing.BLOCKED, "eve", cids)) == {other, empty}
+    assert world.see(lambda tx: tx.listed_in(Listing.BLOCKED, "jerry", cids)) == set()
     world.now += 5
     assert world.see(lambda tx: tx.listed_in(Listing.BLOCKED, "eve", cids)) == {other}
 
@@ -173,6 +189,15 @@ def test_where_a_client_is_awaited(world, chat):
 
     assert awaiting() == [service, other, chat]
     assert awaiting(limit=2) == [service, other]
+    joined = world.see(lambda tx: tx.joined_at(chat, "tom"))
+    rows = world.see(lambda tx: tx.awaiting("tom", temporary=True, limit=50))
+    assert {row.received for row in rows} == {joined - 1}
+    heard = world.see(lambda tx: tx.last_message(chat)).timestamp
+    world.do(lambda tx: tx.acknowledge(chat, "tom", first=0, last=heard))
+    world.now += 1
+    world.say(chat, "jerry")
+    (row,) = world.see(lambda tx: tx.awaiting("tom", temporary=True, limit=1))
+    assert (row.conversation.id, row.received) == (chat, heard)
     world.do(lambda tx: tx.acknowledge(other, "tom", first=0, last=world.now))
     world.do(lambda tx: tx.mark_read(service, "tom", world.now))
     assert awaiting() == [chat]

@@ -264,8 +264,8 @@ def test_a_deleted_message_is_gone(world, chat):
 
 
 def test_the_last_messages_of_several_conversations(world):
-    one, other, silent = (world.create("tom").id for _ in range(3))
-    for cid, body in ((one, "old"), (one, "new"), (other, b"x")):
+    one, other, silent, unasked = (world.create("tom").id for _ in range(4))
+    for cid, body in ((one, "old"), (one, "new"), (other, b"x"), (unasked, "y")):
         world.do(lambda tx, cid=cid, body=body: tx.append(cid, NewMessage("tom", body)))
     found = world.see(lambda tx: tx.last_messages([silent, other, one, "nowhere"]))
     assert found == {

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from trio_realtime._values.protocol import TOKEN_GRACE_MS
 from trio_realtime.server.store.interface import NOTIFICATIONS_KEPT as KEPT
-from trio_realtime.server.store.interface import TokenRow
+from trio_realtime.server.store.interface import TOKENS_KEPT, TokenRow
 
 
 def put(world, token, client="tom", ttl=100, **more):
@@ -33,6 +33,35 @@ def test_the_newest_login(world):
     assert world.see(lambda tx: tx.recent_login("tom", long.expires_at + 1)) is None
     renewed = put(world, "1", ttl=2000)
     assert world.see(lambda tx: tx.recent_login("tom", world.now)) == renewed
+
+
+def test_tokens_of_one_client_are_forgotten(world):
+    put(world, "phone")
+    put(world, "tablet")
+    jerry = put(world, "jerry's", client="jerry")
+    elsewhere = TokenRow("tom", world.now + 100)
+    world.do(lambda tx: tx.put_token("elsewhere", elsewhere), "another app")
+    world.do(lambda tx: tx.forget_tokens("tom"))
+    assert world.see(lambda tx: tx.token("phone")) is None
+    assert world.see(lambda tx: tx.token("tablet")) is None
+    assert world.see(lambda tx: tx.recent_login("tom", 0)) is None
+    assert world.see(lambda tx: tx.token("jerry's")) == jerry
+    assert world.see(lambda tx: tx.token("elsewhere"), "another app") == elsewhere
+
+
+def test_the_newest_tokens_of_a_client_are_kept(world):
+    jerry = put(world, "jerry's", client="jerry")
+    rows = [put(world, f"{n}", tag=f"{n}") for n in range(TOKENS_KEPT + 1)]
+    known = [world.see(lambda tx, n=n: tx.token(f"{n}")) for n in range(len(rows))]
+    assert known == [None, *rows[1:]]
+    assert world.see(lambda tx: tx.token("jerry's")) == jerry
+
+
+def test_a_new_token_leaves_those_of_others_that_live(world):
+    expired = put(world, "expired", ttl=0)
+    world.now += TOKEN_GRACE_MS - 1
+    put(world, "new", client="jerry")
+    assert world.see(lambda tx: tx.token("expired")) == expired
 
 
 def test_notifications_are_paged_by_time(world):
@@ -93,6 +122,19 @@ def test_documents(world):
     assert world.do(lambda tx: tx.delete_document("files", "a/2"))
     assert not world.do(lambda tx: tx.delete_document("files", "a/2"))
     assert found(prefix="a/") == ["a/1", "a/3"]
+
+
+def test_documents_belong_to_their_app_and_table(world):
+    world.do(lambda tx: tx.put_document("t", "k", {"of": "app"}))
+    world.do(lambda tx: tx.put_document("t", "k", {"of": "other"}), "other")
+    world.do(lambda tx: tx.put_document("u", "k", {"of": "u"}))
+    assert world.see(lambda tx: tx.document("t", "k")) == {"of": "app"}
+    assert world.see(lambda tx: tx.documents("t")) == [("k", {"of": "app"})]
+    assert world.do(lambda tx: tx.delete_document("t", "k"))
+    assert world.see(lambda tx: tx.which_documents("t", ["k"])) == set()
+    assert world.see(lambda tx: tx.which_documents("t", ["k"]), "other") == {"k"}
+    assert world.see(lambda tx: tx.document("t", "k"), "other") == {"of": "other"}
+    assert world.see(lambda tx: tx.documents("u")) == [("k", {"of": "u"})]
 
 
 def test_which_documents_exist(world):

@@ -236,7 +236,7 @@ class Tx(Protocol):
         """Replace what is given (attributes as a whole) and set updated_at to now."""
 
     def clear_name(self, cid: str) -> None:
-        """Remove the name."""
+        """Remove the name and set updated_at to now."""
 
     def delete_conversation(self, cid: str) -> None:
         """Delete with its members, lists and messages."""
