@@ -8,6 +8,8 @@ import pytest
 import trio
 import trio.testing
 
+from tests.security.test_conversations import logs
+from tests.server.gateway.world import conversation_of, direct, peer_of, session, world
 from trio_realtime import (
     KickedError,
     MessageReceived,
@@ -19,6 +21,7 @@ from trio_realtime import (
 )
 from trio_realtime.server import Amend, Hooks, OfflineReason, Reject, Rewrite
 from trio_realtime.testing import open_server
+from trio_realtime.wire import OpType
 
 
 @asynccontextmanager
@@ -207,3 +210,23 @@ async def test_a_mute_can_be_turned_into_its_opposite(autojump_clock):
         await tom.mute(chat)
         store = server.server.gateway.store
         assert await store.read(server.app_id, lambda tx: tx.muted_by(chat.id)) == []
+
+
+@pytest.mark.parametrize("end", ["closed", "kicked"])
+async def test_a_command_is_answered_though_its_session_ended_meanwhile(end, clock):
+    async def think(_about):
+        await trio.sleep(3)
+
+    async with world(hooks=Hooks(message_received=think)) as server, peer_of(server) as tom:
+        await tom.login("Tom")
+        cid = await conversation_of(tom, "Jerry", "Tom", unique=False)
+        asked = tom.number(direct(cid, "too late"))
+        await tom.send(asked)
+        await trio.sleep(1)
+        if end == "closed":
+            await tom.call(session(OpType.CLOSE, "Tom"))
+        else:
+            await server.kick("Tom")
+        assert (await tom.reply_to(asked.i)).ack_message.code == 4105
+        await tom.login("Tom")
+        assert (await tom.call(logs(cid))).logs_message.logs == []

@@ -110,9 +110,12 @@ def _approved(
     result: outcome.Outcome[CarriedOut] | None,
 ) -> None:
     with session.replies.answering(turn):
-        if isinstance(result, outcome.Error):
+        if result is None:
+            # The session ended while the application was thinking; the connection may live on.
+            connection.refuse(command, Refusal(4105, "SESSION_REQUIRED"), session.client_id)
+        elif isinstance(result, outcome.Error):
             connection.fail(command, result.error, session.client_id)
-        elif result is not None:
+        else:
             out = result.unwrap()
             _decided(connection, session, out.command, out.at, out.decided, out.approval)
 

@@ -23,6 +23,7 @@ from trio_realtime.server.troubles import TroubleLog
 from trio_realtime.wire import GenericCommand
 
 from .after import OfflineCall, calls_after
+from .answers import checked
 from .approval import Answered, Approval
 from .before import Question, hook_before, questions_before
 from .types import ClientOffline, ClientOnline, Hooks, OfflineDecision, OfflinePush, Reject
@@ -128,7 +129,7 @@ class HookRunner:
     async def _said(self, question: Question) -> object:
         """The answer to one question; a `Refusal` with its code if it is no."""
         code = question.code
-        result = await self._call(question.hook, question.function, question.about)
+        result = await self._asked(question.hook, question.function, question.about)
         if isinstance(result, outcome.Error):
             if self._on_failure == "refuse":
                 return Refusal(int(code), code.name, "the application does not answer")
@@ -139,6 +140,14 @@ class HookRunner:
                 int(code), code.name, said.detail, app_code=said.code, app_message=said.detail
             )
         return said
+
+    async def _asked(
+        self, hook: str, function: Callable[[T], Awaitable[object]], about: T
+    ) -> outcome.Outcome[object]:
+        async def answer(about: T) -> object:
+            return checked(hook, await function(about))
+
+        return await self._call(hook, answer, about)
 
     async def _call(
         self, hook: str, function: Callable[[T], Awaitable[R]], about: T
@@ -200,8 +209,8 @@ class HookRunner:
         about = call.about
         decision = OfflineDecision()
         if self.hooks.receivers_offline is not None:
-            result = await self._call("receivers_offline", self.hooks.receivers_offline, about)
-            if isinstance(result, outcome.Value) and result.value is not None:
+            result = await self._asked("receivers_offline", self.hooks.receivers_offline, about)
+            if isinstance(result, outcome.Value) and isinstance(result.value, OfflineDecision):
                 decision = result.value
         if self.hooks.send_push is None or decision.skip:
             return
