@@ -6,18 +6,20 @@ import base64
 import json
 import math
 from contextlib import asynccontextmanager
+from urllib.parse import quote
 
 import pytest
 import trio
 
 from tests.security.test_identity import conv
-from tests.server.gateway.world import PATIENCE, direct, error_of, peer_of, session, world
+from tests.server.gateway.world import PATIENCE, direct, error_of, peer_of, session, start, world
 from trio_realtime.server.rules import HANDLERS
 from trio_realtime.server.rules.types import Handler, Outcome, Refusal
 from trio_realtime.transport import TransportClosed, connect
 from trio_realtime.wire import (
     CommandType,
     ConvCommand,
+    ConvMemberInfo,
     GenericCommand,
     JsonObjectMessage,
     OpType,
@@ -88,12 +90,12 @@ async def test_attributes_that_are_no_json_are_refused_on_the_socket(what, key, 
         assert server.stats().metrics.internal_errors_total == 0
 
 
-async def rest(server, path, body, method="POST"):
+async def rest(server, path, body, method="POST", headers=""):
     stream = await server.connect()
     data = json.dumps(body).encode()
     head = (
         f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-LC-Id: {server.app_id}\r\n"
-        f"X-LC-Key: {server.master_key},master\r\nContent-Length: {len(data)}\r\n\r\n"
+        f"X-LC-Key: {server.master_key},master\r\n{headers}Content-Length: {len(data)}\r\n\r\n"
     )
     await stream.send_all(head.encode() + data)
     answer = b""
@@ -218,3 +220,63 @@ async def test_whatever_goes_wrong_in_a_rule_is_answered(broken, clock, monkeypa
         assert server.stats().metrics.internal_errors_total == 2
         # The connection goes on.
         assert (await tom.call(session(OpType.QUERY, session_peer_ids=["Tom"]))).session_message
+
+
+HUGE = 10**400
+"""A number of JSON that is none of any computer."""
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"n": HUGE},
+        {"n": -HUGE},
+        {"lm": {"$gt": HUGE}},
+        {"n": {"$in": [1, HUGE]}},
+        {"n": {"$all": [HUGE]}},
+    ],
+)
+async def test_a_number_that_is_too_large_is_refused_in_a_condition(where, clock):
+    async with world() as server, text_peer(server) as tom:
+        await tom.login("Tom")
+        assert (await tom.call(cmd="conv", op="query", where=where))["code"] == 4310
+        assert server.stats().metrics.internal_errors_total == 0
+
+
+async def test_a_role_is_given_to_what_can_be_a_client(clock):
+    async with world() as server, peer_of(server) as tom:
+        await tom.login("Tom")
+        room = (await tom.call(start(["Tom"], transient=True))).conv_message.cid
+        info = ConvMemberInfo(role="Manager")
+        too_long = conv(OpType.MEMBER_INFO_UPDATE, room, target_client_id="x" * 65, info=info)
+        assert error_of(await tom.call(too_long))[0] == 4301
+
+
+async def test_a_condition_in_a_url_is_checked_like_all_json(clock):
+    async with world() as server, peer_of(server) as tom:
+        token = await tom.login("Tom")
+        for where in (
+            '{"cid":"\\ud800"}',
+            '{"cid":"x","n":NaN}',
+            "[" * 2000,
+            '{"cid":{}}',
+            "1",
+            "",
+        ):
+            path = f"/1.1/classes/_ConversationMemberInfo?where={quote(where)}"
+            status, answer = await rest(
+                server, path, {}, "GET", headers=f"X-LC-IM-Session-Token: {token}\r\n"
+            )
+            assert (status, answer["code"]) == (400, 102), where
+        assert server.stats().metrics.internal_errors_total == 0
+
+
+async def test_a_reason_that_nobody_could_be_told_kicks_nobody(clock):
+    async with world() as server, peer_of(server) as tom:
+        token = await tom.login("Tom")
+        with pytest.raises(Refusal):
+            await server.server.kick(server.app_id, "Tom", HALF)
+        await tom.login("Tom", st=token, r=True)
+        await server.server.kick(server.app_id, "Tom", "enough")
+        closed = (await tom.push(CommandType.SESSION, OpType.CLOSED)).session_message
+        assert (closed.code, closed.reason) == (4115, "enough")

@@ -86,6 +86,8 @@ class Server:
     async def kick(self, app_id: str, client_id: str, reason: str | None = None) -> None:
         """Force every session of a client off-line (4115).
 
+        Raises `Refusal` for a reason that is not Unicode.
+
         Protocol: docs/protocol/session.md §5.
         """
         await self.gateway.kick(app_id, client_id, reason)

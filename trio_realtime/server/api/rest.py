@@ -6,7 +6,6 @@ docs/protocol/session.md §7 and §11.
 
 from __future__ import annotations
 
-import json
 import secrets
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ from trio_realtime.server.config import ServerConfig
 from trio_realtime.server.gateway.gateway import Gateway
 from trio_realtime.server.health import Health, unhealthy
 from trio_realtime.server.http import HttpError, Request, Response, Router, json_response
+from trio_realtime.server.rules.json import BadJson, parse_object
 from trio_realtime.server.rules.member_info import member_infos_json
 from trio_realtime.server.rules.notifications import notifications_json
 from trio_realtime.server.rules.session import token_holder
@@ -227,10 +227,9 @@ def number(request: Request, name: str, default: int) -> int:
 
 def _where_cid(request: Request) -> str:
     try:
-        where = json.loads(request.query.get("where", ""))
-    except (ValueError, RecursionError):
-        where = None
-    cid = where.get("cid") if isinstance(where, dict) else None
+        cid = parse_object(request.query.get("where")).get("cid")
+    except BadJson:
+        cid = None
     if not isinstance(cid, str):
         raise HttpError(400, 102, 'where must name a conversation: {"cid": "…"}.')
     return cid

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 import attrs
 import trio
 
+from trio_realtime._values.errors import ErrorCode
 from trio_realtime.server.config import ServerConfig
 from trio_realtime.server.metrics import Metrics
+from trio_realtime.server.rules.checks import is_unicode, refuse
 from trio_realtime.server.rules.session import note_kick
 from trio_realtime.server.rules.types import Caller, Will
 from trio_realtime.server.store.interface import Store
@@ -76,7 +78,12 @@ class Gateway:
             self.metrics.connections -= 1
 
     async def kick(self, app_id: str, client_id: str, reason: str | None = None) -> None:
-        """Force every session of a client off-line, and void its signatures and tokens (4115)."""
+        """Force every session of a client off-line, and void its signatures and tokens (4115).
+
+        Refuses a reason that no client could be told (4301).
+        """
+        if reason is not None and not is_unicode(reason):
+            refuse(ErrorCode.CONVERSATION_API_FAILED, "the reason is not Unicode")
         await self.store.write(app_id, lambda tx: note_kick(tx, client_id))
         await self.apps[app_id].bus.kick(client_id, 4115, reason or "KICKED_BY_APP")
 

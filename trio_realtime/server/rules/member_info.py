@@ -8,7 +8,16 @@ from trio_realtime._values.errors import ErrorCode
 from trio_realtime.server.store.interface import Kind, Tx
 from trio_realtime.wire import CommandType, ConvCommand, ConvMemberInfo, GenericCommand, OpType
 
-from .checks import MemberRole, conv_of, existing, owner_of, refuse, require_authority, require_kind
+from .checks import (
+    MemberRole,
+    checked_ids,
+    conv_of,
+    existing,
+    owner_of,
+    refuse,
+    require_authority,
+    require_kind,
+)
 from .json import iso
 from .notifications import Notices
 from .types import Caller, Outcome
@@ -24,6 +33,7 @@ def member_info_update(tx: Tx, caller: Caller, command: GenericCommand) -> Outco
     target = message.target_client_id or info.pid
     if not target or (row.kind is Kind.NORMAL and not tx.is_member(row.id, target)):
         refuse(ErrorCode.CONVERSATION_MEMBERSHIP_REQUIRED)
+    checked_ids([target])
     if info.role not in set(MemberRole):
         refuse(ErrorCode.UNKNOWN_CONVERSATION_ROLE)
     role = MemberRole(info.role)

@@ -42,7 +42,10 @@ def constant(value: Any) -> Constant:
     if isinstance(value, list):
         return Composite(canonical(value))
     if isinstance(value, int) and not isinstance(value, bool) and value not in _INTEGERS:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as exc:
+            raise QueryError("a number is too large") from exc
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise QueryError("a condition must be JSON")
