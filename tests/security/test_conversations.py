@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from contextlib import asynccontextmanager
 
+import pytest
+import trio
+
 from tests.security.test_identity import code_of, conv, settle
 from tests.server.gateway.world import conversation_of, direct, peer_of, start, world
 from trio_realtime.wire import (
@@ -142,3 +145,61 @@ async def test_what_a_service_says_is_the_operators(clock):
         await jerry.nothing_more()
         (item,) = (await jerry.call(logs(cid))).logs_message.logs
         assert item.data == "the truth"
+
+
+def patch(cid, sent, **fields):
+    item = PatchItem(cid=cid, mid=sent.uid, timestamp=sent.t, **fields)
+    message = PatchCommand(patches=[item])
+    return GenericCommand(cmd=CommandType.PATCH, op=OpType.MODIFY, patch_message=message)
+
+
+WORDS = '{"_lctype":-127,"_lctext":"hear me"}'
+
+
+@pytest.mark.parametrize("how", ["silenced", "removed", "blocked", "blocked from a room"])
+async def test_who_may_not_speak_takes_back_a_message_without_a_word(how, clock):
+    async with three() as (_server, tom, jerry, spike):
+        if how == "blocked from a room":
+            cid = (await tom.call(start(["Tom"], transient=True))).conv_message.cid
+            for peer, name in ((jerry, "Jerry"), (spike, "Spike")):
+                await peer.call(conv(OpType.ADD, cid, m=[name]))
+        else:
+            cid = await conversation_of(tom, "Jerry", "Spike", "Tom", unique=False)
+        first, second = [(await spike.call(direct(cid, text))).ack_message for text in ("a", "b")]
+        # As long as he may speak, he may leave words.
+        assert (await spike.call(patch(cid, first, recall=True, data=WORDS))).op == OpType.MODIFIED
+        ends = {
+            "silenced": conv(OpType.ADD_SHUTUP, cid, m=["Spike"]),
+            "removed": conv(OpType.REMOVE, cid, m=["Spike"]),
+        }
+        await tom.call(ends.get(how, block(cid, "Spike")))
+        await settle(tom, jerry, spike)
+        assert (await spike.call(patch(cid, second, recall=True, data=WORDS))).op == OpType.MODIFIED
+        (told,) = (await jerry.push(CommandType.PATCH)).patch_message.patches
+        assert told.recall
+        assert told.data == '{"_lctype":-127}'
+        seen = (await jerry.call(logs(cid))).logs_message.logs
+        assert [item.data for item in seen] == [WORDS, '{"_lctype":-127}']
+
+
+async def test_who_comes_later_is_no_manager_however_many_are_silenced(clock):
+    async with three() as (_server, tom, jerry, spike):
+        cid = await conversation_of(spike, "Jerry", "Spike", "Tom", unique=True)
+        silence = conv(OpType.ADD_SHUTUP, cid, m=["Jerry", "Tom"])
+        assert (await spike.call(silence)).op == OpType.SHUTUP_ADDED
+        await spike.call(conv(OpType.REMOVE, cid, m=["Spike"]))
+        await trio.sleep(1)
+        assert (await spike.call(conv(OpType.ADD, cid, m=["Spike"]))).op == OpType.ADDED
+        for command in (
+            conv(OpType.REMOVE, cid, m=["Tom"]),
+            conv(OpType.REMOVE_SHUTUP, cid, m=["Tom"]),
+            block(cid, "Jerry"),
+            role(cid, "Spike", "Manager"),
+        ):
+            assert code_of(await spike.call(command)) == 4320
+        # Jerry has been there longest. He frees Tom, who frees him.
+        lift = conv(OpType.REMOVE_SHUTUP, cid, m=["Tom"])
+        assert (await jerry.call(lift)).op == OpType.SHUTUP_REMOVED
+        lift = conv(OpType.REMOVE_SHUTUP, cid, m=["Jerry"])
+        assert (await tom.call(lift)).op == OpType.SHUTUP_REMOVED
+        assert (await jerry.call(direct(cid, "free"))).ack_message.code is None

@@ -17,7 +17,7 @@ from trio_realtime.wire import (
 from .audience import audience_of, needs
 from .bodies import RECALLED, RECALLED_BODY, body_of, lctype_of, patch_command
 from .checks import refuse
-from .types import Caller, Clients, Feature, Outcome, Push, Room
+from .types import Caller, Clients, Feature, Outcome, Push, Refusal, Room
 
 _BATCH = 50
 _REPLAYED_AT_MOST = 1000
@@ -37,8 +37,8 @@ def modify(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
         if message.recalled:
             latest = max(latest, _recalled_before(item, message))
             continue
-        audience = _audience(tx, caller, conversation, item)
-        patch = _apply(tx, conversation.id, message, item)
+        audience, may_speak = _audience(tx, caller, conversation, item)
+        patch = _apply(tx, conversation.id, message, item, may_speak=may_speak)
         latest = max(latest, patch.patched_at)
         pushes.append(
             Push(
@@ -77,22 +77,28 @@ def _recalled_before(item: PatchItem, message: MessageRow) -> int:
 
 def _audience(
     tx: Tx, caller: Caller, conversation: ConversationRow, item: PatchItem
-) -> Clients | Room:
-    """Who is told. New words need the right to speak; taking back one's own does not."""
-    if conversation.kind is Kind.ROOM and item.recall:
-        return Room(conversation.id)
-    if item.recall:
-        return Clients(tx.members(conversation.id))
-    audience = audience_of(tx, caller, conversation)
+) -> tuple[Clients | Room, bool]:
+    """Who is told, and whether the caller may say something new.
+
+    New words need the right to speak; taking back one's own does not.
+    """
+    try:
+        audience = audience_of(tx, caller, conversation)
+    except Refusal:
+        if not item.recall:
+            raise
+        room = conversation.kind is Kind.ROOM
+        return Room(conversation.id) if room else Clients(tx.members(conversation.id)), False
     assert audience is not None
-    return audience
+    return audience, True
 
 
-def _apply(tx: Tx, cid: str, message: MessageRow, item: PatchItem) -> PatchRow:
+def _apply(tx: Tx, cid: str, message: MessageRow, item: PatchItem, *, may_speak: bool) -> PatchRow:
     body = body_of(item.data, item.binary_msg)
     if item.recall:
-        # A client may leave words in place of the message, if it says that it is recalled.
-        if body is None or lctype_of(body) != RECALLED:
+        # A client that may speak may leave words in place of the message, if it says that it
+        # is recalled.
+        if not may_speak or body is None or lctype_of(body) != RECALLED:
             body = RECALLED_BODY
         return tx.patch(
             cid,
