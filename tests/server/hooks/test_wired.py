@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from tests.security.test_conversations import logs
-from tests.server.gateway.world import conversation_of, direct, peer_of, session, world
+from tests.server.gateway.world import conversation_of, direct, peer_of, world
 from trio_realtime import (
     KickedError,
     MessageReceived,
@@ -21,7 +21,7 @@ from trio_realtime import (
 )
 from trio_realtime.server import Amend, Hooks, OfflineReason, Reject, Rewrite
 from trio_realtime.testing import open_server
-from trio_realtime.wire import OpType
+from trio_realtime.wire import CommandType
 
 
 @asynccontextmanager
@@ -212,21 +212,23 @@ async def test_a_mute_can_be_turned_into_its_opposite(autojump_clock):
         assert await store.read(server.app_id, lambda tx: tx.muted_by(chat.id)) == []
 
 
-@pytest.mark.parametrize("end", ["closed", "kicked"])
+@pytest.mark.parametrize("end", [4111, 4115])
 async def test_a_command_is_answered_though_its_session_ended_meanwhile(end, clock):
     async def think(_about):
         await trio.sleep(3)
 
-    async with world(hooks=Hooks(message_received=think)) as server, peer_of(server) as tom:
-        await tom.login("Tom")
+    hooks = Hooks(message_received=think)
+    async with world(hooks=hooks) as server, peer_of(server) as tom, peer_of(server) as rival:
+        await tom.login("Tom", tag="phone", device_id="old")
         cid = await conversation_of(tom, "Jerry", "Tom", unique=False)
         asked = tom.number(direct(cid, "too late"))
         await tom.send(asked)
         await trio.sleep(1)
-        if end == "closed":
-            await tom.call(session(OpType.CLOSE, "Tom"))
-        else:
+        if end == 4115:
             await server.kick("Tom")
+        else:
+            await rival.login("Tom", tag="phone", device_id="new")
         assert (await tom.reply_to(asked.i)).ack_message.code == 4105
+        assert (await tom.push(CommandType.SESSION)).session_message.code == end
         await tom.login("Tom")
         assert (await tom.call(logs(cid))).logs_message.logs == []
