@@ -30,6 +30,7 @@ def check_connection(
     offline_messages: str,
     dialect: str,
     connect_timeout: float,
+    connect_retry: bool | float,
 ) -> None:
     """Raise a TypeError or ValueError that names the argument of `open_connection` at fault."""
     checked_id(app_id, "app_id", MAX_NAME)
@@ -44,6 +45,8 @@ def check_connection(
     _check_choice(offline_messages, "offline_messages", get_args(OfflineMessages))
     _check_choice(dialect, "dialect", tuple(DIALECTS))
     _check_seconds(connect_timeout, "connect_timeout")
+    if not isinstance(connect_retry, bool):
+        _check_seconds(connect_retry, "connect_retry")
 
 
 def check_client(

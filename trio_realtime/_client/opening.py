@@ -99,6 +99,12 @@ class RealtimeConnection:
                     await session.log_out()
 
 
+def _patience(connect_retry: bool | float) -> float:
+    if isinstance(connect_retry, bool):
+        return float("inf") if connect_retry else 0.0
+    return connect_retry
+
+
 def _tag(tag: str | None) -> str | None:
     return None if tag == "default" else tag
 
@@ -113,6 +119,7 @@ async def open_connection(
     transport: TransportName = "auto",
     ssl_context: ssl.SSLContext | None = None,
     connect_timeout: float = 20.0,
+    connect_retry: bool | float = False,
     open_stream: StreamOpener | None = None,
     offline_messages: OfflineMessages = "unread",
     dialect: DialectName = "protobuf",
@@ -129,6 +136,10 @@ async def open_connection(
             ``"trio-websocket"``, or ``"auto"`` for the best that is installed.
         ssl_context: for ``https://`` and ``wss://``; the default verifies the server.
         connect_timeout: seconds that one attempt to connect may take.
+        connect_retry: wait for a server that is not up yet: True for as long as it takes, or
+            a number of seconds after which no attempt is begun any more. Attempts follow the
+            schedule of reconnecting. What cannot pass, such as a wrong address, an unknown
+            application or a refused login, is raised at once all the same.
         open_stream: where bytes come from instead of TCP; for tests without sockets.
         offline_messages: what becomes of messages sent while the client was away:
             ``"unread"`` counts them, ``"push"`` delivers the latest of them after the login.
@@ -151,6 +162,7 @@ async def open_connection(
         offline_messages=offline_messages,
         dialect=dialect,
         connect_timeout=connect_timeout,
+        connect_retry=connect_retry,
     )
     config = ConnectionConfig(
         app_id=app_id,
@@ -160,6 +172,7 @@ async def open_connection(
         transport=transport,
         ssl_context=ssl_context,
         connect_timeout=connect_timeout,
+        connect_retry=_patience(connect_retry),
         open_stream=open_stream,
         dialect=DIALECTS[dialect],
         offline_messages=offline_messages,
@@ -192,6 +205,7 @@ async def open_client(
     transport: TransportName = "auto",
     ssl_context: ssl.SSLContext | None = None,
     connect_timeout: float = 20.0,
+    connect_retry: bool | float = False,
     open_stream: StreamOpener | None = None,
     offline_messages: OfflineMessages = "unread",
     dialect: DialectName = "protobuf",
@@ -233,6 +247,7 @@ async def open_client(
         transport: see `open_connection`.
         ssl_context: likewise.
         connect_timeout: likewise.
+        connect_retry: likewise.
         open_stream: likewise.
         offline_messages: likewise.
         dialect: likewise.
@@ -269,6 +284,7 @@ async def open_client(
             transport=transport,
             ssl_context=ssl_context,
             connect_timeout=connect_timeout,
+            connect_retry=connect_retry,
             open_stream=open_stream,
             offline_messages=offline_messages,
             dialect=dialect,

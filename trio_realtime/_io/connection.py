@@ -26,6 +26,7 @@ from trio_realtime._values.errors import (
     CommandError,
     ConnectFailed,
     RealtimeError,
+    Retry,
 )
 from trio_realtime._values.events import Event
 from trio_realtime.transport import (
@@ -67,6 +68,8 @@ class ConnectionConfig:
     ssl_context: ssl.SSLContext | None = None
     open_stream: StreamOpener | None = None
     connect_timeout: float = 20.0
+    connect_retry: float = 0.0
+    """Seconds in which the first connection, and each first login on it, is tried again."""
 
 
 class AttachedClient(Protocol):
@@ -131,6 +134,7 @@ class ClientConnection:
             final_error=final_error,
             on_final=self._failed,
             publish=self._publish,
+            first_patience=config.connect_retry,
         )
         self.serials: Serials = Serials()
         self._attached: dict[AttachedClient, str | None] = {}
@@ -197,11 +201,14 @@ class ClientConnection:
         self._attached[client] = client_id
         self._addressees[client_id] = client
 
-    def detach(self, client: AttachedClient) -> None:
-        """A client has nothing more to do with this connection."""
-        client_id = self._attached.pop(client, None)
+    def detach(self, client: AttachedClient) -> bool:
+        """A client has nothing more to do with this connection; False if it had nothing before."""
+        if client not in self._attached:
+            return False
+        client_id = self._attached.pop(client)
         if client_id is not None and self._addressees.get(client_id) is client:
             del self._addressees[client_id]
+        return True
 
     # The link.
 
@@ -239,7 +246,8 @@ class ClientConnection:
                     yield transport
                     return
             except ConnectError as error:
-                failure = ConnectFailed(str(error), status=error.status)
+                retry = Retry.NEVER if error.permanent else None
+                failure = ConnectFailed(str(error), status=error.status, retry=retry)
                 failure.__cause__ = error
         assert failure is not None, "endpoints.urls() is never empty"
         self._endpoints.forget()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trio_realtime._values.errors import CommandError, ConnectFailed
+from trio_realtime._values.errors import CommandError, ConnectFailed, Retry
 from trio_realtime.transport import StreamOpener
 
 if TYPE_CHECKING:
@@ -99,7 +99,8 @@ class Http:
                     response = await client.send(request)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise ConnectFailed(
-                f"{method} {url} failed: {str(error) or type(error).__name__}"
+                f"{method} {url} failed: {str(error) or type(error).__name__}",
+                retry=Retry.NEVER if _is_refused(error) else Retry.LATER,
             ) from error
         except trio.TooSlowError:
             raise ConnectFailed(f"{method} {url} got no answer in {timeout:g} seconds") from None
@@ -123,3 +124,17 @@ class Http:
         for client in (self._client, self._plain):
             if client is not None:
                 await client.aclose()
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Whether the URL is none, or the two do not agree on TLS: no matter of a broken line."""
+    import httpx2
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return not isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
+        if isinstance(cause, (httpx2.InvalidURL, httpx2.UnsupportedProtocol)):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

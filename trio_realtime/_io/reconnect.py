@@ -6,6 +6,7 @@ a few functions. Protocol: docs/protocol/transport.md §7.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 
@@ -13,7 +14,13 @@ import trio
 
 from trio_realtime._engine.backoff import Backoff
 from trio_realtime._engine.link_state import LinkMachine, LinkState, LinkTrigger
-from trio_realtime._values.errors import ClientClosed, ConnectFailed, ConnectionLost, RealtimeError
+from trio_realtime._values.errors import (
+    ClientClosed,
+    ConnectFailed,
+    ConnectionLost,
+    RealtimeError,
+    Retry,
+)
 from trio_realtime._values.events import (
     Disconnected,
     Event,
@@ -23,6 +30,8 @@ from trio_realtime._values.events import (
     ReconnectScheduled,
 )
 from trio_realtime.transport import Payload, Transport, TransportClosed
+
+logger = logging.getLogger("trio_realtime")
 
 
 def never_final(_closed: TransportClosed) -> None:
@@ -40,6 +49,7 @@ class LinkKeeper:
         final_error: the error that a close of the peer means, if no link can follow it.
         publish: tells whoever listens what happens to the connection.
         backoff: when to try again.
+        first_patience: seconds in which the very first attempt is repeated, if that can help.
     """
 
     def __init__(
@@ -52,6 +62,7 @@ class LinkKeeper:
         final_error: Callable[[TransportClosed], RealtimeError | None] = never_final,
         on_final: Callable[[RealtimeError], None] = lambda _error: None,
         backoff: Backoff | None = None,
+        first_patience: float = 0.0,
     ) -> None:
         self._dial = dial
         self._on_up = on_up
@@ -59,6 +70,7 @@ class LinkKeeper:
         self._on_final = on_final
         self._final_error = final_error
         self._publish = publish
+        self._first_patience = first_patience
         self._machine = LinkMachine(backoff or Backoff())
         self._transport: Transport | None = None
         self._tasks: trio.Nursery | None = None
@@ -169,6 +181,7 @@ class LinkKeeper:
             ConnectFailed: the very first attempt failed.
         """
         started = False
+        patient_until = trio.current_time() + self._first_patience
         try:
             while True:
                 try:
@@ -181,9 +194,12 @@ class LinkKeeper:
                                 started = True
                                 task_status.started()
                             await self._serve(transport)
-                except ConnectFailed:
+                except ConnectFailed as error:
                     if not started:
-                        raise
+                        if error.retry is Retry.NEVER or trio.current_time() >= patient_until:
+                            raise
+                        await self._first_again(error, patient_until)
+                        continue
                     if self._machine.state is LinkState.RECONNECTING:
                         self._machine.handle(LinkTrigger.ATTEMPT_FAILED)
                 finally:
@@ -197,6 +213,14 @@ class LinkKeeper:
             if self._machine.handle(LinkTrigger.CLOSE):
                 self.error = ClientClosed("the connection has been closed")
                 self._up.set()
+
+    async def _first_again(self, error: ConnectFailed, until: float) -> None:
+        """Wait until it is time for another first attempt, at ``until`` at the latest."""
+        backoff = self._machine.backoff
+        delay = min(backoff.next_delay(), until - trio.current_time())
+        logger.warning("not connected yet, trying again in %.1f seconds: %s", delay, error)
+        backoff.attempted()
+        await trio.sleep(delay)
 
     def _came_up(self, transport: Transport) -> None:
         self._transport = transport

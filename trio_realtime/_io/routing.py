@@ -11,7 +11,13 @@ from urllib.parse import urlsplit
 
 import trio
 
-from trio_realtime._values.errors import CommandError, ConnectFailed, RoutingError
+from trio_realtime._values.errors import (
+    CommandError,
+    ConnectFailed,
+    ErrorCode,
+    Retry,
+    RoutingError,
+)
 
 from .http import Http
 
@@ -89,7 +95,7 @@ class Endpoints:
             if isinstance(url := answer.get(key), str) and url.startswith(("ws://", "wss://"))
         ]
         if not urls:
-            raise RoutingError(f"{router}/v1/route named no WebSocket URL")
+            raise RoutingError(f"{router}/v1/route named no WebSocket URL", retry=Retry.NEVER)
         # Keep the rotation when the answer is the same as before.
         if set(urls) != set(self._urls):
             self._urls = list(dict.fromkeys(urls))
@@ -121,10 +127,22 @@ class Endpoints:
         try:
             answer = await self._http.json("GET", url, params=params)
         except (ConnectFailed, CommandError) as error:
-            raise RoutingError(f"cannot find the server of app {self._app_id}: {error}") from error
+            raise RoutingError(
+                f"cannot find the server of app {self._app_id}: {error}",
+                status=error.status if isinstance(error, ConnectFailed) else None,
+                retry=_retry(error),
+            ) from error
         if not isinstance(answer, dict):
-            raise RoutingError(f"{url} did not answer with an object")
+            raise RoutingError(f"{url} did not answer with an object", retry=Retry.NEVER)
         return answer
+
+
+def _retry(error: ConnectFailed | CommandError) -> Retry:
+    """Whether a router may say something else later."""
+    if isinstance(error, CommandError) and not isinstance(error.code, ErrorCode):
+        # A code of HTTP's, repeated in the body.
+        return ConnectFailed(status=error.code).retry
+    return error.retry
 
 
 def _ttl(answer: dict[str, Any]) -> float:

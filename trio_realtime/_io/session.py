@@ -33,8 +33,10 @@ from trio_realtime._values.errors import (
     ClientClosed,
     CommandError,
     CommandTimeout,
+    ConnectFailed,
     ConnectionLost,
     RealtimeError,
+    Retry,
 )
 from trio_realtime._values.events import (
     ConversationEvent,
@@ -245,23 +247,34 @@ class ClientSession:
         return save(self.login, self.delivery, self.positions, unfetched_from, trio.current_time())
 
     async def open(self) -> None:
-        """Log in for the first time. Raises what the server or the link says."""
-        with trio.move_on_after(self.config.command_timeout) as scope:
-            await self.connection.link.wait_up()
-        if scope.cancelled_caught:
-            raise ConnectionLost(1006, "not connected")
-        self._attach()
-        self._move(SessionTrigger.OPEN)
+        """Log in for the first time. Raises what the server or the link says.
+
+        Where the connection is to wait for its server, a link that breaks before the login and
+        a refusal that passes are no end yet.
+        """
+        patient_until = trio.current_time() + self.connection.config.connect_retry
         try:
-            await self.connection.left(self.login.client_id)
-            await self.authentication.log_in()
+            while True:
+                try:
+                    await self._first_login()
+                    break
+                except (ConnectionLost, ConnectFailed, CommandError) as error:
+                    now = trio.current_time()
+                    if self.closed or now >= patient_until or not _passes(error):
+                        raise
+                    logger.warning("not logged in yet, trying again: %s", error)
+                    if not isinstance(error, ConnectionLost):
+                        delay = self._backoff.next_delay()
+                        self._backoff.attempted()
+                        await trio.sleep(min(delay, patient_until - now))
         except BaseException as error:
             self._move(SessionTrigger.CLOSE)
-            self.connection.detach(self)
-            if not isinstance(error, CommandError | ConnectionLost | ClientAlreadyOpen):
+            refused = isinstance(error, CommandError | ConnectionLost | ClientAlreadyOpen)
+            if self.connection.detach(self) and not refused:
                 # The server may let the client in all the same.
                 self._say_goodbye()
             raise
+        self._backoff.reset()
         # If the link ended in the moment of the answer, the next one resumes the session.
         if self._machine.state is SessionState.OPENING:
             self._ready()
@@ -271,6 +284,17 @@ class ClientSession:
         if self._keeper is not None:
             self.connection.start_soon(self._keeper.run, self._state)
             self._keeper.changed()
+
+    async def _first_login(self) -> None:
+        with trio.move_on_after(self.config.command_timeout) as scope:
+            await self.connection.link.wait_up()
+        if scope.cancelled_caught:
+            raise ConnectionLost(1006, "not connected")
+        self._attach()
+        if self._machine.state is not SessionState.OPENING:
+            self._move(SessionTrigger.OPEN)
+        await self.connection.left(self.login.client_id)
+        await self.authentication.log_in()
 
     def _attach(self) -> None:
         self.connection.attach(self, self.login.client_id)
@@ -339,9 +363,7 @@ class ClientSession:
         dead = isinstance(error, CommandTimeout) and link.silent_for(error.seconds)
         if not dead:
             self.hub.publish(ReconnectFailed(error=error))
-        if isinstance(error, CommandError) and (
-            consequences(error.code).on_return is not Consequence.RECONNECT
-        ):
+        if isinstance(error, CommandError) and not _passes(error):
             self.end(error)
             return False
         if dead or not self.connection.shared:
@@ -593,3 +615,10 @@ class ClientSession:
 
 def _ms(moment: datetime | None) -> int | None:
     return None if moment is None else ms_from_datetime(moment)
+
+
+def _passes(error: RealtimeError) -> bool:
+    """Whether the same login may succeed later."""
+    if isinstance(error, CommandError):
+        return consequences(error.code).on_return is Consequence.RECONNECT
+    return not isinstance(error, ConnectFailed) or error.retry is not Retry.NEVER

@@ -64,13 +64,19 @@ class ConnectFailed(RealtimeError):
     """No connection could be made.
 
     Why: the address is wrong, the network is down, or the server refused. The cause is in
-    `__cause__`. What to do: check the address; ``open_client`` does not try again by itself.
+    `__cause__`. What to do: check the address, and whether the server is up; ``open_client``
+    tries again by itself if it is told to with ``connect_retry``.
     """
 
-    def __init__(self, message: str = "", *, status: int | None = None) -> None:
+    def __init__(
+        self, message: str = "", *, status: int | None = None, retry: Retry | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         """HTTP status of the answer, if there was one."""
+        self.retry: Retry = _retry_after(status) if retry is None else retry
+        """Whether trying again can help: `Retry.NEVER` where the address or the application is
+        refused, `Retry.LATER` where nobody answers."""
 
 
 class RoutingError(ConnectFailed):
@@ -435,6 +441,14 @@ _CLASSES: dict[type[CommandError], tuple[int, ...]] = {
 _BY_CODE: Mapping[int, type[CommandError]] = {
     code: error for error, codes in _CLASSES.items() for code in codes
 }
+
+
+PASSING_STATUS = frozenset({408, 425, 429})
+
+
+def _retry_after(status: int | None) -> Retry:
+    passing = status is None or status >= 500 or status in PASSING_STATUS
+    return Retry.LATER if passing else Retry.NEVER
 
 
 def _named(code: int) -> str:

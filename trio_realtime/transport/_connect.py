@@ -96,7 +96,8 @@ async def connect(
             try:
                 if link.subprotocol != subprotocol:
                     raise ConnectError(  # noqa: TRY301 - likewise
-                        f"the server does not speak the sub-protocol {subprotocol}"
+                        f"the server does not speak the sub-protocol {subprotocol}",
+                        permanent=True,
                     )
                 yield link
             except BaseException as caught:  # noqa: BLE001 - raised again below

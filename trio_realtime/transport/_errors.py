@@ -17,9 +17,13 @@ class ConnectError(TransportError):
     status: int | None
     """The HTTP status of a server that declined the upgrade, if it got that far."""
 
-    def __init__(self, message: str, *, status: int | None = None) -> None:
+    permanent: bool
+    """Whether the same URL will fail again: it is none, or the server is not to be trusted."""
+
+    def __init__(self, message: str, *, status: int | None = None, permanent: bool = False) -> None:
         super().__init__(message)
         self.status = status
+        self.permanent = permanent
 
 
 class TransportClosed(TransportError):

@@ -50,11 +50,13 @@ def parse_url(url: str) -> Endpoint:
         if not host.isascii():
             host = host.encode("idna").decode()
     except ValueError as error:
-        raise ConnectError(f"{url!r} is not a URL: {error}") from error
+        raise ConnectError(f"{url!r} is not a URL: {error}", permanent=True) from error
     if parts.scheme not in {"ws", "wss"}:
-        raise ConnectError(f"{url!r} is not a ws:// or wss:// URL")
+        raise ConnectError(f"{url!r} is not a ws:// or wss:// URL", permanent=True)
     if not host or parts.username is not None or parts.fragment:
-        raise ConnectError(f"{url!r} needs a host, and neither a user nor a fragment")
+        raise ConnectError(
+            f"{url!r} needs a host, and neither a user nor a fragment", permanent=True
+        )
     secure = parts.scheme == "wss"
     return Endpoint(
         secure=secure,
@@ -91,12 +93,24 @@ async def open_bytes(
     except BaseException as error:
         await trio.aclose_forcefully(secure)
         if isinstance(error, (OSError, *_STREAM_ERRORS)):
-            raise ConnectError(f"no TLS with {endpoint.host_header}: {_why(error)}") from error
+            raise ConnectError(
+                f"no TLS with {endpoint.host_header}: {_why(error)}",
+                permanent=_is_about_tls(error),
+            ) from error
         raise
     return secure
 
 
 _STREAM_ERRORS = (trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+def _is_about_tls(error: BaseException | None) -> bool:
+    """Whether the two do not agree, or one does not trust the other; not just a broken line."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
+        error = error.__cause__
+    return False
 
 
 def _why(error: BaseException) -> str:
