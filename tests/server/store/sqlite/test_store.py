@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 
 import pytest
 import trio
@@ -11,6 +13,9 @@ import trio
 from tests.server.store.world import query
 from trio_realtime.server.store.interface import Kind, NewMessage, StoreError
 from trio_realtime.server.store.sqlite import schema as _sqlite_schema
+from trio_realtime.server.store.sqlite.database import Database
+from trio_realtime.server.store.sqlite.runner import Job, Runner
+from trio_realtime.server.store.sqlite.schema import connect
 from trio_realtime.server.store.sqlite.store import open_store
 
 APP = "app"
@@ -257,3 +262,87 @@ async def test_tables_of_another_version_are_refused(tmp_path, monkeypatch):
 async def test_an_old_sqlite_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
     await refused(tmp_path / "data.db", "too old")
+
+
+# Long batches.
+
+
+@contextmanager
+def writer_that_takes(seconds_each, bound):
+    """A runner on a database in memory, whose rules seem to take as long as that each."""
+    times = itertools.count(0, seconds_each)
+    runner = Runner(Database(connect(None)), bound, lambda: next(times))
+    try:
+        yield runner
+    finally:
+        runner.close()
+
+
+def test_a_long_batch_is_committed_in_parts():
+    ran = []
+    jobs = [Job(APP, lambda _tx, n=n: ran.append(n), lambda _: None, 0) for n in range(10)]
+    with writer_that_takes(1.0, 3.0) as runner:
+        assert len(runner.write(jobs)) == len(ran) == 3
+        assert not runner.database.connection.in_transaction
+        assert len(runner.write(jobs[3:])) == 3
+        assert ran == [0, 1, 2, 3, 4, 5]
+    with writer_that_takes(1.0, 0.0) as runner:
+        assert len(runner.write(jobs)) == 1  # something always gets done
+
+
+async def test_batches_in_parts_keep_their_order(tmp_path, monkeypatch):
+    monkeypatch.setattr("trio_realtime.server.store.sqlite.store._BATCH_SECONDS", 0.0)
+    reported = []
+    async with open_store(tmp_path / "data.db") as store:
+        cid = await store.write(APP, create)
+        commits = store.statistics().commits
+
+        def submit(n):
+            def done(_):
+                reported.append(n)
+                if n < 50:  # what a result leads to comes behind what is waiting
+                    submit(n + 50)
+
+            store.submit(APP, lambda tx: tx.append(cid, NewMessage("tom", str(n))), done)
+
+        for n in range(50):
+            submit(n)
+        with trio.fail_after(60):
+            while len(reported) < 100:
+                await store.write(APP, lambda _: None)
+        assert reported == list(range(100))
+        assert store.statistics().commits - commits >= 100
+        rows = await store.read(APP, lambda tx: tx.history(cid, limit=200))
+        assert sorted(int(row.body) for row in rows) == list(range(100))
+
+
+async def test_what_is_left_of_a_batch_is_not_begun_after_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("trio_realtime.server.store.sqlite.store._BATCH_SECONDS", 0.0)
+    results = []
+    begun, ended = threading.Event(), threading.Event()
+
+    def wait(_tx):
+        begun.set()
+        assert ended.wait(60)
+
+    async def fail():
+        async with open_store(tmp_path / "data.db") as store:
+            store.submit(APP, wait, results.append)
+            for _ in range(10):
+                store.submit(APP, lambda _tx: None, results.append)
+            await trio.to_thread.run_sync(begun.wait)
+            monkeypatch.setattr(store, "close", close_then(store.close, ended.set))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        await fail()
+    kinds = [type(result).__name__ for result in results]
+    assert kinds == ["Value"] + ["Error"] * 10
+
+
+def close_then(close, then):
+    def both(*, finish):
+        close(finish=finish)
+        then()
+
+    return both

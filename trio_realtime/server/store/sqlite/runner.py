@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
+from math import inf
+from time import perf_counter
 from typing import Any, NoReturn
 
 import attrs
@@ -47,13 +49,18 @@ class Runner:
     """Runs rules on one connection, in one thread at a time."""
 
     database: Database
+    write_seconds: float = inf
+    """How long a transaction may take on rules before it is committed with those it has run."""
+    clock: Callable[[], float] = perf_counter
 
     def write(self, jobs: Sequence[Job]) -> list[outcome.Outcome[Any]]:
         """Run rules in order in one durable transaction. Never raises.
 
-        A rule that raises is undone alone. If the commit fails, all have failed.
+        A rule that raises is undone alone. If the commit fails, all have failed. Where time
+        was short the results are those of the first rules only, and the others have not run.
         """
         execute = self.database.connection.execute
+        until = self.clock() + self.write_seconds
         results: list[outcome.Outcome[Any]] = []
         try:
             execute("BEGIN IMMEDIATE")
@@ -62,10 +69,12 @@ class Runner:
                 if not self.database.connection.in_transaction:
                     # SQLite gave up the whole transaction, as it does when the disk is full.
                     _lost(results[-1])
+                if self.clock() >= until:
+                    break
             execute("COMMIT")
         except (sqlite3.Error, StoreError) as exc:
             self._abandon()
-            return [outcome.Error(_failed(exc)) for _ in jobs]
+            return [outcome.Error(_failed(exc)) for _ in (results or jobs)]
         return results
 
     def read(self, jobs: Sequence[Job]) -> list[outcome.Outcome[Any]]:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Hashable
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterable
 from contextlib import ExitStack, asynccontextmanager
 from itertools import islice
+from math import inf
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -38,6 +39,8 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _BATCH_AT_MOST = 1000
+_BATCH_SECONDS = 0.025
+"""Then the writer commits, so that nobody who is early in a batch waits for what is dear in it."""
 _READERS = 3
 _READS_AT_ONCE = 8
 """A trip to a thread and back costs more than most of these rules."""
@@ -90,6 +93,7 @@ class SqliteStore:
         self.reads: ReadLane = ReadLane(_READERS, at_once=_READS_AT_ONCE)
         self.queries: ReadLane = ReadLane(_QUERY_READERS, at_once=1)
         self._closed = False
+        self._abandoned = False
         self._commits = 0
         self._written = 0
         self._read = 0
@@ -159,12 +163,17 @@ class SqliteStore:
         with trio.CancelScope(shield=True):
             while batch := await self._next_batch():
                 results = await self._call(self._writer.write, batch, self._write_limiter)
-                wrote = sum(not job.read_only for job in batch)
+                done, left = batch[: len(results)], batch[len(results) :]
+                wrote = sum(not job.read_only for job in done)
                 self._commits += wrote > 0
                 self._written += wrote
-                self._read += len(batch) - wrote
-                for job, result in zip(batch, results, strict=True):
+                self._read += len(done) - wrote
+                # They are next, whatever was queued meanwhile.
+                self._writes.extendleft(reversed(left))
+                for job, result in zip(done, results, strict=True):
                     _report(job, result)
+                if self._abandoned:
+                    self._drop_writes()
 
     async def read_queued(self, reader: Runner, lane: ReadLane) -> None:
         with trio.CancelScope(shield=True):
@@ -208,13 +217,22 @@ class SqliteStore:
     def close(self, *, finish: bool) -> None:
         """Take no more rules; the tasks end when the queues are empty."""
         self._closed = True
-        if not finish:
-            left = [*self._writes, *self.reads.jobs.drain(), *self.queries.jobs.drain()]
-            self._writes.clear()
-            for job in left:
-                _report(job, outcome.Error(StoreUnavailable("the store is closed")))
+        self._abandoned = not finish
+        if self._abandoned:
+            self._drop([*self.reads.jobs.drain(), *self.queries.jobs.drain()])
+            self._drop_writes()
         for lot in (self._write_lot, self.reads.lot, self.queries.lot):
             lot.unpark_all()
+
+    def _drop_writes(self) -> None:
+        left = list(self._writes)
+        self._writes.clear()
+        self._drop(left)
+
+    @staticmethod
+    def _drop(jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            _report(job, outcome.Error(StoreUnavailable("the store is closed")))
 
 
 def _report(job: Job, result: outcome.Outcome[Any]) -> None:
@@ -246,7 +264,11 @@ async def open_store(
     has it open.
     """
     readers = 0 if inline or path is None else _READERS + _QUERY_READERS
-    files = await _call(inline, _Files.open, path, readers, query_seconds, regex_steps)
+    # In virtual time nothing may depend on how fast the machine is.
+    write_seconds = inf if inline else _BATCH_SECONDS
+    files = await _call(
+        inline, _Files.open, path, readers, write_seconds, query_seconds, regex_steps
+    )
     finish = False
     try:
         async with background_nursery() as nursery:
@@ -275,7 +297,12 @@ class _Files:
 
     @classmethod
     def open(
-        cls, path: Path | None, readers: int, query_seconds: float, regex_steps: int
+        cls,
+        path: Path | None,
+        readers: int,
+        write_seconds: float,
+        query_seconds: float,
+        regex_steps: int,
     ) -> _Files:
         def open_database(*, read_only: bool) -> Database:
             connection = connect(path, read_only=read_only, regex_steps=regex_steps)
@@ -283,7 +310,7 @@ class _Files:
 
         with ExitStack() as undo:
             claim = None if path is None else undo.enter_context(lock(path))
-            writer = Runner(open_database(read_only=False))
+            writer = Runner(open_database(read_only=False), write_seconds)
             undo.callback(writer.close)
             opened: list[Runner] = []
             for _ in range(readers):
