@@ -51,6 +51,8 @@ def handle(connection: GatewayConnection, command: GenericCommand) -> None:
         installation_command(connection, command)
     elif command.service in {None, IM}:
         _handle_for_session(connection, command)
+    else:
+        connection.refuse_unknown(command, command.peer_id)
 
 
 def _handle_for_session(connection: GatewayConnection, command: GenericCommand) -> None:
