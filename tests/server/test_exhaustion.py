@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import httpx2
 import pytest
 import trio
 
-from tests.cli.program import APP, Program
+from tests.cli.program import APP, Program, command
 from tests.server.gateway.world import PROTOBUF, Peer, conversation_of, direct, error_of
 from trio_realtime.transport import connect
 from trio_realtime.wire import CommandType
@@ -129,3 +130,40 @@ async def test_all_descriptors_that_are_permitted_are_used(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, ours)
     assert soft == hard == ours[1]
+
+
+def test_a_start_on_a_full_disk_is_one_sentence_and_leaves_nothing_in_the_way(tmp_path):
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    result = subprocess.run(
+        command("--port", 0, "--data", tmp_path),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "cannot be written" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "app.json").exists()
+
+
+async def test_an_end_on_a_full_disk_is_an_end(tmp_path):
+    tmp_path.chmod(0o700)
+    async with Program("--data", tmp_path, "--app", APP) as program:
+        async with connect(program.url.replace("http", "ws"), subprotocol=PROTOBUF) as transport:
+            peer = Peer(transport, "demo")
+            await peer.login("Tom")
+            cid = await conversation_of(peer, "Tom", "Jerry")
+            limit = program.process.pid, resource.RLIMIT_FSIZE
+            resource.prlimit(*limit, (0, resource.prlimit(*limit)[1]))
+            assert (await peer.call(direct(cid, "lost"))).ack_message.code == 4200
+        program.process.terminate()
+        assert (await program.ended())[0] == 0
+    async with (
+        Program("--data", tmp_path, "--app", APP) as program,
+        connect(program.url.replace("http", "ws"), subprotocol=PROTOBUF) as transport,
+    ):
+        peer = Peer(transport, "demo")
+        await peer.login("Tom")
+        assert (await peer.call(direct(cid, "kept"))).ack_message.code is None

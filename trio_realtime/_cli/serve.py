@@ -368,8 +368,12 @@ def _made_app(path: Path) -> App:
     kept = {"appId": app.id, "appKey": app.key, "masterKey": app.master_key}
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(kept, file, indent=2)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(kept, file, indent=2)
+        except OSError:
+            path.unlink(missing_ok=True)  # half of it would be in the way of the next start
+            raise
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror or error}.") from error
     return app
