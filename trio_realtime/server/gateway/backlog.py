@@ -2,8 +2,9 @@
 
 It is looked for beside the writer, when the session is open already. Counters are taken once
 more in the order of the commits, for only the conversations that were found, so that each
-count fits between the pushes before and after it. Where messages themselves are brought, what
-is pushed meanwhile waits behind them.
+count fits between the pushes before and after it. Where messages or edits themselves are brought,
+what is pushed meanwhile waits behind them, until all is told that was committed before they were
+looked for.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TypeVar
 import outcome
 
 from trio_realtime.server.metrics import log
-from trio_realtime.server.rules.backlog import Backlog, brings_messages, find_backlog
+from trio_realtime.server.rules.backlog import Backlog, brings_edits, brings_messages, find_backlog
 from trio_realtime.server.rules.read import unread_counters
 from trio_realtime.server.rules.session import LoginRequest
 from trio_realtime.server.rules.types import Refusal
@@ -22,6 +23,7 @@ from trio_realtime.server.store.interface import StoreUnavailable
 from trio_realtime.wire import GenericCommand
 
 from .connection import GatewayConnection
+from .send_buffer import ASKED
 from .session import GatewaySession
 
 T = TypeVar("T")
@@ -29,7 +31,7 @@ T = TypeVar("T")
 
 def expect_backlog(connection: GatewayConnection, login: LoginRequest) -> None:
     """A login is granted; from now on its client may be pushed something."""
-    if brings_messages(login):
+    if brings_messages(login) or brings_edits(login):
         connection.hold(login.client_id)
 
 
@@ -57,7 +59,14 @@ def _found(
     if session.live:
         for push in backlog.pushes:
             connection.push_missed(push, client_id, at)
-    connection.release(client_id, backlog.messages)
+    if connection.holds(client_id):
+        # A commit may be seen before it is told. What was committed by now is told when this
+        # comes back.
+        connection.submit(
+            session.app,
+            lambda _tx: None,
+            lambda _result: connection.release(client_id, backlog.messages),
+        )
     if backlog.unread and session.live:
         connection.submit(
             session.app,
@@ -73,7 +82,7 @@ def _counted(
 ) -> None:
     at, push = _value(connection, result, (0, None))
     if push is not None and session.live:
-        connection.push_missed(push, session.client_id, at)
+        connection.push_alone(push, session.client_id, at, ASKED)
 
 
 def _value(connection: GatewayConnection, result: outcome.Outcome[T], default: T) -> T:

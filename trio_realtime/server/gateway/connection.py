@@ -429,6 +429,10 @@ class GatewayConnection:
         """Keep what is pushed to a client from now on, until `release`."""
         self._held.setdefault(peer, [])
 
+    def holds(self, peer: str) -> bool:
+        """Whether what is pushed to a client is kept."""
+        return peer in self._held
+
     def release(self, peer: str, known: Collection[str | None] = ()) -> None:
         """Push what was held for a client, but for the messages it has been sent meanwhile."""
         for message, frame, priority in self._held.pop(peer, ()):
@@ -440,9 +444,11 @@ class GatewayConnection:
         """Keep what is pushed from now on apart from the reply that is queued before it."""
         self.buffer.pause(BEHIND_REPLY)
 
-    def push_alone(self, command: GenericCommand, peer: str | None, at: int | None) -> None:
+    def push_alone(
+        self, command: GenericCommand, peer: str | None, at: int | None, priority: int = HIGH
+    ) -> None:
         """A push for one client only."""
-        self.push(self._alone(command, at), peer, HIGH)
+        self.push(self._alone(command, at), peer, priority)
 
     def push_missed(self, command: GenericCommand, peer: str, at: int) -> None:
         """What a client has missed: it asked for it with its login, and waits for it first."""

@@ -43,6 +43,11 @@ def brings_messages(login: LoginRequest) -> bool:
     return login.delivery == 1
 
 
+def brings_edits(login: LoginRequest) -> bool:
+    """Whether the client is sent the edits it has missed."""
+    return Feature.PATCHES in login.features and login.message.last_patch_time is not None
+
+
 def find_backlog(tx: Tx, login: LoginRequest) -> Backlog:
     """Look for unread counters or offline messages, and for missed edits."""
     message, client_id = login.message, login.client_id
@@ -56,6 +61,6 @@ def find_backlog(tx: Tx, login: LoginRequest) -> Backlog:
         news = unread_push(tx, client_id, since, temporary=temporary)
         if news is not None and news.unread_message is not None:
             unread = [counter.cid or "" for counter in news.unread_message.convs]
-    if Feature.PATCHES in login.features and message.last_patch_time is not None:
+    if brings_edits(login) and message.last_patch_time is not None:
         pushes += patch_pushes(tx, client_id, message.last_patch_time, temporary=temporary)
     return Backlog(pushes, unread)
