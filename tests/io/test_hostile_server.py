@@ -231,3 +231,15 @@ async def test_pushes_for_others_are_ignored(scripted, autojump_clock):
         with trio.move_on_after(5) as scope:
             await anext(tom.events(MessageReceived))
         assert scope.cancelled_caught
+
+
+async def test_a_message_that_names_no_conversation_is_dropped(scripted, autojump_clock):
+    async def server():
+        link = await scripted.log_in()
+        await link.send(push(cid=None, mid="nowhere"))
+        await link.send(push(cid="", mid="nowhere either"))
+        await link.send(push(mid="somewhere"))
+        await link.serve_goodbye()
+
+    async with in_background(server), open_client("Tom", **scripted.options) as tom:
+        assert (await anext(tom.events(MessageReceived))).message.id == "somewhere"

@@ -19,7 +19,7 @@ from trio_realtime import (
     TextMessage,
     UnreadUpdated,
 )
-from trio_realtime._io.subscription import Hub, Subscription
+from trio_realtime._io.subscription import DEFAULT_BUFFER, Hub, Subscription
 
 
 @pytest.fixture
@@ -125,10 +125,26 @@ async def test_early_events_that_nobody_takes_are_bounded():
     hub = Hub(taken.append, early_room=3)
     for event in numbered(4):
         hub.publish(event)
-    events = subscription(hub)
-    with pytest.raises(trio.WouldBlock):
-        events.receive_nowait()
+    hub.publish(Reconnected())
+    events = subscription(hub, MessageReceived)
+    with pytest.raises(SlowConsumer) as caught:
+        await events.receive()
+    assert caught.value.dropped == 5
+    assert caught.value.since is not None
     assert taken == []
+    # It is told once: the next one goes on from here.
+    events = subscription(hub)
+    hub.publish(Reconnected())
+    assert await events.receive() == Reconnected()
+
+
+async def test_a_first_subscription_that_comes_too_late_says_so(autojump_clock):
+    async with world("Tom") as (w, _tom), w.open("Jerry") as jerry:
+        for number in range(DEFAULT_BUFFER + 1):
+            jerry.publish(Reconnecting(number))
+        with pytest.raises(SlowConsumer) as caught, trio.fail_after(10):
+            await anext(jerry.events())
+        assert caught.value.dropped == DEFAULT_BUFFER + 1
 
 
 # Misuse.

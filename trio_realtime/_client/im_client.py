@@ -104,7 +104,8 @@ class IMClient(
         """Subscribe to what happens; each call gives an independent stream.
 
         What has arrived since the login and before the first subscription is kept, each event
-        for the first one that wants it.
+        for the first one that wants it. Beyond 10,000 events it is dropped, and the first
+        subscription raises `SlowConsumer`.
 
         Args:
             types: event classes; without any, all events.

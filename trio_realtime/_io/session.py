@@ -457,8 +457,11 @@ class ClientSession:
         if command.server_ts:
             self.delivery.hear(command.server_ts, trio.current_time())
         if command.cmd == CommandType.DIRECT:
-            if command.direct_message is not None:
-                self._receive_message(command.direct_message)
+            direct = command.direct_message
+            if direct is None or not direct.cid:
+                logger.warning("dropped a message that names no conversation")
+            else:
+                self._receive_message(direct)
         elif command.cmd == CommandType.SESSION:
             self._receive_closed(command)
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
@@ -148,7 +149,8 @@ class Hub:
     """All subscriptions of one client.
 
     What arrives before there is any is kept, each event for the first subscription that wants
-    it, so that nothing is missed between the login and the first loops.
+    it, so that nothing is missed between the login and the first loops. If it becomes too much
+    it is dropped, and the first subscription is told so.
     """
 
     def __init__(
@@ -163,6 +165,9 @@ class Hub:
         self._early: deque[Event] = deque()
         self._early_room = early_room
         """Zero once nothing is kept any more."""
+        self._early_since: datetime | None = None
+        self._lost: SlowConsumer | None = None
+        """What was dropped before there was a subscription."""
         self._ended = False
         self._error: Exception | None = None
         self._on_error_seen = on_error_seen
@@ -180,12 +185,20 @@ class Hub:
         for buffer in self._buffers:
             handed |= buffer.put(event)
         if self._early_room:
-            self._early.append(event)
-            if len(self._early) > self._early_room:
-                # Nobody has asked for so long that nobody is going to.
-                self._early.clear()
-                self._early_room = 0
+            self._keep(event)
+        elif self._lost is not None:
+            self._lost.dropped += 1
         return handed
+
+    def _keep(self, event: Event) -> None:
+        if self._early_since is None:
+            self._early_since = utc_now()
+        self._early.append(event)
+        if len(self._early) > self._early_room:
+            # Nobody has asked for so long that perhaps nobody is going to.
+            self._lost = SlowConsumer(dropped=len(self._early), since=self._early_since)
+            self._early.clear()
+            self._early_room = 0
 
     @property
     def crowded(self) -> bool:
@@ -228,6 +241,7 @@ class Hub:
             raise ValueError(f"max_buffer is at least 1, not {room!r}")
         buffer = Buffer(types, conversation, room, own=own)
         self._early_room = 0
+        buffer.dropped, self._lost = self._lost, None
         early, self._early = self._early, deque()
         for event in early:
             if not buffer.wants(event):
