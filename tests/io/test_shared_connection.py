@@ -10,11 +10,14 @@ import trio.testing
 
 from tests.io.scripted_server import in_background, push
 from tests.io.test_cancellation import CancelAtStep
+from tests.io.test_ending import kick
 from tests.io.test_refusals import refuse
 from trio_realtime import (
     ClientAlreadyOpen,
     CommandTimeout,
     Disconnected,
+    KickedError,
+    Message,
     MessageReceived,
     Reconnected,
     ReconnectFailed,
@@ -325,3 +328,92 @@ async def test_a_crowd_that_comes_and_goes_leaves_nothing(autojump_clock):
                 nursery.start_soon(come_and_go, f"c{number}", number / 1000)
         await trio.sleep(5)
         assert server.stats().sessions == 0
+
+
+async def return_of_two(scripted):
+    """Tom and Jerry log in, the link breaks; the link on which they return."""
+    link = await scripted.log_in()
+    await link.welcome()
+    await link.abort()
+    return await scripted.accept()
+
+
+async def test_a_kick_while_a_client_waits_for_its_turn_ends_it_alone(scripted, autojump_clock):
+    async def server():
+        link = await return_of_two(scripted)
+        while (command := await link.receive()) is not None:
+            if command.op == OpType.OPEN and command.peer_id == "Tom":
+                await refuse(link, command, 4116)
+                await kick(link, "Tom")
+            elif command.op == OpType.OPEN:
+                link.commands.appendleft(command)
+                await link.welcome()
+
+    async with (
+        in_background(server),
+        open_connection(**scripted.options) as connection,
+        connection.open_client("Jerry") as jerry,
+    ):
+        with pytest.raises(KickedError):
+            async with connection.open_client("Tom"):
+                await trio.sleep(60)
+        await trio.sleep(30)
+        assert jerry.error is None
+        assert connection.state.name == "CONNECTED"
+
+
+async def test_a_link_that_breaks_ends_the_wait_and_loses_nothing(scripted, autojump_clock):
+    async def server():
+        link = await return_of_two(scripted)
+        while (command := await link.receive()).peer_id != "Tom":
+            link.commands.appendleft(command)
+            await link.welcome()
+        await refuse(link, command, 4200)
+        await link.abort()
+        link = await scripted.accept()
+        while (command := await link.receive()) is not None:
+            if command.op == OpType.OPEN:
+                link.commands.appendleft(command)
+                await link.welcome()
+            elif command.cmd == CommandType.DIRECT:
+                received.append(command.direct_message.msg)
+                await link.acknowledge(command, "m", 7000)
+
+    received = []
+    async with (
+        in_background(server),
+        open_connection(**scripted.options) as connection,
+        connection.open_client("Jerry"),
+        connection.open_client("Tom") as tom,
+    ):
+        await anext(tom.events(Disconnected))
+        with trio.fail_after(200):
+            await tom.send("c", Message("once"))
+        assert received == ["once"]
+
+
+async def test_retry_ends_the_wait(scripted, autojump_clock):
+    refusals = []
+
+    async def server():
+        link = await return_of_two(scripted)
+        while (command := await link.receive()) is not None:
+            if command.op == OpType.OPEN and command.peer_id == "Tom" and len(refusals) < 8:
+                refusals.append(command)
+                await refuse(link, command, 4116)
+            elif command.op == OpType.OPEN:
+                link.commands.appendleft(command)
+                await link.welcome()
+
+    async with (
+        in_background(server),
+        open_connection(**scripted.options) as connection,
+        connection.open_client("Jerry"),
+        connection.open_client("Tom") as tom,
+    ):
+        events = tom.events(ReconnectScheduled, Reconnected)
+        start = trio.current_time()
+        while await anext(events) != Reconnected():
+            tom.retry()
+        assert len(refusals) == 8
+        assert trio.current_time() - start < 10
