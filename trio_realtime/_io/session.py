@@ -7,13 +7,11 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import Any, Literal
 
 import attrs
 import trio
 
-from trio_realtime._engine.acknowledgements import Acknowledgements
 from trio_realtime._engine.backoff import Backoff
 from trio_realtime._engine.budget import Budget
 from trio_realtime._engine.commands import Repeat
@@ -22,7 +20,6 @@ from trio_realtime._engine.delivery import Delivery
 from trio_realtime._engine.login import LoginState
 from trio_realtime._engine.mapping import events_from_command, message_from_direct
 from trio_realtime._engine.message_hooks import HookedRegistry, MessageHooks
-from trio_realtime._engine.positions import Positions
 from trio_realtime._engine.refusals import Consequence, consequences
 from trio_realtime._engine.saved_state import SavedState, restore, save
 from trio_realtime._engine.session_state import FINAL, SessionMachine, SessionState, SessionTrigger
@@ -39,13 +36,9 @@ from trio_realtime._values.errors import (
     Retry,
 )
 from trio_realtime._values.events import (
-    ConversationEvent,
     Event,
     Gap,
-    Invited,
-    Kicked,
     MessageReceived,
-    PluginFailed,
     Reconnected,
     ReconnectFailed,
     Reconnecting,
@@ -54,9 +47,9 @@ from trio_realtime._values.events import (
     SessionConflict,
     UnreadUpdated,
 )
-from trio_realtime._values.times import ms_from_datetime, now_ms
+from trio_realtime._values.times import now_ms
 from trio_realtime._values.typed_messages import TypedMessage
-from trio_realtime.wire import AckCommand, CommandType, DirectCommand, GenericCommand, OpType
+from trio_realtime.wire import CommandType, DirectCommand, GenericCommand, OpType
 
 from .authentication import Authentication, Credentials
 from .catch_up import CatchUp
@@ -64,6 +57,7 @@ from .command_channel import CommandChannel
 from .connection import ClientConnection
 from .ending import Ending
 from .http import Http
+from .inbox import Inbox
 from .missed_notices import MissedNotices
 from .rest import ClientRest
 from .state import StateKeeper
@@ -112,22 +106,22 @@ class ClientSession:
         self._tokens = itertools.count(1)
         self._machine = SessionMachine()
         self.ending: Ending = Ending()
-        self.hub: Hub = Hub(self._delivered, on_error_seen=self.ending.seen)
-        self.registry: HookedRegistry = HookedRegistry(
-            config.message_types, config.plugins, self._report
+        self.inbox: Inbox = Inbox(
+            login,
+            message_types=config.message_types,
+            plugins=config.plugins,
+            ack_on_delivery=config.ack == "delivery",
+            on_due=self._arm_timer,
+            on_error_seen=self.ending.seen,
         )
-        self.delivery: Delivery[Event] = Delivery()
-        self.positions: Positions = Positions()
+        self.hub: Hub = self.inbox.hub
+        self.registry: HookedRegistry = self.inbox.registry
+        self.delivery: Delivery[Event] = self.inbox.delivery
+        self.unread: UnreadCounters = self.inbox.unread
+        self.conversations: ConversationCache = self.inbox.conversations
         self._keeper: StateKeeper | None = None
-        self.acks: Acknowledgements = Acknowledgements()
-        self.unread: UnreadCounters = UnreadCounters()
-        self._rooms: set[str] = set()
-        """Chat rooms: their messages are neither acknowledged nor counted."""
         self._cut: set[str] = set()
         """Conversations of which only the latest missed messages were pushed."""
-        self.conversations: ConversationCache = ConversationCache(
-            lambda: self.client_id, self.unread.of
-        )
         self.commands: CommandChannel = CommandChannel(
             login,
             serials=connection.serials,
@@ -154,8 +148,8 @@ class ClientSession:
             login=login,
             registry=self.registry,
             rest=self.rest,
-            receive=self._received,
-            publish=self.publish,
+            receive=self.inbox.received,
+            publish=self.inbox.publish,
         )
         self._catch_up = CatchUp(
             login=login,
@@ -166,7 +160,7 @@ class ClientSession:
             link=connection.link,
             budget=Budget(config.history_quota),
             hub=self.hub,
-            publish=self.publish,
+            publish=self.inbox.publish,
         )
         self._resumed = False
         """Whether this is not the first link, and gaps are to be filled."""
@@ -175,9 +169,6 @@ class ClientSession:
         self._logged_in_at = float("-inf")
         self._hurry = trio.Event()
         """Set when the wait for that is over."""
-
-    def _report(self, event: PluginFailed) -> None:
-        self.hub.publish(event)
 
     @property
     def client_id(self) -> str:
@@ -215,11 +206,7 @@ class ClientSession:
 
     def sent(self, cid: str, timestamp: int, mid: str) -> None:
         """A message of this client was stored: nobody here awaits it."""
-        now = trio.current_time()
-        self.delivery.sent(cid, timestamp, mid, now)
-        if self._keeper is not None:
-            self.positions.send(cid, (timestamp, mid), now)
-            self._keeper.changed()
+        self.inbox.sent(cid, timestamp, mid)
 
     # The life of the session.
 
@@ -233,18 +220,19 @@ class ClientSession:
         saved = await keeper.open()
         try:
             if saved is not None:
-                restore(saved, self.login, self.delivery, self.positions)
+                restore(saved, self.login, self.delivery, self.inbox.positions)
                 self._notices.link_lost()
             self._keeper = keeper
+            self.inbox.on_progress = keeper.changed
             yield
         finally:
             for event in self.hub.unclaimed:
-                self.positions.deal_with(event)
+                self.inbox.positions.deal_with(event)
             await keeper.close()
 
     def _state(self) -> SavedState:
-        unfetched_from = self._notices.unfetched_from
-        return save(self.login, self.delivery, self.positions, unfetched_from, trio.current_time())
+        unfetched_from, positions = self._notices.unfetched_from, self.inbox.positions
+        return save(self.login, self.delivery, positions, unfetched_from, trio.current_time())
 
     async def open(self) -> None:
         """Log in for the first time. Raises what the server or the link says.
@@ -410,9 +398,7 @@ class ClientSession:
         if trio.current_time() >= self._logged_in_at + STABLE:
             self._backoff.reset()
         self.commands.suspend(error)
-        self.acks.link_lost()
-        self.unread.link_lost()
-        self.conversations.clear()
+        self.inbox.link_lost()
         if self.config.catch_up:
             self.delivery.lose_link()
             self._notices.link_lost()
@@ -439,7 +425,7 @@ class ClientSession:
             self._move(SessionTrigger.LEAVE)
             with trio.move_on_after(1.0, shield=True):
                 try:
-                    for command in self._reports(float("inf")):
+                    for command in self.inbox.reports(float("inf")):
                         await self.connection.transmit(command)
                     await self.commands.exchange(self.login.close_command())
                 except RealtimeError as error:
@@ -469,21 +455,22 @@ class ClientSession:
                 if isinstance(event, UnreadUpdated):
                     self._catch_up.unread(event)
                 if self._notices.note(event):
-                    self._received(event)
-                    self.deliver(event)
+                    self.inbox.received(event)
+                    self.inbox.deliver(event)
 
     def _receive_message(self, direct: DirectCommand) -> None:
         cid, offline = direct.cid or "", bool(direct.offline)
         self.delivery.hear(direct.timestamp or 0, trio.current_time())
         if direct.conv_type == ConversationKind.CHAT_ROOM and cid:
-            self._rooms.add(cid)
+            self.inbox.rooms.add(cid)
         self._catch_up.spoke(cid, direct.conv_type, offline=offline)
         message = message_from_direct(direct, self.registry, self.client_id)
         if offline and direct.has_more and cid not in self._cut and not self._resumed:
             # Only the latest are pushed; nobody fetches the others.
             self._cut.add(cid)
-            self.deliver(Gap(cid, missing_until=message.timestamp))
-        self.deliver(MessageReceived(cid, message, own=message.sender == self.client_id))
+            self.inbox.deliver(Gap(cid, missing_until=message.timestamp))
+        own = message.sender == self.client_id
+        self.inbox.deliver(MessageReceived(cid, message, own=own))
         if direct.conv_type is not None:
             self.delivery.of_kind(cid, direct.conv_type)
 
@@ -498,75 +485,11 @@ class ClientSession:
             self.hub.publish(SessionClosed(error=error))
         self.end(error)
 
-    def deliver(self, event: Event) -> None:
-        """Publish an event now, or after what is being fetched for its conversation."""
-        if isinstance(event, ConversationEvent):
-            deferred = self.delivery.deferred(event.conversation_id)
-            if deferred is not None:
-                deferred.append(event)
-                return
-        self.publish(event)
+    def publish(self, event: Event) -> None:
+        """Hand an event to the subscriptions."""
+        self.inbox.publish(event)
 
-    def publish(self, event: Event) -> bool:
-        """Hand an event to the subscriptions; False for a message that was delivered before."""
-        if type(event) is not MessageReceived:
-            if isinstance(event, ConversationEvent):
-                self.conversations.follow(event)
-                if isinstance(event, UnreadUpdated):
-                    self.unread.counted_by_server(event)
-                elif isinstance(event, Kicked):
-                    self.unread.forget(event.conversation_id)
-                    self.delivery.left(event.conversation_id, _ms(event.at))
-                elif isinstance(event, Invited):
-                    self.delivery.joined(event.conversation_id, _ms(event.at) or 0)
-            self._hand_over(event)
-            return True
-        message = event.message
-        cid, stored = event.conversation_id, not message.transient
-        if not self.delivery.accept(cid, message.timestamp_ms, message.id, stored=stored):
-            return False
-        if stored and self._keeper is not None:
-            self.positions.deliver(cid, (message.timestamp_ms, message.id))
-        self.conversations.follow(event)
-        counts = stored and message.sender != self.client_id and cid not in self._rooms
-        if counts:
-            self.acks.receive(cid, message.id)
-        if not self.registry.lets_through(event):
-            self.handled(event)
-            return True
-        if counts:
-            self.unread.received(event)
-        self._hand_over(event)
-        return True
-
-    def _hand_over(self, event: Event) -> None:
-        if self.hub.publish(event):
-            self._delivered(event)
-        elif not self.hub.wants(event):
-            self._dealt_with(event)
-
-    def _delivered(self, event: Event) -> None:
-        """A subscription has taken the event."""
-        if self.config.ack == "delivery":
-            self.handled(event)
-
-    def handled(self, event: Event) -> None:
-        """An event has reached the user: acknowledge it if it is a message."""
-        self._dealt_with(event)
-        if isinstance(event, MessageReceived):
-            message = event.message
-            if self.acks.hand_over(event.conversation_id, message.id, message.timestamp_ms):
-                self._arm_timer()
-
-    def _received(self, event: Event) -> None:
-        """An event has come that the user may have to be given."""
-        if self._keeper is not None:
-            self.positions.receive(event)
-
-    def _dealt_with(self, event: Event) -> None:
-        """The next run of the program need not see this."""
-        if self._keeper is not None and self.positions.deal_with(event):
-            self._keeper.changed()
+    # What the session sends by itself.
 
     async def mark_read(self, cids: Sequence[str]) -> None:
         """Report that conversations were read, now or as soon as that is possible."""
@@ -585,7 +508,7 @@ class ClientSession:
         """When something is to be sent by itself; infinity if there is nothing."""
         if not self.commands.online:
             return float("inf")
-        return min(self.acks.due_at, self.unread.due_at, self.authentication.renew_at)
+        return min(self.inbox.due_at, self.authentication.renew_at)
 
     def due_commands(self, now: float) -> Iterable[GenericCommand]:
         """What is to be sent by itself now: acknowledgements and read marks.
@@ -596,28 +519,7 @@ class ClientSession:
             return []
         if self.authentication.is_due(now):
             self.connection.link.start_soon(self.authentication.keep_token)
-        return self._reports(now)
-
-    def _reports(self, now: float) -> list[GenericCommand]:
-        """Acknowledgements and read marks to send now: docs/protocol/messages.md §1.4, §5."""
-        read = self.unread.take(now)
-        for command in read:
-            command.peer_id = self.login.client_id
-        return [*self._acknowledgements(now), *read]
-
-    def _acknowledgements(self, now: float) -> Iterable[GenericCommand]:
-        return [
-            GenericCommand(
-                cmd=CommandType.ACK,
-                peer_id=self.login.client_id,
-                ack_message=AckCommand(cid=cid, fromts=first, tots=last),
-            )
-            for cid, first, last in self.acks.take(now)
-        ]
-
-
-def _ms(moment: datetime | None) -> int | None:
-    return None if moment is None else ms_from_datetime(moment)
+        return self.inbox.reports(now)
 
 
 def _passes(error: RealtimeError) -> bool:
