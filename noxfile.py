@@ -132,6 +132,16 @@ def ledger(session: nox.Session) -> None:
 
 
 @nox.session
+def scenarios(session: nox.Session) -> None:
+    """Every message once, in order, or a true gap: 10,000 scenarios of an unkind server.
+
+    SCENARIOS in the environment chooses another number.
+    """
+    install(session, "test")
+    session.run("pytest", "-m", "slow", "tests/io/test_every_message_once.py", *session.posargs)
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """A thousand clients come, go and break: ``nox -s soak -- --minutes 60``; 10 otherwise."""
     install(session, "test")

@@ -46,6 +46,7 @@ class Link:
         self.login = None
         self.closed_with = None
         self.last = None
+        self.sending = trio.Lock()
 
     async def _feed(self):
         data = await self.stream.receive_some()
@@ -64,9 +65,10 @@ class Link:
         return bool(data)
 
     async def _flush(self):
-        for data in self.protocol.data_to_send():
-            if data:
-                await self.stream.send_all(data)
+        async with self.sending:
+            for data in self.protocol.data_to_send():
+                if data:
+                    await self.stream.send_all(data)
 
     async def receive(self):
         """The next command that is no acknowledgement or heartbeat, or None at the end.
@@ -122,7 +124,7 @@ class Link:
             try:
                 if not await self._feed():
                     return None
-            except trio.BrokenResourceError:
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return None
         return self.commands.popleft()
 

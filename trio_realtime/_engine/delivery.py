@@ -92,6 +92,9 @@ class Track(Generic[E]):
 
     def joined(self, timestamp: int) -> None:
         """This client became a member: what was said before does not concern it."""
+        if self.left and self.mark is not None and self.mark[1]:
+            # Whether the history reaches back to it says nothing any more.
+            self.mark = (self.mark[0], "")
         self.left = False
         self._advance((timestamp, ""))
 
@@ -186,9 +189,10 @@ class Delivery(Generic[E]):
 
     def lose_link(self) -> None:
         """The link broke: from now on something may be missed in every conversation."""
+        if self.away_since is None:
+            for track in self.tracks.values():
+                track.settle(self._heard_at)
         self.away_since = self.complete_until
-        for track in self.tracks.values():
-            track.settle(self._heard_at)
         self._forget_silent()
         self.defer()
 
@@ -207,6 +211,12 @@ class Delivery(Generic[E]):
         """Where catching up begins."""
         mark = self.tracks[cid].mark
         return (self.complete_until, "") if mark is None else mark
+
+    def begin_at(self, cid: str, timestamp: int) -> None:
+        """Of a conversation without a mark everything since this time is missing."""
+        track = self._track(cid)
+        if track.mark is None:
+            track.mark = (timestamp, "")
 
     def defer(self, cids: Iterable[str] | None = None) -> list[str]:
         """Begin to catch up these conversations, or all that are known and not left."""

@@ -38,6 +38,8 @@ class Progress:
     """Everything up to here is dealt with."""
     earlier: dict[str, int] = attrs.field(factory=dict)
     """Ids and times of what an earlier run of the program dealt with behind that."""
+    _beside: dict[str, int] = attrs.field(factory=dict)
+    """Ids of what is dealt with and of the very time up to which everything is."""
     _places: list[Place] = attrs.field(factory=list)
     """A heap of what was delivered behind that."""
     _open: set[str] = attrs.field(factory=set)
@@ -65,12 +67,16 @@ class Progress:
     def send(self, place: Place, now: float) -> None:
         """This client sent a message, which it is not to be given."""
         self._own[place[1]] = (place[0], now)
-        self._settle(now)
+
+    def join(self, timestamp: int) -> None:
+        """The user is a member since then, and what was said before is none of its business."""
+        if not self._places and self.reached is not None:
+            self.reached = max(self.reached, (timestamp, ""))
 
     def _settle(self, now: float) -> None:
         """What was said before an own message has arrived by now."""
         for mid, (timestamp, answered_at) in list(self._own.items()):
-            if answered_at + SETTLED > now and len(self._own) <= AHEAD:
+            if answered_at + SETTLED > now:
                 break
             del self._own[mid]
             if not self._stands_still:
@@ -82,23 +88,32 @@ class Progress:
         while places and places[0][1] not in self._open:
             place = heapq.heappop(places)
             if self.reached is None or place > self.reached:
+                if self.reached is None or place[0] > self.reached[0]:
+                    self._beside.clear()
                 self.reached = place
+            if place[0] == self.reached[0]:
+                self._beside[place[1]] = place[0]
 
-    def mark(self, now: float) -> Place | None:
-        """Where another run of the program begins; without an id: before all of that time."""
-        self._settle(now)
+    def mark(self, now: float, *, complete: bool = True) -> Place | None:
+        """Where another run of the program begins; without an id: before all of that time.
+
+        ``complete``: nothing is missing that was said before the present link.
+        """
+        if complete:
+            self._settle(now)
         if self.reached is None and self._places:
             return self._places[0][0], ""
         return self.reached
 
     def ahead(self) -> dict[str, int]:
-        """Ids and times of what is dealt with already behind the mark."""
+        """Ids and times of what is dealt with already behind the mark, or at its very time."""
         dealt = {mid: timestamp for timestamp, mid in self._places if mid not in self._open}
         own = {mid: timestamp for mid, (timestamp, _) in self._own.items()}
-        reached = self.reached or (-1, "")
-        earlier = {mid: at for mid, at in self.earlier.items() if (at, mid) > reached}
-        newest = sorted((earlier | dealt | own).items(), key=lambda item: item[1])[-AHEAD:]
-        return dict(newest)
+        reached, mid = self.reached or (-1, "")
+        earlier = {one: at for one, at in self.earlier.items() if at >= reached}
+        ahead = earlier | self._beside | dealt | own
+        ahead.pop(mid, None)
+        return dict(sorted(ahead.items(), key=lambda item: item[1])[-AHEAD:])
 
 
 class Positions:
@@ -129,6 +144,11 @@ class Positions:
     def send(self, cid: str, place: Place, now: float) -> None:
         """This client sent a message."""
         self._of(cid).send(place, now)
+
+    def join(self, cid: str, timestamp: int) -> None:
+        """This client became a member."""
+        if cid in self.conversations:
+            self.conversations[cid].join(timestamp)
 
     def deal_with(self, event: Event) -> bool:
         """The user has dealt with something; whether that is news."""

@@ -100,14 +100,17 @@ def save(
         now: the present, on the clock of the answers to what was sent.
     """
     oldest = delivery.complete_until - FORGOTTEN
+    complete = delivery.away_since is None
     conversations: dict[str, SavedConversation] = {}
     for cid, track in delivery.tracks.items():
         progress = positions.conversations.get(cid)
-        mark = track.mark if progress is None else progress.mark(now)
+        mark = track.mark if progress is None else progress.mark(now, complete=complete)
         if mark is None or (progress is None and mark[1]):
             mark = delivery.complete_until, ""
+        ahead = {} if progress is None else progress.ahead()
+        if track.mark is not None and not track.mark[1] and mark[1] and mark[0] <= track.mark[0]:
+            ahead[mark[1]], mark = mark[0], track.mark
         if not track.left and mark[0] >= oldest:
-            ahead = {} if progress is None else progress.ahead()
             conversations[cid] = SavedConversation(mark=mark, ahead=ahead)
     if len(conversations) > CONVERSATIONS:
         latest = sorted(conversations, key=lambda cid: conversations[cid].mark)

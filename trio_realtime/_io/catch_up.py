@@ -10,7 +10,7 @@ make the overlap harmless. The questions are paced: a server may allow so many i
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 
 import attrs
@@ -60,6 +60,8 @@ logger = logging.getLogger("trio_realtime")
 
 AT_ONCE = 4
 """Conversations caught up side by side."""
+SETTLED = 10.0
+"""Seconds after a login in which its unread counters may come."""
 PATIENCE = 5.0
 """Seconds to wait for the news that says since when this client is a member."""
 AGAIN_AFTER = (1.0, 2.0, 4.0, 8.0)
@@ -110,6 +112,10 @@ class CatchUp:
         """Whether it is being found out what has changed."""
         self._blind = False
         """Whether that could not be found out."""
+        self._settled = False
+        """Whether that is done, and counters that come with the login have come."""
+        self._since = 0
+        """Server time since which something may have been missed before this login."""
         self._reading: dict[str, bool] = {}
         """Conversations whose history is, or is about to be, read; whether something is
         certain to be there."""
@@ -123,6 +129,8 @@ class CatchUp:
     def begin(self) -> None:
         """The client is back: what is pushed from now on may have something missing before it."""
         self._returned = self._asking = True
+        self._settled = False
+        self._since = self._delivery.complete_until
         self._blind = False
         self._reading.clear()
         self._started = False
@@ -164,11 +172,12 @@ class CatchUp:
             if track is None:
                 self._read(cid, expected=True)
             return
-        if last.timestamp_ms > self._login.returned_at:
-            # It is pushed on this link.
+        if self._settled and last.timestamp_ms > self._login.returned_at:
+            # It was pushed on this link. Sooner it may have come before the login all the
+            # same: a busy conversation is ahead of the clock.
             return
         if track is None:
-            missed = last.timestamp_ms >= self._delivery.complete_until
+            missed = last.timestamp_ms >= self._since
         else:
             kind = ConversationKind.NORMAL if event.kind is None else event.kind
             missed = changed(track, Last(cid, kind, last.timestamp_ms, last.id))
@@ -200,6 +209,8 @@ class CatchUp:
             for cid in self._unsettled():
                 self._read(cid, expected=False)
         self._asking = False
+        await trio.sleep(SETTLED)
+        self._settled = True
         self._finish()
 
     async def _find_changed(self) -> None:
@@ -268,6 +279,7 @@ class CatchUp:
         self._reading[cid] = expected or self._reading.get(cid, False)
         if not begun:
             self._delivery.defer([cid])
+            self._delivery.begin_at(cid, self._since)
             if self._started:
                 self._start(self._conversation, cid)
 
@@ -275,7 +287,7 @@ class CatchUp:
         async with self._limiter:
             gap = Gap(cid)
             try:
-                if self._delivery.tracks[cid].mark is None:
+                if not self._delivery.start(cid)[1]:
                     await self._notices.settled(PATIENCE)
                 gap = await self._fill(cid)
             except ConnectionLost:
@@ -320,7 +332,7 @@ class CatchUp:
         self._report(attrs.evolve(gap or Gap(cid), edited=edited))
 
     def _finish(self) -> None:
-        if not self._asking and not self._reading and not self._delivery.waiting:
+        if self._settled and not self._reading and not self._delivery.waiting:
             self._delivery.caught_up(self._login.returned_at)
 
     def _live_since(self, cid: str) -> datetime | None:
@@ -355,15 +367,19 @@ class CatchUp:
         while (command := reading.command) is not None:
             reply = await self._ask_history(command)
             items = list(reply.logs_message.logs) if reply.logs_message is not None else []
-            if any(item.from_ == self._login.assigned_id for item in items):
-                # What was answered just now is noted by a task that is about to run.
-                await trio.lowlevel.checkpoint()
             reading.expected = self._reading[cid]
-            for item in reading.take(items):
+            page = reading.take(items)
+            sending = {item.msg_id for item in page if self._is_sending(cid, item)}
+            for event in self._in_order(cid, page):
                 # What is fetched can wait for the user, unlike what is pushed.
                 if self._hub.crowded and len(self._delivery.deferred(cid) or ()) < DEFAULT_BUFFER:
                     await self._hub.relieved()
-                filled += self._deliver(cid, item)
+                if event.message.id in sending:
+                    # The answer may be under way that says that it is this client's own.
+                    self._own.append(event)
+                    self._start(self._settle_own, event)
+                else:
+                    filled += self._publish(event)
             if reading.upto is not None:
                 self._delivery.known_upto(cid, *reading.upto)
         if not reading.cut:
@@ -376,17 +392,29 @@ class CatchUp:
             missing_until=until or self._live_since(cid),
         )
 
-    def _deliver(self, cid: str, item: LogItem) -> bool:
-        """Deliver a message of the history; False if that is not for now."""
-        message = message_from_log_item(item, cid, self._registry, self._login.assigned_id)
-        own = message.sender == self._login.assigned_id
-        event = MessageReceived(cid, message, own=own)
-        if own and self._commands.is_sending(cid, item.data or ""):
-            # The answer may be under way that says that it is this client's own.
-            self._own.append(event)
-            self._start(self._settle_own, event)
-            return False
-        return self._publish(event)
+    def _in_order(self, cid: str, page: Sequence[LogItem]) -> list[MessageReceived]:
+        """The messages of a page, and those that wait though they belong between them.
+
+        These the history does not have: the server has given them up, or never kept them.
+        """
+        me = self._login.assigned_id
+        messages = [message_from_log_item(item, cid, self._registry, me) for item in page]
+        events = [MessageReceived(cid, one, own=one.sender == me) for one in messages]
+        if events:
+            last = messages[-1].timestamp_ms
+            events += [
+                event
+                for event in self._delivery.deferred(cid) or ()
+                if type(event) is MessageReceived
+                and event.message.timestamp_ms < last
+                and not event.message.transient
+            ]
+            events.sort(key=lambda event: (event.message.timestamp_ms, event.message.id))
+        return events
+
+    def _is_sending(self, cid: str, item: LogItem) -> bool:
+        own = item.from_ == self._login.assigned_id
+        return own and self._commands.is_sending(cid, item.data or "")
 
     async def _settle_own(self, event: MessageReceived) -> None:
         """Deliver what somebody has sent as this client elsewhere, once that is certain."""

@@ -53,6 +53,8 @@ class CommandChannel:
         self._timeout = timeout
         self.pending: PendingCommands = PendingCommands(serials, on_session_required)
         self._on_error_seen = on_error_seen
+        self._awaited: dict[PendingCommand, None] = {}
+        """Commands whose callers have not learnt the answer, though it may have come."""
 
     @property
     def online(self) -> bool:
@@ -154,6 +156,7 @@ class CommandChannel:
         pending = commands.submit(
             command, future.set, repeat=repeat, internal=internal, resend_after=resend_after
         )
+        self._awaited[pending] = None
         try:
             if at_once or commands.online:
                 await self._transmit(pending)
@@ -166,6 +169,7 @@ class CommandChannel:
             )
             raise ConnectionLost(error.code, reason) from error
         finally:
+            del self._awaited[pending]
             commands.withdraw(pending, on_late)
 
     async def transmit_deferred(self) -> None:
@@ -180,7 +184,7 @@ class CommandChannel:
         """Whether a message with this body is under way to a conversation."""
         return any(
             direct.cid == cid and (direct.binary_msg is not None or direct.msg == body)
-            for one in self.pending
+            for one in self._awaited
             if (direct := one.command.direct_message) is not None
         )
 
@@ -188,11 +192,9 @@ class CommandChannel:
         """Wait until the ids of the messages under way to a conversation are known."""
         await _all_done(
             one
-            for one in self.pending
+            for one in self._awaited
             if (direct := one.command.direct_message) is not None and direct.cid == cid
         )
-        # What was answered just now is noted by a task that is about to run.
-        await trio.lowlevel.checkpoint()
 
     def check(self) -> None:
         """Raise what ended the client, if anything has."""

@@ -111,6 +111,7 @@ class Inbox:
                     self.delivery.left(event.conversation_id, _ms(event.at))
                 elif isinstance(event, Invited):
                     self.delivery.joined(event.conversation_id, _ms(event.at) or 0)
+                    self.positions.join(event.conversation_id, _ms(event.at) or 0)
             self._hand_over(event)
             return True
         message = event.message

@@ -164,7 +164,8 @@ class LinkKeeper:
     def silent_for(self, seconds: float) -> bool:
         """Whether nothing at all has been heard on the present link for this long."""
         transport = self._transport
-        return transport is not None and (trio.current_time() - transport.last_received >= seconds)
+        # As a deadline is computed: a difference may be smaller by a rounding.
+        return transport is not None and trio.current_time() >= transport.last_received + seconds
 
     async def wait_up(self) -> None:
         """Wait for a link. Raises what ended the connection for good."""
