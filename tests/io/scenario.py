@@ -337,6 +337,8 @@ class Scenario:
         for one in sorted((first, second), key=lambda one: one.mid, reverse=True):
             one.late = True
             self.tell(cid, one)
+        # The last message of the conversation is the one that is pushed first.
+        one.behind = True
 
     async def do_late(self, cid):
         """The second of two is pushed first."""
