@@ -457,9 +457,11 @@ async def test_a_push_a_little_older_than_the_history_read_is_delivered(
         await link.send(push(mid="a", timestamp=2000))
         await link.abort()
         link = await scripted.log_in(last={"c": (2002, "c")})
-        await answer_history(link, await link.receive(), item("a", 2000), item("c", 2002))
-        if late:
-            await trio.sleep(1)
+        asked = await link.receive()
+        if not late:
+            await link.send(push(mid="b", timestamp=2001))
+        await answer_history(link, asked, item("a", 2000), item("c", 2002))
+        await trio.sleep(1)
         await link.send(push(mid="b", timestamp=2001))
         await link.send(push(mid="b", timestamp=2001))
         await link.send(push(mid="c", timestamp=2002))
