@@ -9,7 +9,9 @@ import pytest
 import trio
 
 from tests.security.test_identity import code_of, conv, settle
-from tests.server.gateway.world import conversation_of, direct, peer_of, start, world
+from tests.server.gateway.world import conversation_of, direct, opening, peer_of, start, world
+from trio_realtime.server import Hooks, Limits
+from trio_realtime.server.gateway.weight import weight
 from trio_realtime.wire import (
     BlacklistCommand,
     CommandType,
@@ -20,6 +22,7 @@ from trio_realtime.wire import (
     OpType,
     PatchCommand,
     PatchItem,
+    ReadCommand,
 )
 
 
@@ -203,3 +206,60 @@ async def test_who_comes_later_is_no_manager_however_many_are_silenced(clock):
         lift = conv(OpType.REMOVE_SHUTUP, cid, m=["Jerry"])
         assert (await tom.call(lift)).op == OpType.SHUTUP_REMOVED
         assert (await jerry.call(direct(cid, "free"))).ack_message.code is None
+
+
+CROWD = [f"c{number}" for number in range(400)]
+MANY = ["a" * 24] * 100
+
+
+@pytest.mark.parametrize(
+    "many",
+    [
+        start(CROWD),
+        conv(OpType.ADD, "x", m=CROWD),
+        block("x", *CROWD),
+        GenericCommand(
+            cmd=CommandType.BLACKLIST,
+            op=OpType.BLOCK,
+            blacklist_message=BlacklistCommand(src_pid="Tom", to_cids=MANY),
+        ),
+        GenericCommand(cmd=CommandType.READ, read_message=ReadCommand(cids=MANY * 4)),
+        GenericCommand(
+            cmd=CommandType.PATCH,
+            op=OpType.MODIFY,
+            patch_message=PatchCommand(patches=[PatchItem(cid="x", mid="y")] * 100),
+        ),
+    ],
+    ids=["start", "add", "block", "block conversations", "read", "edit"],
+)
+def test_a_command_that_names_many_counts_as_many(many):
+    assert weight(many) > Limits().commands_in_flight
+    assert weight(direct("x", "y")) == 1
+
+
+@pytest.mark.parametrize("how", ["asked about", "behind a login"])
+async def test_one_connection_does_not_have_many_such_commands_under_way(how, clock):
+    """Whoever writes waits for all that others have under way."""
+    asked = []
+
+    async def think(about):
+        asked.append(about)
+        await trio.sleep(3)
+
+    hooks = Hooks(conversation_start=think)
+    async with world(hooks=hooks) as server, peer_of(server) as tom:
+        if how == "behind a login":
+            await tom.send(tom.number(opening(server.app_id, "Tom")))
+        else:
+            await tom.login("Tom")
+        for _ in range(3):
+            await tom.send(tom.number(start(CROWD)))
+        echo = tom.number(GenericCommand(cmd=CommandType.ECHO))
+        await tom.send(echo)
+        # Nothing is read behind the first until it is answered.
+        await trio.sleep(2)
+        assert len(asked) == 1
+        assert server.stats().metrics.limits["commands_in_flight"] >= 1
+        while (await tom.receive()).i != echo.i:
+            pass
+        assert len(asked) == 3

@@ -48,7 +48,8 @@ class Limits:
     """Pings, echoes, and frames before a login, of one connection; ten seconds' worth may come
     at once, beyond that it is read as slowly."""
     commands_in_flight: int = 64
-    """Commands of one connection under way at once; beyond it reading pauses."""
+    """Commands of one connection under way at once; beyond it reading pauses. One that names
+    many clients, conversations or messages counts as several."""
     clients_per_connection: int = 1000
     """Clients logged in on one connection; beyond it 4113."""
 

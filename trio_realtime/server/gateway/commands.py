@@ -27,6 +27,7 @@ from .connection import GatewayConnection
 from .logins import installation_command, log_in, session_command
 from .reply_order import Turn
 from .session import GatewaySession
+from .weight import weight
 
 ROOM_SHOWN = 1000
 """How many of those in a chat room the hooks are told of."""
@@ -100,7 +101,8 @@ def _run_rule(
         return session.caller if session.live else None
 
     submit = partial(connection.submit, session.app, mode=handler.mode)
-    done = connection.under_way(partial(_approved, connection, session, command, turn))
+    approved = partial(_approved, connection, session, command, turn)
+    done = connection.under_way(approved, weight(command))
     session.hook_queue.enter(Work(command, carry_out, caller, submit, done))
 
 
@@ -135,7 +137,7 @@ def _run_now(
         return tx.now, rule(tx, caller, command)
 
     done = partial(_ruled, connection, session, command, turn)
-    connection.submit(session.app, run, done, mode=handler.mode)
+    connection.submit(session.app, run, done, mode=handler.mode, weight=weight(command))
 
 
 def _ruled(

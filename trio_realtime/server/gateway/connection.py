@@ -31,6 +31,7 @@ from .refusals import command_name, refusal_reply
 from .send_buffer import ASKED, SendBuffer
 from .session import GatewaySession
 from .websocket import FRAME_TOO_LONG, WebSocket
+from .weight import weight
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -294,27 +295,29 @@ class GatewayConnection:
 
     def defer(self, peer: str, command: GenericCommand) -> None:
         """Keep a command until the login or logout under way is over; it counts as under way."""
-        self._in_flight += 1
+        self._in_flight += weight(command)
         self.opening[peer].append(command)
 
     def resume(self, peer: str) -> None:
         """The login or logout of this client is over: handle what waited for it."""
         deferred = self.opening.pop(peer)
-        self._in_flight -= len(deferred)
+        self._in_flight -= sum(map(weight, deferred))
         for command in deferred:
             if not self.closed:
                 self._handle(self, command)
 
-    def under_way(self, then: Callable[[R], None]) -> Callable[[R], None]:
+    def under_way(self, then: Callable[[R], None], weight: int = 1) -> Callable[[R], None]:
         """Count a command as under way until what is returned is called with a result.
+
+        ``weight`` is as how many commands it counts.
 
         Who calls it calls for everybody, so that ``then`` may raise: nobody else suffers.
         """
-        self._in_flight += 1
-        return partial(self._arrived, then)
+        self._in_flight += weight
+        return partial(self._arrived, then, weight)
 
-    def _arrived(self, then: Callable[[R], None], result: R) -> None:
-        self._in_flight -= 1
+    def _arrived(self, then: Callable[[R], None], weight: int, result: R) -> None:
+        self._in_flight -= weight
         if self._room_to_read:
             self._room_to_read.unpark_all()
         try:
@@ -350,9 +353,10 @@ class GatewayConnection:
         done: Callable[[outcome.Outcome[T]], None],
         *,
         mode: Mode = "write",
+        weight: int = 1,
     ) -> None:
         """Have a rule run; it counts as under way until ``done`` was called."""
-        arrived = self.under_way(done)
+        arrived = self.under_way(done, weight)
         reads = mode != "write"
 
         def finished(result: outcome.Outcome[T]) -> None:
