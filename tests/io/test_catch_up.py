@@ -305,6 +305,48 @@ async def test_an_unanswered_send_does_not_stop_what_is_received(scripted, autoj
             pytest.fail(f"nothing more: {await anext(events)}")
 
 
+@pytest.mark.parametrize("turns", range(8))
+async def test_what_is_answered_while_its_history_is_read_is_no_event(
+    scripted, autojump_clock, turns
+):
+    """Answers may come in any turn of the scheduler after the history that shows the messages."""
+    count = 20
+
+    async def server():
+        link = await scripted.log_in()
+        await link.send(push(mid="a", timestamp=2000))
+        for _ in range(count):
+            await link.receive()
+        await link.abort()
+        link = await scripted.accept()
+        await link.welcome(at=3000)
+        again = []
+        while (command := await link.receive()) is not None:
+            if command.cmd == CommandType.DIRECT:
+                again.append(command)
+            elif command.cmd == CommandType.LOGS:
+                break
+        while len(again) < count:
+            again.append(await link.receive())
+        own = [
+            described_own(f"x{n}", 2001 + n, one.direct_message.msg) for n, one in enumerate(again)
+        ]
+        await answer_history(link, command, item("a", 2000), *own, item("z", 2900))
+        for _ in range(turns):
+            await trio.lowlevel.checkpoint()
+        for n, one in enumerate(again):
+            await link.acknowledge(one, f"x{n}", 2001 + n)
+        await link.serve_goodbye()
+
+    async with in_background(server), open_client("Tom", **scripted.options) as tom:
+        events = tom.events(MessageReceived)
+        assert await ids(events, 1) == ["a"]
+        async with trio.open_nursery() as nursery:
+            for number in range(count):
+                nursery.start_soon(tom.send, "c", TextMessage(str(number)))
+        assert await ids(events, 1) == ["z"]
+
+
 def described_own(mid, at, body):
     one = item(mid, at, sender="Tom")
     one.data = body

@@ -110,9 +110,9 @@ class Sending(Generic[M]):
             raise
         try:
             if retry:
-                reply = await session.insist(command)
+                reply = await session.insist(command, self._replied)
             else:
-                reply = await session.request(command, repeat="never")
+                reply = await session.request(command, repeat="never", on_reply=self._replied)
             self._message = self._accepted(command, reply)
         except CommandError as error:
             # The end of the client is told with an error of the server too.
@@ -135,6 +135,14 @@ class Sending(Generic[M]):
             check_size(command)
         return command
 
+    def _replied(self, reply: GenericCommand) -> None:
+        """What is stored is known as this client's own before a history can show it."""
+        ack = reply.ack_message
+        if self._options.transient or self._options.will or ack is None or ack.code is not None:
+            return
+        if ack.uid and ack.t is not None:
+            self._session.sent(self.conversation_id, ack.t, ack.uid)
+
     def _accepted(self, command: GenericCommand, reply: GenericCommand) -> M:
         session, options, cid = self._session, self._options, self.conversation_id
         ack = part(reply, reply.ack_message)
@@ -143,8 +151,6 @@ class Sending(Generic[M]):
         if not ack.uid or ack.t is None:
             raise MalformedReply("the acknowledgement of a message lacks its id or time")
         stored = not (options.transient or options.will)
-        if stored:
-            session.sent(cid, ack.t, ack.uid)
         sent = with_envelope(
             self._message,
             {

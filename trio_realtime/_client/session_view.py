@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from trio_realtime._engine.commands import Repeat
@@ -60,11 +60,17 @@ class SessionView(Protocol):
         """A message was stored that was sent here, which nobody awaits."""
 
     async def request(
-        self, command: GenericCommand, *, repeat: Repeat = "always"
+        self,
+        command: GenericCommand,
+        *,
+        repeat: Repeat = "always",
+        on_reply: Callable[[GenericCommand], None] | None = None,
     ) -> GenericCommand:
         """Send a command and wait for its reply, for at most the command time-out."""
 
-    async def insist(self, command: GenericCommand) -> GenericCommand:
+    async def insist(
+        self, command: GenericCommand, on_reply: Callable[[GenericCommand], None] | None = None
+    ) -> GenericCommand:
         """Send a command until it is answered."""
 
     async def mark_read(self, cids: Sequence[str]) -> None:

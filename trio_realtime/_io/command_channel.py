@@ -72,10 +72,12 @@ class CommandChannel:
         repeat: Repeat = "always",
         internal: bool = False,
         timeout: float | None = None,  # noqa: ASYNC109 - configured by the user for all commands
+        on_reply: Callable[[GenericCommand], None] | None = None,
     ) -> GenericCommand:
         """Send a command and wait for its reply, across broken links as far as ``repeat`` goes.
 
         ``internal``: the client asks for itself, and no operation of the user waits.
+        ``on_reply`` sees a good reply before anything that follows it on the wire.
 
         Raises:
             CommandError: the server refused.
@@ -89,19 +91,25 @@ class CommandChannel:
         check_size(command)
         timeout = self._timeout if timeout is None else timeout
         with trio.move_on_after(timeout):
-            return await self._settle(command, repeat=repeat, internal=internal)
+            return await self._settle(command, repeat=repeat, internal=internal, on_reply=on_reply)
         if self.online or (repeat == "unsent" and command.i):
             raise CommandTimeout(command.cmd, command.op, timeout)
         raise ConnectionLost(1006, f"not connected for {timeout:g} seconds")
 
-    async def insist(self, command: GenericCommand) -> GenericCommand:
+    async def insist(
+        self, command: GenericCommand, on_reply: Callable[[GenericCommand], None] | None = None
+    ) -> GenericCommand:
         """Send a command until it is answered; only for what the server knows when repeated.
+
+        ``on_reply`` sees a good reply before anything that follows it on the wire.
 
         Raises:
             CommandError: the server refused.
             RealtimeError: the client has ended.
         """
-        return await self._settle(command, repeat="always", resend_after=self._timeout)
+        return await self._settle(
+            command, repeat="always", resend_after=self._timeout, on_reply=on_reply
+        )
 
     async def exchange(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import secrets
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
@@ -191,14 +191,20 @@ class ClientSession:
         return self._machine.state in FINAL
 
     def request(
-        self, command: GenericCommand, *, repeat: Repeat = "always"
+        self,
+        command: GenericCommand,
+        *,
+        repeat: Repeat = "always",
+        on_reply: Callable[[GenericCommand], None] | None = None,
     ) -> Coroutine[Any, Any, GenericCommand]:
         """Send a command and wait for its reply; see `CommandChannel.request`."""
-        return self.commands.request(command, repeat=repeat)
+        return self.commands.request(command, repeat=repeat, on_reply=on_reply)
 
-    def insist(self, command: GenericCommand) -> Coroutine[Any, Any, GenericCommand]:
+    def insist(
+        self, command: GenericCommand, on_reply: Callable[[GenericCommand], None] | None = None
+    ) -> Coroutine[Any, Any, GenericCommand]:
         """Send a command until it is answered; see `CommandChannel.insist`."""
-        return self.commands.insist(command)
+        return self.commands.insist(command, on_reply)
 
     def new_token(self) -> str:
         """A token by which the server recognises one sending when it is repeated."""
