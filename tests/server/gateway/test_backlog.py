@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 
 import pytest
 import trio
@@ -14,7 +15,14 @@ from trio_realtime.server.rules.session import LoginRequest, open_session
 from trio_realtime.server.rules.types import App
 from trio_realtime.server.store.interface import Kind, NewMessage
 from trio_realtime.transport import TransportClosed
-from trio_realtime.wire import SessionCommand
+from trio_realtime.wire import (
+    CommandType,
+    GenericCommand,
+    OpType,
+    PatchCommand,
+    PatchItem,
+    SessionCommand,
+)
 
 MESSAGES = 15
 
@@ -70,6 +78,49 @@ async def test_counting_on_from_the_counter_gives_all(clock, seed):
         elif push.direct_message is not None:
             count += 1
     assert count == MESSAGES
+
+
+EDITS = 12
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_edits_come_once_and_in_order(clock, seed):
+    """The latest edit that a client has seen is its mark: none before it may come later."""
+    pushed = []
+    at = random.Random(seed).randrange(1, EDITS)
+    async with world() as server, peer_of(server) as tom, peer_of(server) as jerry:
+        await tom.login("Tom")
+        cid = await conversation_of(tom, "Tom", "Jerry")
+        sent = (await tom.call(direct(cid, "0"))).ack_message
+
+        def edit(number):
+            patch = PatchItem(
+                cid=cid, mid=sent.uid, timestamp=sent.t, recall=False, data=str(number)
+            )
+            modify = PatchCommand(patches=[patch])
+            return GenericCommand(cmd=CommandType.PATCH, op=OpType.MODIFY, patch_message=modify)
+
+        async def listen():
+            with suppress(TransportClosed):
+                while True:
+                    pushed.append(await jerry.receive())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            for number in range(1, EDITS):
+                await tom.send(tom.number(edit(number)))
+                if number == at:
+                    await jerry.send(opening(jerry.app_id, "Jerry", last_patch_time=1))
+            await trio.sleep(5)
+            nursery.cancel_scope.cancel()
+    times = [
+        patch.patch_timestamp
+        for push in pushed
+        if push.patch_message is not None
+        for patch in push.patch_message.patches
+    ]
+    assert times
+    assert times == sorted(set(times))
 
 
 @pytest.mark.parametrize("delivery", [1, 2])

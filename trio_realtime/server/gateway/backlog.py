@@ -15,7 +15,7 @@ from typing import TypeVar
 import outcome
 
 from trio_realtime.server.metrics import log
-from trio_realtime.server.rules.backlog import Backlog, brings_edits, brings_messages, find_backlog
+from trio_realtime.server.rules.backlog import Backlog, brings_contents, covers, find_backlog
 from trio_realtime.server.rules.read import unread_counters
 from trio_realtime.server.rules.session import LoginRequest
 from trio_realtime.server.rules.types import Refusal
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 def expect_backlog(connection: GatewayConnection, login: LoginRequest) -> None:
     """A login is granted; from now on its client may be pushed something."""
-    if brings_messages(login) or brings_edits(login):
+    if brings_contents(login):
         connection.hold(login.client_id)
 
 
@@ -60,12 +60,13 @@ def _found(
         for push in backlog.pushes:
             connection.push_missed(push, client_id, at)
     if connection.holds(client_id):
+        known = covers(backlog.pushes)
         # A commit may be seen before it is told. What was committed by now is told when this
         # comes back.
         connection.submit(
             session.app,
             lambda _tx: None,
-            lambda _result: connection.release(client_id, backlog.messages),
+            lambda _result: connection.release(client_id, known),
         )
     if backlog.unread and session.live:
         connection.submit(

@@ -7,7 +7,7 @@ by the buffer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
@@ -20,6 +20,7 @@ from trio_realtime._values.error_codes import ErrorCode
 from trio_realtime.server.bus.answer import Answer
 from trio_realtime.server.dialects import IM, OutgoingCommand, ServerDialect
 from trio_realtime.server.metrics import log
+from trio_realtime.server.rules.backlog import Content, contents_of
 from trio_realtime.server.rules.types import HIGH, Refusal
 from trio_realtime.server.store.interface import Mode, StoreError, StoreUnavailable, Tx
 from trio_realtime.wire import CommandType, GenericCommand, WireError
@@ -91,7 +92,7 @@ class GatewayConnection:
             on_broken=self.abort,
         )
         self._reads = ReadQueue(self.buffer, at_most=limits.outbound_bytes // 2, spawn=server.spawn)
-        self._held: dict[str, list[tuple[str | None, bytes, int]]] = {}
+        self._held: dict[str, list[tuple[Sequence[Content], bytes, int]]] = {}
         """Pushes for clients whose missed messages are still being looked up, with the ids of
         the messages they bring."""
         self._held_bytes = 0
@@ -423,8 +424,7 @@ class GatewayConnection:
         if peer is None or (held := self._held.get(peer)) is None:
             self.buffer.put(frame, priority)
             return
-        direct = outgoing.command.direct_message
-        held.append((None if direct is None else direct.id, frame, priority))
+        held.append((contents_of(outgoing.command), frame, priority))
         self._held_bytes += len(frame)
         if self._held_bytes > self._limits.outbound_bytes:
             self._overflowed()
@@ -437,11 +437,13 @@ class GatewayConnection:
         """Whether what is pushed to a client is kept."""
         return peer in self._held
 
-    def release(self, peer: str, known: Collection[str | None] = ()) -> None:
-        """Push what was held for a client, but for the messages it has been sent meanwhile."""
-        for message, frame, priority in self._held.pop(peer, ()):
+    def release(
+        self, peer: str, known: Callable[[Sequence[Content]], bool] = lambda _: False
+    ) -> None:
+        """Push what was held for a client, but for what it has been sent meanwhile."""
+        for contents, frame, priority in self._held.pop(peer, ()):
             self._held_bytes -= len(frame)
-            if (message is None or message not in known) and self._close_code is None:
+            if self._close_code is None and not known(contents):
                 self.buffer.put(frame, priority)
 
     def pause_behind_reply(self) -> None:

@@ -6,7 +6,7 @@ own that only reads. Protocol: docs/protocol/session.md §6.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -31,21 +31,53 @@ class Backlog:
     the order of the commits (`unread_counters`): clients go on counting what they are pushed.
     """
 
-    @property
-    def messages(self) -> frozenset[str | None]:
-        """The ids of the messages."""
-        found = (push.direct_message for push in self.pushes)
-        return frozenset(direct.id for direct in found if direct is not None)
+
+Content = str | int
+"""A message, by its id, or an edit, by its time, which no other has."""
 
 
-def brings_messages(login: LoginRequest) -> bool:
+def contents_of(push: GenericCommand) -> Sequence[Content]:
+    """The messages and edits that a push brings."""
+    if push.direct_message is not None:
+        return [push.direct_message.id or ""]
+    if push.patch_message is not None:
+        return [patch.patch_timestamp or 0 for patch in push.patch_message.patches]
+    return ()
+
+
+def covers(pushes: Sequence[GenericCommand]) -> Callable[[Sequence[Content]], bool]:
+    """Tells of contents whether they add nothing to these pushes.
+
+    Of a message that was edited several times only the latest edit is found; it stands for
+    those before it.
+    """
+    found = frozenset(one for push in pushes for one in contents_of(push))
+    latest_edit = max((one for one in found if isinstance(one, int)), default=-1)
+
+    def known(contents: Sequence[Content]) -> bool:
+        return bool(contents) and all(
+            one <= latest_edit if isinstance(one, int) else one in found for one in contents
+        )
+
+    return known
+
+
+def _brings_messages(login: LoginRequest) -> bool:
     """Whether the client is sent the messages it has missed, rather than told their number."""
     return login.delivery == 1
 
 
-def brings_edits(login: LoginRequest) -> bool:
-    """Whether the client is sent the edits it has missed."""
+def _brings_edits(login: LoginRequest) -> bool:
     return Feature.PATCHES in login.features and login.message.last_patch_time is not None
+
+
+def brings_contents(login: LoginRequest) -> bool:
+    """Whether what is pushed after the login has to wait for what was missed before.
+
+    A client takes the latest edit it has seen for the mark up to which it knows all, and so
+    would never hear of the earlier ones if its connection broke in between.
+    """
+    return _brings_messages(login) or _brings_edits(login)
 
 
 def find_backlog(tx: Tx, login: LoginRequest) -> Backlog:
@@ -54,13 +86,13 @@ def find_backlog(tx: Tx, login: LoginRequest) -> Backlog:
     temporary = Feature.TEMPORARY_CONVERSATIONS in login.features
     pushes: list[GenericCommand] = []
     unread: list[str] = []
-    if brings_messages(login):
+    if _brings_messages(login):
         pushes += offline_pushes(tx, client_id, temporary=temporary)
     else:
         since = message.last_unread_notif_time
         news = unread_push(tx, client_id, since, temporary=temporary)
         if news is not None and news.unread_message is not None:
             unread = [counter.cid or "" for counter in news.unread_message.convs]
-    if brings_edits(login) and message.last_patch_time is not None:
+    if _brings_edits(login) and message.last_patch_time is not None:
         pushes += patch_pushes(tx, client_id, message.last_patch_time, temporary=temporary)
     return Backlog(pushes, unread)
