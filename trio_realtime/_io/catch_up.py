@@ -332,7 +332,9 @@ class CatchUp:
         self._report(attrs.evolve(gap or Gap(cid), edited=edited))
 
     def _finish(self) -> None:
-        if self._settled and not self._reading and not self._delivery.waiting:
+        # Who could not ask what has changed asks on the next link, from the same time on.
+        done = self._settled and not self._blind
+        if done and not self._reading and not self._delivery.waiting:
             self._delivery.caught_up(self._login.returned_at)
 
     def _live_since(self, cid: str) -> datetime | None:
