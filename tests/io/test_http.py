@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 
 import pytest
 import trio
 import trio.testing
+import trustme
 
 from tests.client.world import world
-from trio_realtime import ConnectFailed
+from trio_realtime import ConnectFailed, RoutingError, open_client
 from trio_realtime._io.http import Http
+from trio_realtime.server import App, ServerConfig
+from trio_realtime.server import open_server as open_real_server
 
 
 async def test_certificates_are_not_loaded_by_who_never_speaks_tls(monkeypatch, autojump_clock):
@@ -62,3 +66,28 @@ async def test_a_secure_url_is_verified_also_after_a_plain_one():
     assert secure.get_ca_certs()
     assert not plain.get_ca_certs()
     await http.aclose()
+
+
+@pytest.mark.parametrize("given", ["https", "http"])
+async def test_what_is_wrong_with_tls_is_said(given):
+    """A certificate that nobody vouches for, or a server that speaks no TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    app = App("app-with-tls", "key", "master")
+    tls = context if given == "https" else None
+    async with open_real_server(ServerConfig(apps=[app], port=0, tls=tls)) as server:
+        url = server.url.replace("http://", "https://")
+        with pytest.raises(RoutingError) as caught:
+            async with open_client("Tom", app_id=app.id, app_key=app.key, server=url):
+                pytest.fail("let in")
+    said = "certificate of the server is not trusted" if tls else "or is it an http:// URL?"
+    assert said in str(caught.value)
+
+
+def test_without_trio_the_way_is_named():
+    async def main():
+        async with open_client("Tom", app_id="app", app_key="key", server="http://127.0.0.1:1"):
+            pytest.fail("let in")
+
+    with pytest.raises(RuntimeError, match=r"trio\.run\(main\)"):
+        asyncio.run(main())

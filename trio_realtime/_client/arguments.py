@@ -8,6 +8,8 @@ from collections.abc import Iterable, MutableMapping, Sequence
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
+import trio
+
 from trio_realtime._engine.dialect import DIALECTS, OfflineMessages
 from trio_realtime._io.session import AckMode
 from trio_realtime._io.state import StateLocation
@@ -18,6 +20,15 @@ from trio_realtime.transport import TransportName
 MAX_NAME = 256
 """Characters of ids and keys of apps, and of tags."""
 MAX_URL = 2048
+
+
+def _check_loop() -> None:
+    """Raise a RuntimeError that says how, where somebody runs this without Trio."""
+    if not trio.lowlevel.in_trio_run():
+        raise RuntimeError(
+            "trio_realtime runs under Trio: start the program with trio.run(main). Beside "
+            "asyncio it can have a thread of its own: await asyncio.to_thread(trio.run, main)"
+        )
 
 
 def check_connection(
@@ -33,6 +44,7 @@ def check_connection(
     connect_retry: bool | float,
 ) -> None:
     """Raise a TypeError or ValueError that names the argument of `open_connection` at fault."""
+    _check_loop()
     checked_id(app_id, "app_id", MAX_NAME)
     checked_id(app_key, "app_key", MAX_NAME)
     if server is not None:
@@ -60,6 +72,7 @@ def check_client(
     catch_up: bool,
 ) -> None:
     """Raise a TypeError or ValueError that names the argument of `open_client` at fault."""
+    _check_loop()
     if client_id is not None:
         checked_id(client_id, "the client id", MAX_CLIENT_ID)
     if tag is not None:

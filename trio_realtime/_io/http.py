@@ -7,7 +7,7 @@ explicit WebSocket URLs never needs it.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -99,7 +99,7 @@ class Http:
                     response = await client.send(request)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise ConnectFailed(
-                f"{method} {url} failed: {str(error) or type(error).__name__}",
+                f"{method} {url} failed: {_reason(error)}",
                 retry=Retry.NEVER if _is_refused(error) else Retry.LATER,
             ) from error
         except trio.TooSlowError:
@@ -130,11 +130,26 @@ def _is_refused(error: BaseException) -> bool:
     """Whether the URL is none, or the two do not agree on TLS: no matter of a broken line."""
     import httpx2
 
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in _causes(error):
         if isinstance(cause, ssl.SSLError):
             return not isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
         if isinstance(cause, (httpx2.InvalidURL, httpx2.UnsupportedProtocol)):
             return True
-        cause = cause.__cause__ or cause.__context__
     return False
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, as far below as it was known."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"the certificate of the server is not trusted: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError):
+            return f"the two do not agree on TLS ({cause}); or is it an http:// URL?"
+    return next((said for cause in _causes(error) if (said := str(cause))), type(error).__name__)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
