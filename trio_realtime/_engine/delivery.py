@@ -125,9 +125,9 @@ class Delivery(Generic[E]):
 
     def __init__(self) -> None:
         self.tracks: dict[str, Track[E]] = {}
-        self.begun_at = 0
+        self.begun_at: int = 0
         """Server time before which nothing is missed: the first login."""
-        self.heard = 0
+        self.heard: int = 0
         """The latest server time that this client has been told."""
         self.away_since: int | None = None
         """Server time since which something may have been missed; None: nothing has been."""

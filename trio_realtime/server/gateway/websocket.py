@@ -36,7 +36,7 @@ class WebSocket(ServerProtocol):
         self.dialect: ServerDialect | None = None
         self.request: Request | None = None
         self._frame_bytes = frame_bytes
-        self.control_frames = 0
+        self.control_frames: int = 0
         """Pings, pongs and closes received."""
         self._text = False
         self._parts: list[bytes] = []
