@@ -130,7 +130,7 @@ def _receive(data: bytes) -> None:
     login = LoginState("app", "Tom")
     session = ClientSession(connection, login, SessionConfig())
     login.opened(GenericCommand(peer_id="Tom", server_ts=1), 1)
-    connection.attach(session)
+    connection.attach(session, "Tom")
     connection.address(session, "Tom")
     buffer = session.hub.subscribe((), None, 1000)
     connection._receive(data)
