@@ -23,6 +23,11 @@ import resource
 KEYS = {"X-LC-Id": "demo", "X-LC-Key": "demo-key"}
 
 
+def descriptors():
+    """How many this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 class Limited:
     """The limit of a running program, as long as the block lasts."""
 
@@ -125,7 +130,7 @@ async def test_no_descriptors_left(tmp_path):
 async def test_all_descriptors_that_are_permitted_are_used(tmp_path):
     ours = resource.getrlimit(resource.RLIMIT_NOFILE)
     # More than this process has open just now: it has to start the other one.
-    soft = len(list(Path("/proc/self/fd").iterdir())) + 200
+    soft = descriptors() + 200
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, ours[1]), ours[1]))
     try:
         async with Program("--data", tmp_path, "--app", APP) as program:
