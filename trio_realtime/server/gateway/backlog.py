@@ -59,23 +59,28 @@ def _found(
     if session.live:
         for push in backlog.pushes:
             connection.push_missed(push, client_id, at)
-    if connection.holds(client_id) or (backlog.unread and session.live):
+    if connection.holds(client_id):
+        known = covers(backlog.pushes)
         # A commit may be seen before it is told. What was committed by now is told when this
         # comes back.
         connection.submit(
             session.app,
+            lambda _tx: None,
+            lambda _result: connection.release(client_id, known),
+        )
+    if backlog.unread and session.live:
+        connection.submit(
+            session.app,
             lambda tx: (tx.now, unread_counters(tx, client_id, backlog.unread)),
-            partial(_counted, connection, session, backlog),
+            partial(_counted, connection, session),
         )
 
 
 def _counted(
     connection: GatewayConnection,
     session: GatewaySession,
-    backlog: Backlog,
     result: outcome.Outcome[tuple[int, GenericCommand | None]],
 ) -> None:
-    connection.release(session.client_id, covers(backlog.pushes))
     at, push = _value(connection, result, (0, None))
     if push is not None and session.live:
         connection.push_alone(push, session.client_id, at, ASKED)

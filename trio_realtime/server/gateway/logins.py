@@ -162,8 +162,7 @@ def _decided(
             connection, app, login.client_id, login.features, opened.tag, opened.device
         )
         connection.sessions[login.client_id] = session
-    if opened.missed:
-        expect_backlog(connection, login)
+    expect_backlog(connection, login)
     arrival = Arrival(opened.tag, login.message.st, opened.assumed, login.reopen)
     joined = partial(_joined, connection, command, login, opened, session, new)
     connection.in_turn(app.bus.join(session, arrival), joined)
@@ -222,8 +221,7 @@ def _register(
         session.app.bus.leave(session)
     granted = SessionCommand(st=opened.token, st_ttl=stated_ttl(login.ttl))
     _answer(connection, command, login.client_id, OpType.OPENED, granted, opened.at)
-    if opened.missed:
-        send_backlog(connection, login, session, opened.at)
+    send_backlog(connection, login, session, opened.at)
 
 
 def session_command(

@@ -71,8 +71,6 @@ class Opened:
     assumed: bool
     """Tag and device are those of the client's newest login: it named neither, and brought no
     token that would tell."""
-    missed: bool
-    """Whether it may have missed anything: somebody without conversations has not."""
 
 
 def generated_client_id() -> str:
@@ -94,8 +92,7 @@ def open_session(tx: Tx, login: LoginRequest) -> Opened:
     assumed = assumed and not (message.device_token or message.device_id)
     token = _issue(tx, login.client_id, tag, device, login.ttl)
     kicks = _kicks(tx, login.client_id)
-    missed = tx.is_member_anywhere(login.client_id)
-    return Opened(tx.now, token, tag, device, kicks, assumed, missed)
+    return Opened(tx.now, token, tag, device, kicks, assumed)
 
 
 def stated_ttl(ttl: int) -> int:

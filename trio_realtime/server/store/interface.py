@@ -255,9 +255,6 @@ class Tx(Protocol):
 
     def is_member(self, cid: str, client_id: str) -> bool: ...
 
-    def is_member_anywhere(self, client_id: str) -> bool:
-        """Whether there is any conversation of which the client is a member."""
-
     def add_members(self, cid: str, client_ids: Sequence[str]) -> list[str]:
         """Add, set updated_at, return those who were not members before."""
 

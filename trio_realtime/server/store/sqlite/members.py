@@ -43,12 +43,6 @@ class Members(TxBase):
     def is_member(self, cid: str, client_id: str) -> bool:
         return self.joined_at(cid, client_id) is not None
 
-    def is_member_anywhere(self, client_id: str) -> bool:
-        found = self._execute(
-            "SELECT 1 FROM members WHERE client = ? LIMIT 1", (self._client(client_id),)
-        )
-        return found.fetchone() is not None
-
     def joined_at(self, cid: str, client_id: str) -> int | None:
         row = self._execute(
             "SELECT joined_at FROM members WHERE conversation = ? AND client = ?",
