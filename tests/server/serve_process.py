@@ -40,4 +40,6 @@ async def serving(data, port, program=None):
 
 
 def log_in(name, port):
-    return open_client(name, app_id="app", app_key="key", server=f"http://127.0.0.1:{port}")
+    return open_client(
+        name, app_id="app", app_key="key", server=f"http://127.0.0.1:{port}", history_quota=None
+    )
