@@ -208,6 +208,33 @@ async def test_who_comes_later_is_no_manager_however_many_are_silenced(clock):
         assert (await jerry.call(direct(cid, "free"))).ack_message.code is None
 
 
+async def test_nobody_inherits_a_room_of_silenced_people_by_joining_it(clock):
+    async with three() as (_server, tom, jerry, spike):
+        cid = await conversation_of(tom, "Tom", unique=False)
+        await trio.sleep(1)
+        for name in ("Butch", "Jerry"):
+            assert (await tom.call(conv(OpType.ADD, cid, m=[name]))).op == OpType.ADDED
+            await trio.sleep(1)
+        silence = conv(OpType.ADD_SHUTUP, cid, m=["Butch", "Jerry"])
+        assert (await tom.call(silence)).op == OpType.SHUTUP_ADDED
+        # No founder is left, and nobody who was there may speak.
+        await tom.call(conv(OpType.REMOVE, cid, m=["Tom"]))
+        await trio.sleep(1)
+        assert (await spike.call(conv(OpType.ADD, cid, m=["Spike"]))).op == OpType.ADDED
+        for peer in (spike, jerry):
+            for command in (
+                conv(OpType.REMOVE, cid, m=["Butch"]),
+                conv(OpType.REMOVE_SHUTUP, cid, m=["Butch"]),
+                conv(OpType.ADD_SHUTUP, cid, m=["Spike"]),
+                block(cid, "Butch"),
+                role(cid, "Spike", "Manager"),
+            ):
+                assert code_of(await peer.call(command)) == 4320
+        # What was silenced stays so; who may speak speaks.
+        assert code_of(await jerry.call(direct(cid, "may I"))) == 4563
+        assert code_of(await spike.call(direct(cid, "hello"))) is None
+
+
 CROWD = [f"c{number}" for number in range(400)]
 MANY = ["a" * 24] * 100
 

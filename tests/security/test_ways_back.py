@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
+import attrs
 import pytest
 import trio
 
@@ -13,6 +14,7 @@ from tests.server.gateway.world import error_of, peer_of, session, world
 from trio_realtime._values.protocol import TOKEN_GRACE_MS
 from trio_realtime.server import Limits
 from trio_realtime.server.rules.session import MAX_STATED_TTL, note_kick, stated_ttl
+from trio_realtime.server.store.interface import TokenRow
 from trio_realtime.wire import CommandType, OpType
 
 SHORT = Limits(token_ttl=60, login_timeout=10**7, read_timeout=10**7)
@@ -147,3 +149,45 @@ def test_what_clients_are_told_fits_into_all_of_them():
     assert stated_ttl(60) > 60
     assert stated_ttl(10**9) == MAX_STATED_TTL
     assert MAX_STATED_TTL * 1000 < 2**31
+
+
+async def test_a_session_that_lost_its_tag_renews_nothing(clock):
+    async with strict() as (server, tom, _spike):
+        mine = signature(server, "Tom")
+        token = await tom.login("Tom", tag="phone", device_id="old", **mine)
+        # What a login elsewhere commits, before this session hears of it.
+        newer = TokenRow("Tom", 2**53, "phone", "new")
+        store = server.server.gateway.store
+        await store.write("signed", lambda tx: tx.put_token("newer", newer))
+        assert error_of(await tom.call(session(OpType.REFRESH, "Tom")))[0] == 4111
+        assert error_of(await tom.open("Tom", r=True, st=token))[0] == 4111
+
+
+@pytest.mark.parametrize("anew", [False, True], ids=["one connection", "one after the other"])
+async def test_an_expired_token_shown_again_and_again_is_a_failed_login(anew, clock):
+    limits = attrs.evolve(SHORT, failed_logins_per_minute=3)
+    async with world(apps=[SIGNED], limits=limits) as server, peer_of(server) as tom:
+        token = await tom.login("Tom", **signature(server, "Tom"))
+        await trio.sleep(61)
+        answers = []
+        async with AsyncExitStack() as stack:
+            spike = None
+            for _ in range(5):
+                if anew or spike is None:
+                    spike = await stack.enter_async_context(peer_of(server))
+                answers.append(error_of(await spike.open("Tom", r=True, st=token))[0])
+            assert answers == [4112, 4112, 4112, 4112, 4116]
+            assert await spike.closed() == (4116, "MESSAGE_SENT_QUOTA_EXCEEDED")
+
+
+async def test_many_who_return_from_one_address_have_failed_at_nothing(clock):
+    limits = attrs.evolve(SHORT, failed_logins_per_minute=3)
+    async with world(apps=[SIGNED], limits=limits) as server, peer_of(server) as peer:
+        names = [f"client {number}" for number in range(20)]
+        tokens = [await peer.login(name, **signature(server, name)) for name in names]
+        for _ in range(2):
+            await trio.sleep(61)
+            for number, name in enumerate(names):
+                refused = await peer.open(name, r=True, st=tokens[number])
+                assert error_of(refused)[0] == 4112
+                tokens[number] = await peer.login(name, r=True)

@@ -15,6 +15,7 @@ from tests.server.gateway.world import (
     world,
 )
 from trio_realtime.server import App, Limits
+from trio_realtime.server.gateway.logins import TOKENS_REMEMBERED
 from trio_realtime.wire import CommandType, OpType, encode
 
 # Bounds.
@@ -177,3 +178,20 @@ async def test_expired_tokens_of_endlessly_many_clients(clock):
                 assert error_of(await peer.open(name, st=token, r=True))[0] == 4112
             (connection,) = server.server.gateway.connections
             assert list(connection.expired_tokens) == ["client7", "client8", "client9"]
+
+
+async def test_tokens_of_a_session_that_renews_without_end(clock):
+    async with world() as server, peer_of(server) as old, peer_of(server) as new:
+        await old.login("Tom")
+        tokens = []
+        for _ in range(3 * TOKENS_REMEMBERED):
+            reply = await old.call(session(OpType.REFRESH, "Tom"))
+            tokens.append(reply.session_message.st)
+        (live,) = (
+            line.sessions["Tom"] for line in server.server.gateway.connections if line.sessions
+        )
+        assert list(live.tokens) == tokens[-TOKENS_REMEMBERED:]
+        # The client may not have seen the last answers. Who returns has left the old connection.
+        await new.login("Tom", r=True, st=tokens[-TOKENS_REMEMBERED])
+        assert server.stats().sessions == 1
+        assert not live.live

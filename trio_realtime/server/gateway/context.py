@@ -16,6 +16,7 @@ from trio_realtime.server.store.interface import Store, StoreUnavailable
 from trio_realtime.server.troubles import TroubleLog
 
 from .send_buffer import Flusher, Spawn
+from .shown_tokens import ShownTokens
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -29,6 +30,7 @@ class AppContext:
     metrics: Metrics
     spawn: Spawn
     hooks: HookRunner | None = None
+    shown: ShownTokens = attrs.field(factory=ShownTokens)
 
     @property
     def id(self) -> str:

@@ -177,7 +177,11 @@ def _refused(
 ) -> None:
     """Answer a login that failed; too many of them cost the connection."""
     network = network_of(connection.address)
-    failed = isinstance(error, Refusal) and not isinstance(error, TokenExpired)
+    failed = isinstance(error, Refusal)
+    if isinstance(error, TokenExpired):
+        # Honest clients come with one, too, but with the same only once.
+        message = command.session_message or SessionCommand()
+        failed = app.shown.again(network, message.st or "")
     excess = app.bus.over_rate(network, "failed_logins_per_minute") if failed else None
     connection.fail(command, excess or error, client_id)
     connection.resume(client_id)

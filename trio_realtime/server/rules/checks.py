@@ -135,7 +135,8 @@ def member_role(tx: Tx, row: ConversationRow, client_id: str) -> MemberRole | No
     Nobody is stored as a member of a chat room, so that there only owner and managers have a
     role. Where the owner has left and no manager is there, the one who has been a member for
     longest, and may speak, acts as manager: somebody has to be able to lift what the owner
-    imposed. Nobody comes to it by joining later, however many are silenced.
+    imposed. Nobody comes to it by joining later, however many are silenced, and whether or not
+    anybody is left who was there from the beginning.
     """
     if row.kind is not Kind.ROOM and not tx.is_member(row.id, client_id):
         return None
@@ -153,19 +154,19 @@ def member_role(tx: Tx, row: ConversationRow, client_id: str) -> MemberRole | No
 
 
 def _heir(tx: Tx, row: ConversationRow) -> str | None:
-    """Who acts as manager of a conversation with members, and without owner."""
+    """Who acts as manager of a conversation with members, and without owner, if anybody does."""
     if any(info.role == MemberRole.MANAGER for info in tx.member_infos(row.id)):
         return None
-    members = tx.members(row.id)
+    members = tx.members(row.id)  # in the order of joining
+    first, since = members[0], tx.joined_at(row.id, members[0])
     silenced = tx.which_listed(Listing.SILENCED, row.id, members)
-    heir = next((member for member in members if member not in silenced), members[0])
-    # In the order of joining: if the first is no founder, none is left.
-    founders = tx.joined_at(row.id, members[0]) == row.created_at
-    if founders and tx.joined_at(row.id, heir) != row.created_at:
-        # All founders are silenced. The one who acts cannot lift the own silence, but that of
-        # others, who then lift it, and can make managers.
-        return members[0]
-    return heir
+    heir = next((member for member in members if member not in silenced), None)
+    if heir is not None and tx.joined_at(row.id, heir) == since:
+        return heir
+    # All who have been there longest are silenced. Of founders the first one acts, who cannot
+    # lift the own silence, but that of others, who then lift it, and can make managers. Others
+    # were let in and silenced by somebody who had the right to do so: it stays as it was left.
+    return first if since == row.created_at else None
 
 
 def caller_role(tx: Tx, caller: Caller, row: ConversationRow) -> MemberRole | None:

@@ -19,7 +19,6 @@ from .types import App, Feature, Refusal
 NO_TAG = "default"
 """A reserved tag that means none."""
 
-_SLOTS = "session-slot"
 _KICKS = "session-kick"
 
 
@@ -88,7 +87,7 @@ def open_session(tx: Tx, login: LoginRequest) -> Opened:
     if tag == NO_TAG:
         tag = None
     if tag is not None:
-        _take_slot(tx, login, tag, device)
+        _check_slot(tx, login, tag, device)
     assumed = assumed and not (message.device_token or message.device_id)
     token = _issue(tx, login.client_id, tag, device, login.ttl)
     kicks = _kicks(tx, login.client_id)
@@ -119,6 +118,8 @@ def refresh_session(
     """
     if _kicks(tx, client_id) != kicks:
         raise Refusal(4115, "KICKED_BY_APP")
+    if row.tag is not None and _taken(tx, client_id, row.tag, row.device_id):
+        raise Refusal(4111, "SESSION_CONFLICT", "another device logged in with this tag")
     if message.st is not None:
         old = tx.token(message.st)
         if old is not None and old.client_id != client_id:
@@ -180,13 +181,15 @@ def _check_signature(tx: Tx, app: App, client_id: str, message: SessionCommand) 
         raise Refusal(4102, "SIGNATURE_FAILED")
 
 
-def _take_slot(tx: Tx, login: LoginRequest, tag: str, device: str | None) -> None:
-    key = f"{login.client_id}\n{tag}"
-    holder = tx.document(_SLOTS, key)
-    if login.reopen and holder is not None and holder["device"] != device:
+def _check_slot(tx: Tx, login: LoginRequest, tag: str, device: str | None) -> None:
+    if login.reopen and _taken(tx, login.client_id, tag, device):
         raise Refusal(4111, "SESSION_CONFLICT", "another device logged in with this tag")
-    if holder is None or holder["device"] != device:
-        tx.put_document(_SLOTS, key, {"device": device})
+
+
+def _taken(tx: Tx, client_id: str, tag: str, device: str | None) -> bool:
+    """Whether another device was the last that got a token under this tag."""
+    holder = tx.tag_holder(client_id, tag)
+    return holder is not None and holder.device_id != device
 
 
 def _issue(tx: Tx, client_id: str, tag: str | None, device: str | None, ttl: int) -> str:

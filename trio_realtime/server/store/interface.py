@@ -431,6 +431,9 @@ class Tx(Protocol):
     def recent_login(self, client_id: str, since: int) -> TokenRow | None:
         """The newest token of the client that lived at or after ``since``."""
 
+    def tag_holder(self, client_id: str, tag: str) -> TokenRow | None:
+        """The newest token of the client with this tag, as long as `token` knows it."""
+
     # Notifications kept for replay.
 
     def keep_notification(self, client_ids: Sequence[str], item: Mapping[str, Any]) -> None: ...

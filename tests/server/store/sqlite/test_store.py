@@ -255,8 +255,8 @@ async def test_tables_of_another_version_are_refused(tmp_path, monkeypatch):
     path = tmp_path / "data.db"
     async with open_store(path):
         pass
-    monkeypatch.setattr(_sqlite_schema, "VERSION", 2)
-    await refused(path, "version 1; this program knows version 2")
+    monkeypatch.setattr(_sqlite_schema, "VERSION", 1)
+    await refused(path, "version 2; this program knows version 1")
 
 
 async def test_an_old_sqlite_is_refused(tmp_path, monkeypatch):

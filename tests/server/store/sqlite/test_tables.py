@@ -33,6 +33,19 @@ def test_forgotten_tokens_are_deleted(world, connection):
     assert count(connection, "tokens") == 1
 
 
+def test_who_only_logs_in_leaves_nothing_behind(world, connection):
+    before = len(list(connection.iterdump()))
+    for n in range(50):
+        row = TokenRow(f"stranger {n}", world.now + 100, f"tag {n}", "device")
+        world.do(lambda tx, n=n, row=row: tx.put_token(f"{n}", row))
+    assert count(connection, "clients") == 0
+    world.now += 100 + TOKEN_GRACE_MS
+    for n in range(3):
+        put_token(world, f"new {n}")
+    assert count(connection, "tokens") == 3
+    assert len(list(connection.iterdump())) <= before + 4
+
+
 def test_notices_that_nobody_has_are_deleted(world, connection):
     def keep(tx):
         for n in range(NOTIFICATIONS_KEPT + 3):

@@ -28,21 +28,17 @@ class Records(TxBase):
     # Sessions.
 
     def forget_tokens(self, client_id: str) -> None:
-        self._execute(
-            "DELETE FROM tokens WHERE app = ? AND client = ?",
-            (self._app, self._any_client(client_id)),
-        )
+        self._execute("DELETE FROM tokens WHERE app = ? AND client = ?", (self._app, client_id))
 
     def put_token(self, token: str, row: TokenRow) -> None:
         self._execute(
             "DELETE FROM tokens WHERE id IN (SELECT id FROM tokens WHERE expires_at <= ? LIMIT ?)",
             (self.now - TOKEN_GRACE_MS, _PURGED_AT_ONCE),
         )
-        client = self._any_client(row.client_id)
         self._execute(
-            "DELETE FROM tokens WHERE client = ?1 AND id <= (SELECT id FROM tokens"
-            " WHERE client = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-            (client, TOKENS_KEPT - 1),
+            "DELETE FROM tokens WHERE app = ?1 AND client = ?2 AND id <= (SELECT id FROM tokens"
+            " WHERE app = ?1 AND client = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)",
+            (self._app, row.client_id, TOKENS_KEPT - 1),
         )
         # A repeated token becomes the newest one.
         self._execute(
@@ -51,7 +47,7 @@ class Records(TxBase):
             (
                 self._app,
                 _digest(token),
-                client,
+                row.client_id,
                 row.expires_at,
                 row.tag,
                 row.device_id,
@@ -60,18 +56,25 @@ class Records(TxBase):
 
     def token(self, token: str) -> TokenRow | None:
         row = self._execute(
-            "SELECT k.name, t.expires_at, t.tag, t.device_id FROM tokens t"
-            " JOIN clients k ON k.id = t.client"
-            " WHERE t.app = ? AND t.digest = ? AND t.expires_at > ?",
+            "SELECT client, expires_at, tag, device_id FROM tokens"
+            " WHERE app = ? AND digest = ? AND expires_at > ?",
             (self._app, _digest(token), self.now - TOKEN_GRACE_MS),
         ).fetchone()
         return None if row is None else TokenRow(*row)
 
     def recent_login(self, client_id: str, since: int) -> TokenRow | None:
         row = self._execute(
-            "SELECT expires_at, tag, device_id FROM tokens WHERE client = ? AND expires_at >= ?"
-            " ORDER BY id DESC LIMIT 1",
-            (self._client(client_id), since),
+            "SELECT expires_at, tag, device_id FROM tokens WHERE app = ? AND client = ?"
+            " AND expires_at >= ? ORDER BY id DESC LIMIT 1",
+            (self._app, client_id, since),
+        ).fetchone()
+        return None if row is None else TokenRow(client_id, *row)
+
+    def tag_holder(self, client_id: str, tag: str) -> TokenRow | None:
+        row = self._execute(
+            "SELECT expires_at, tag, device_id FROM tokens WHERE app = ? AND client = ?"
+            " AND tag = ? AND expires_at > ? ORDER BY id DESC LIMIT 1",
+            (self._app, client_id, tag, self.now - TOKEN_GRACE_MS),
         ).fetchone()
         return None if row is None else TokenRow(client_id, *row)
 

@@ -4,6 +4,8 @@ Apps, clients and conversations have integer ids inside; names appear once. A me
 found by (conversation, timestamp), which is unique because the store assigns timestamps.
 """
 
+# ruff: noqa: S608 - SQL text is joined from constants of this program only.
+
 from __future__ import annotations
 
 import sqlite3
@@ -18,12 +20,28 @@ from .functions import add_functions
 APPLICATION_ID = 0x54525454
 """Marks a file as ours (``PRAGMA application_id``)."""
 
-VERSION = 1
+VERSION = 2
 """The version of the tables (``PRAGMA user_version``)."""
 
 _OLDEST_SQLITE = (3, 35, 0)
 
-TABLES = """
+TOKENS = """
+CREATE TABLE tokens (
+    id INTEGER PRIMARY KEY,
+    app INTEGER NOT NULL REFERENCES apps,
+    digest BLOB NOT NULL,
+    -- The name: of who logs in and does nothing else, nothing stays when the token is forgotten.
+    client TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,
+    tag TEXT,
+    device_id TEXT,
+    UNIQUE (app, digest)
+);
+CREATE INDEX tokens_by_client ON tokens (app, client, id);
+CREATE INDEX tokens_by_expiry ON tokens (expires_at);
+"""
+
+TABLES = f"""
 CREATE TABLE apps (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -140,18 +158,7 @@ CREATE TABLE deliveries (
     PRIMARY KEY (message, client)
 ) WITHOUT ROWID;
 
-CREATE TABLE tokens (
-    id INTEGER PRIMARY KEY,
-    app INTEGER NOT NULL REFERENCES apps,
-    digest BLOB NOT NULL,
-    client INTEGER NOT NULL REFERENCES clients,
-    expires_at INTEGER NOT NULL,
-    tag TEXT,
-    device_id TEXT,
-    UNIQUE (app, digest)
-);
-CREATE INDEX tokens_by_client ON tokens (client, id);
-CREATE INDEX tokens_by_expiry ON tokens (expires_at);
+{TOKENS.strip()}
 
 -- One notification is shared by all who receive it.
 CREATE TABLE notices (
@@ -176,6 +183,25 @@ CREATE TABLE documents (
     PRIMARY KEY (app, kind, key)
 ) WITHOUT ROWID;
 """
+
+UPGRADES = {
+    # Tokens named rows of clients, which stayed for ever.
+    1: f"""
+ALTER TABLE tokens RENAME TO tokens_1;
+DROP INDEX tokens_by_client;
+DROP INDEX tokens_by_expiry;
+{TOKENS.strip()}
+INSERT INTO tokens SELECT t.id, t.app, t.digest, k.name, t.expires_at, t.tag, t.device_id
+    FROM tokens_1 t JOIN clients k ON k.id = t.client;
+DROP TABLE tokens_1;
+DELETE FROM documents WHERE kind = 'session-slot';
+DELETE FROM clients WHERE id NOT IN (
+    SELECT client FROM members UNION SELECT client FROM muted UNION SELECT client FROM roles
+    UNION SELECT client FROM listed UNION SELECT sender FROM messages
+    UNION SELECT client FROM deliveries UNION SELECT client FROM notifications);
+""",
+}
+"""What makes of the tables of a version those of the next one."""
 
 STATISTICS = """
 ANALYZE;
@@ -233,12 +259,17 @@ def _prepare(connection: sqlite3.Connection, name: str) -> None:
     new = not tables and not ours and not version
     if not new and ours != APPLICATION_ID:
         raise StoreError(f"{name} is a database of another program")
-    if not new and version != VERSION:
+    if not new and version != VERSION and version not in UPGRADES:
         raise StoreError(
             f"{name} has tables of version {version}; this program knows version {VERSION}"
         )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    # Before foreign keys are looked after: a table that goes is none of their business.
+    for older in range(version, VERSION) if not new else ():
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {UPGRADES[older]} PRAGMA user_version = {older + 1}; COMMIT;"
+        )
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA cache_size = -32768")

@@ -1,0 +1,93 @@
+"""Databases of earlier versions."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from tests.server.store.sqlite.support import SqliteRules
+from tests.server.store.world import World
+from trio_realtime.server.store.interface import Listing, TokenRow
+from trio_realtime.server.store.sqlite import schema
+
+TOKENS_1 = """
+CREATE TABLE tokens (
+    id INTEGER PRIMARY KEY,
+    app INTEGER NOT NULL REFERENCES apps,
+    digest BLOB NOT NULL,
+    client INTEGER NOT NULL REFERENCES clients,
+    expires_at INTEGER NOT NULL,
+    tag TEXT,
+    device_id TEXT,
+    UNIQUE (app, digest)
+);
+CREATE INDEX tokens_by_client ON tokens (client, id);
+CREATE INDEX tokens_by_expiry ON tokens (expires_at);
+"""
+
+
+def names(path):
+    with closing(sqlite3.connect(path)) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM clients")}
+
+
+def downgraded(path):
+    """Make of the tables what version 1 had."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "INSERT INTO clients (app, name) SELECT DISTINCT app, client FROM tokens"
+            " WHERE true ON CONFLICT DO NOTHING;"
+            "INSERT INTO clients (app, name) VALUES (1, 'passer-by');"
+            "ALTER TABLE tokens RENAME TO tokens_2;"
+            "DROP INDEX tokens_by_client; DROP INDEX tokens_by_expiry;"
+            f"{TOKENS_1}"
+            "INSERT INTO tokens SELECT t.id, t.app, t.digest, k.id, t.expires_at, t.tag,"
+            " t.device_id FROM tokens_2 t JOIN clients k ON k.app = t.app AND k.name = t.client;"
+            "DROP TABLE tokens_2;"
+            "INSERT INTO documents VALUES (1, 'session-slot', 'tom\nphone', '{\"device\":\"d\"}');"
+            "PRAGMA user_version = 1;"
+        )
+
+
+def test_the_first_version(tmp_path):
+    path = tmp_path / "data.db"
+    with SqliteRules.opened(path) as rules:
+        world = World(rules)
+        row = TokenRow("tom", world.now + 100, "phone", "d")
+        world.do(lambda tx: tx.put_token("secret", row))
+        chat = world.create("jerry", "spike")
+        said = world.say(chat.id, "butch")
+        world.do(lambda tx: tx.add_listed(Listing.SILENCED, chat.id, ["nibbles"]))
+        world.do(lambda tx: tx.remove_members(chat.id, ["spike"]))
+        now = world.now
+    downgraded(path)
+    assert {"tom", "passer-by"} <= names(path)
+    for _ in range(2):
+        with SqliteRules.opened(path) as rules:
+            world = World(rules)
+            world.now = now
+            assert world.see(lambda tx: tx.token("secret")) == row
+            assert world.see(lambda tx: tx.tag_holder("tom", "phone")) == row
+            assert world.see(lambda tx: tx.members(chat.id)) == ["jerry"]
+            assert world.see(lambda tx: tx.message(chat.id, said.id)) == said
+            assert world.see(lambda tx: tx.document("session-slot", "tom\nphone")) is None
+            assert not rules.connection.execute("PRAGMA foreign_key_check").fetchall()
+        # Who is known by what is stored stays; who only logged in is forgotten.
+        assert names(path) == {"jerry", "butch", "nibbles"}
+
+
+def test_an_upgrade_that_fails_leaves_everything_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "data.db"
+    with SqliteRules.opened(path) as rules:
+        World(rules).create("jerry")
+    downgraded(path)
+    broken = {1: schema.UPGRADES[1] + "SELECT * FROM nowhere;"}
+    monkeypatch.setattr(schema, "UPGRADES", broken)
+    with pytest.raises(schema.StoreError), SqliteRules.opened(path):
+        pass
+    monkeypatch.undo()
+    with SqliteRules.opened(path):
+        pass
+    assert names(path) == {"jerry"}
