@@ -194,6 +194,43 @@ async def test_a_server_that_keeps_history_to_itself_is_reported(scripted, autoj
         assert gap.missing_until == datetime.fromtimestamp(0.08, UTC), "the time of the login"
 
 
+@pytest.mark.parametrize(
+    ("named", "pushed", "until"),
+    [
+        (True, None, 150),  # The last message that the server named after the login.
+        (False, (160, "c"), 160),  # The first that was said since.
+        (False, (75, "late"), 60_080),  # That was said before.
+        (False, None, 60_080),  # Nobody knows how far the conversation is ahead.
+    ],
+)
+async def test_a_gap_ends_where_a_conversation_was_that_is_ahead_of_the_clock(
+    named, pushed, until, scripted, autojump_clock
+):
+    async def server():
+        link = await scripted.log_in()
+        await link.send(push(mid="a", timestamp=10))
+        # Ahead of the next login's time, and not said after it.
+        await link.send(push(mid="b", timestamp=100))
+        await link.abort()
+        link = await scripted.log_in(at=80, last={"c": (150, "x")} if named else None)
+        await link.receive()
+        if pushed is not None:
+            await link.send(push(mid=pushed[1], timestamp=pushed[0]))
+        await trio.sleep(10)
+        # The link is alive.
+        await link.send(push("d", mid="other", timestamp=90))
+        await link.serve_goodbye()
+
+    async with in_background(server), open_client("Tom", **scripted.options) as tom:
+        events = tom.events(MessageReceived, Gap, conversation="c")
+        assert await ids(events, 2) == ["a", "b"]
+        if pushed is not None:
+            assert await ids(events, 1) == [pushed[1]]
+        gap = await anext(events)
+        assert gap.missing_from == datetime.fromtimestamp(0.1, UTC)
+        assert gap.missing_until == datetime.fromtimestamp(until / 1000, UTC)
+
+
 @pytest.mark.parametrize("older_exists", [False, True])
 async def test_history_that_no_longer_reaches_back_is_reported(
     older_exists, scripted, autojump_clock

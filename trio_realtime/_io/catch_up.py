@@ -25,7 +25,7 @@ from trio_realtime._engine.changes import (
     changed,
     last_messages,
 )
-from trio_realtime._engine.delivery import Delivery
+from trio_realtime._engine.delivery import SLACK, Delivery
 from trio_realtime._engine.login import LoginState
 from trio_realtime._engine.mapping import message_from_log_item
 from trio_realtime._engine.reading import Reading
@@ -119,6 +119,10 @@ class CatchUp:
         self._reading: dict[str, bool] = {}
         """Conversations whose history is, or is about to be, read; whether something is
         certain to be there."""
+        self._named: dict[str, int] = {}
+        """Server times of the last messages that the server has named since this login."""
+        self._live: dict[str, int] = {}
+        """Server times of the first messages that were pushed since, while others waited."""
         self._own: list[MessageReceived] = []
         """What may be messages that this client is just sending."""
         self._started = False
@@ -133,6 +137,8 @@ class CatchUp:
         self._since = self._delivery.complete_until
         self._blind = False
         self._reading.clear()
+        self._named.clear()
+        self._live.clear()
         self._started = False
         for scope in self._scopes:
             scope.cancel()
@@ -172,6 +178,7 @@ class CatchUp:
             if track is None:
                 self._read(cid, expected=True)
             return
+        self._name(cid, last.timestamp_ms)
         if self._settled and last.timestamp_ms > self._login.returned_at:
             # It was pushed on this link. Sooner it may have come before the login all the
             # same: a busy conversation is ahead of the clock.
@@ -183,6 +190,14 @@ class CatchUp:
             missed = changed(track, Last(cid, kind, last.timestamp_ms, last.id))
         if missed:
             self._read(cid, expected=True)
+
+    def _name(self, cid: str, timestamp: int) -> None:
+        self._named[cid] = max(self._named.get(cid, 0), timestamp)
+
+    def heard(self, cid: str, timestamp: int) -> None:
+        """A message is pushed that was said just now, and will be in the history."""
+        if timestamp >= self._login.returned_at and self._delivery.deferred(cid) is not None:
+            self._live.setdefault(cid, timestamp)
 
     def spoke(self, cid: str, kind: int | None, *, offline: bool) -> None:
         """A message is pushed; there may be older ones of a conversation not known so far."""
@@ -250,6 +265,8 @@ class CatchUp:
         for last in page:
             cid = last.cid
             track = self._delivery.tracks.get(cid)
+            if last.timestamp is not None:
+                self._name(cid, last.timestamp)
             if cid in self._reading:
                 continue
             if changed(track, last):
@@ -317,7 +334,7 @@ class CatchUp:
         return Gap(
             cid,
             missing_from=optional_datetime(since),
-            missing_until=self._live_since(cid),
+            missing_until=self._missed_until(cid),
             error=error,
         )
 
@@ -337,17 +354,19 @@ class CatchUp:
         if done and not self._reading and not self._delivery.waiting:
             self._delivery.caught_up(self._login.returned_at)
 
-    def _live_since(self, cid: str) -> datetime | None:
-        """Server time from which on nothing of a conversation was missed: the latest login.
+    def _missed_until(self, cid: str) -> datetime | None:
+        """Server time up to which something of a conversation may have been missed.
 
-        A busy conversation is ahead of the clock; then it is the first message heard since.
+        A busy conversation is ahead of the clock: only its own messages say where it was at the
+        login. The first that is pushed comes after all that was missed, and what the server
+        named then is the last of it. Where neither is known, it was ahead by `SLACK` at most.
         """
-        returned = optional_datetime(self._login.returned_at)
-        for event in self._delivery.deferred(cid) or ():
-            # What was heard before the latest login proves nothing.
-            if isinstance(event, MessageReceived) and (returned is None or event.at >= returned):
-                return event.at
-        return returned
+        returned = self._login.returned_at
+        until = self._live.get(cid)
+        if until is None:
+            named = self._named.get(cid)
+            until = returned + SLACK if named is None else max(returned, named)
+        return optional_datetime(until)
 
     def _report(self, gap: Gap) -> None:
         """Tell what became of a conversation, if there is anything to tell."""
@@ -391,7 +410,7 @@ class CatchUp:
             cid,
             filled=filled,
             missing_from=optional_datetime(start[0]),
-            missing_until=until or self._live_since(cid),
+            missing_until=until or self._missed_until(cid),
         )
 
     def _in_order(self, cid: str, page: Sequence[LogItem]) -> list[MessageReceived]:

@@ -471,6 +471,8 @@ class ClientSession:
             self.inbox.rooms.add(cid)
         self._catch_up.spoke(cid, direct.conv_type, offline=offline)
         message = message_from_direct(direct, self.registry, self.client_id)
+        if not (offline or message.transient):
+            self._catch_up.heard(cid, message.timestamp_ms)
         if offline and direct.has_more and cid not in self._cut and not self._resumed:
             # Only the latest are pushed; nobody fetches the others.
             self._cut.add(cid)
