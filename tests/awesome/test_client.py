@@ -15,6 +15,7 @@ from trio_realtime import (
     LinkState,
     Reconnecting,
     ReconnectScheduled,
+    Retry,
 )
 from trio_realtime.awesome import (
     Connected,
@@ -32,6 +33,7 @@ from trio_realtime.awesome import (
     open_server,
 )
 from trio_realtime.awesome._codec import MAX_FRAME
+from trio_realtime.testing import memory_streams
 from trio_realtime.transport import TransportClosed, connect
 
 pack = msgspec.msgpack.encode
@@ -345,9 +347,56 @@ async def test_a_first_attempt_that_fails_is_an_error(autojump_clock):
             async with w.client("tom"):
                 pass
         assert w.attempts == 1
-        with pytest.raises(ValueError, match="ping_interval"):
-            async with w.client("tom", ping_interval=0):
+        for wrong in ("ping_interval", "answer_timeout", "connect_timeout", "connect_retry"):
+            with pytest.raises(ValueError, match=wrong):
+                async with w.client("tom", **{wrong: 0}):
+                    pass
+        assert w.attempts == 1
+
+
+@pytest.mark.parametrize("connect_retry", [True, 60])
+async def test_a_server_that_comes_later_is_waited_for(connect_retry, autojump_clock):
+    async with world() as w, trio.open_nursery() as nursery:
+        w.refusing = True
+
+        async def come_up():
+            await trio.sleep(20)
+            w.refusing = False
+
+        nursery.start_soon(come_up)
+        async with w.client("tom", connect_retry=connect_retry) as tom:
+            assert 20 <= trio.current_time() < 35
+            assert (await tom.send(TextMessage("hi"))).message_uid
+        # 1, 2, 4, 8 and 16 seconds, each shortened by up to a fifth.
+        assert 5 <= w.attempts <= 7
+
+
+async def test_the_wait_for_a_server_has_a_bound_and_can_be_cancelled(autojump_clock):
+    async with world() as w:
+        w.refusing = True
+        with pytest.raises(ConnectFailed):
+            async with w.client("tom", connect_retry=30):
                 pass
+        assert trio.current_time() == 30
+        with trio.move_on_after(100) as scope:
+            async with w.client("tom", connect_retry=True):
+                pass
+        assert scope.cancelled_caught
+
+
+async def test_what_cannot_pass_is_not_waited_out(autojump_clock):
+    async def open_stream(host, port):
+        ours, theirs = memory_streams()
+        await theirs.send_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        return ours
+
+    with pytest.raises(ConnectFailed) as caught:
+        async with open_client(
+            "ws://awesome.test", user_id="tom", open_stream=open_stream, connect_retry=True
+        ):
+            pass
+    assert caught.value.retry is Retry.NEVER
+    assert trio.current_time() < 1
 
 
 async def test_garbage_from_the_server_is_passed_over(autojump_clock):

@@ -15,9 +15,9 @@ from tests.fuzz.live import Live
 from tests.server.rules.world import World
 from tests.wire.oracle import google
 from trio_realtime import awesome
-from trio_realtime._engine.login import LoginState
-from trio_realtime._io.connection import ClientConnection, ConnectionConfig
-from trio_realtime._io.session import ClientSession, SessionConfig
+from trio_realtime._io.connection import ClientConnection
+from trio_realtime._io.options import ClientOptions, ConnectionOptions
+from trio_realtime._io.session import ClientSession
 from trio_realtime.awesome._codec import encode_message as encode_message_of_awesome
 from trio_realtime.server.dialects import NAMELESS, Base64Dialect, JsonDialect
 from trio_realtime.server.rules import handler_of
@@ -126,10 +126,9 @@ def client(data: bytes) -> None:
 
 
 def _receive(data: bytes) -> None:
-    connection = ClientConnection(ConnectionConfig(app_id="app", app_key="key", server="http://x"))
-    login = LoginState("app", "Tom")
-    session = ClientSession(connection, login, SessionConfig())
-    login.opened(GenericCommand(peer_id="Tom", server_ts=1), 1)
+    connection = ClientConnection(ConnectionOptions(app_id="app", app_key="key", server="http://x"))
+    session = ClientSession(connection, ClientOptions(client_id="Tom"))
+    session.login.opened(GenericCommand(peer_id="Tom", server_ts=1), 1)
     connection.attach(session, "Tom")
     connection.address(session, "Tom")
     buffer = session.hub.subscribe((), None, 1000)

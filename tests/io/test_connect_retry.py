@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.io.scripted_server import in_background
+from tests.io.scripted_server import in_background, push
 from tests.io.test_refusals import refuse
 from trio_realtime import (
     CommandError,
+    CommandTimeout,
     ConnectFailed,
     LoginError,
     Retry,
@@ -114,6 +115,45 @@ async def test_a_refusal_that_passes_and_links_that_break_are_waited_out(scripte
     ):
         assert tom.state.name == "CONNECTED"
         assert len(scripted.hosts) == 4
+
+
+@pytest.mark.parametrize("alive", [False, True])
+async def test_a_login_that_is_not_answered_is_waited_for(alive, scripted, autojump_clock):
+    async def server():
+        link = await scripted.accept()
+        for _ in range(2):
+            await link.receive()
+            if not alive:
+                link = await scripted.accept()
+                continue
+            await trio.sleep(10)
+            await link.send(push(peer="somebody"))
+        await link.welcome()
+        await link.serve_goodbye()
+
+    async with (
+        in_background(server),
+        open_client("Tom", **scripted.options, connect_retry=True) as tom,
+    ):
+        assert tom.state.name == "CONNECTED"
+        # A link on which nothing at all is heard is given up.
+        assert len(scripted.hosts) == (1 if alive else 3)
+
+
+async def test_an_answer_that_does_not_come_in_time_is_said(scripted, autojump_clock):
+    async def server():
+        async with trio.open_nursery() as nursery:
+            while True:
+                link = await scripted.accept()
+                nursery.start_soon(link.receive_any)
+
+    start = trio.current_time()
+    async with in_background(server):
+        with pytest.raises(CommandTimeout):
+            async with open_client("Tom", **scripted.options, connect_retry=30):
+                pytest.fail("must not be entered")
+    # No attempt is begun after the thirty seconds.
+    assert 30 <= trio.current_time() - start <= 50
 
 
 async def test_a_refusal_that_does_not_pass_in_time_is_raised(scripted, autojump_clock):

@@ -55,7 +55,7 @@ async def a_client(bombs, *, shared=False):
         await bombs.wait("heartbeat")
 
     def receive(connection, payload):
-        command = connection._decode(payload)
+        command = connection._dialect.decode(payload)
         if command.i:
             connection.serials.reply(command)
         else:

@@ -123,7 +123,7 @@ class IMClient(
         hub = self._session.hub
         cid = None if conversation is None else id_of(conversation)
         buffer = hub.subscribe(types, cid, max_buffer, own=own)
-        handled = self._session.inbox.handled if self._session.config.ack == "next" else None
+        handled = self._session.inbox.handled if self._session.options.ack == "next" else None
         return Subscription(hub, buffer, handled)
 
     def publish(self, event: Event) -> None:

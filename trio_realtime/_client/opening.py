@@ -6,24 +6,24 @@ import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from trio_realtime._engine.dialect import DIALECTS, DialectName, OfflineMessages
+from trio_realtime._engine.dialect import DialectName, OfflineMessages
 from trio_realtime._engine.link_state import LinkState
-from trio_realtime._engine.login import LoginState
 from trio_realtime._engine.signing import ConversationSigner, LoginSigner
 from trio_realtime._io.authentication import Credentials
-from trio_realtime._io.connection import ClientConnection, ConnectionConfig, run_connection
-from trio_realtime._io.session import (
+from trio_realtime._io.connection import ClientConnection, run_connection
+from trio_realtime._io.options import (
     COMMAND_TIMEOUT,
     HISTORY_QUOTA,
     AckMode,
-    ClientSession,
-    SessionConfig,
+    ClientOptions,
+    ConnectionOptions,
 )
+from trio_realtime._io.reconnect import CONNECT_TIMEOUT
+from trio_realtime._io.session import ClientSession
 from trio_realtime._io.state import StateKeeper, StateLocation
 from trio_realtime._values.typed_messages import TypedMessage
 from trio_realtime.transport import StreamOpener, TransportName
 
-from .arguments import check_client, check_connection
 from .im_client import IMClient
 from .plugin import Plugin, show_client
 
@@ -59,21 +59,10 @@ class RealtimeConnection:
         command_timeout: float = COMMAND_TIMEOUT,
     ) -> AsyncIterator[IMClient]:
         """Log a client in on this connection; see `trio_realtime.open_client`."""
-        check_client(
+        options = ClientOptions(
             client_id=client_id,
             tag=tag,
-            ack=ack,
-            command_timeout=command_timeout,
-            history_quota=history_quota,
-            state=state,
-            catch_up=catch_up,
-        )
-        login = LoginState(self._connection.config.app_id, client_id, _tag(tag))
-        config = SessionConfig(
-            command_timeout=command_timeout,
-            catch_up=catch_up,
-            history_quota=history_quota,
-            ack=ack,
+            device_id=device_id,
             credentials=Credentials(
                 user_session_token=user_session_token,
                 sign_login=sign_login,
@@ -82,31 +71,35 @@ class RealtimeConnection:
             ),
             message_types=message_types,
             plugins=plugins,
+            catch_up=catch_up,
+            history_quota=history_quota,
+            state=state,
+            ack=ack,
+            command_timeout=command_timeout,
         )
-        session = ClientSession(self._connection, login, config)
-        async with AsyncExitStack() as stack:
-            if state is not None:
-                await stack.enter_async_context(session.kept(StateKeeper(state)))
-            if device_id is not None:
-                login.device_id = device_id
-            await session.open()
-            with session.ending.raised():
-                try:
-                    client = IMClient(session)
-                    show_client(plugins, client)
-                    yield client
-                finally:
-                    await session.log_out()
+        async with run_client(self._connection, options, plugins) as client:
+            yield client
 
 
-def _patience(connect_retry: bool | float) -> float:
-    if isinstance(connect_retry, bool):
-        return float("inf") if connect_retry else 0.0
-    return connect_retry
-
-
-def _tag(tag: str | None) -> str | None:
-    return None if tag == "default" else tag
+@asynccontextmanager
+async def run_client(
+    connection: ClientConnection, options: ClientOptions, plugins: Sequence[Plugin]
+) -> AsyncIterator[IMClient]:
+    """A client that is logged in on a connection, for the time of the block."""
+    session = ClientSession(connection, options)
+    async with AsyncExitStack() as stack:
+        if options.state is not None:
+            await stack.enter_async_context(session.kept(StateKeeper(options.state)))
+        if options.device_id is not None:
+            session.login.device_id = options.device_id
+        await session.open()
+        with session.ending.raised():
+            try:
+                client = IMClient(session)
+                show_client(plugins, client)
+                yield client
+            finally:
+                await session.log_out()
 
 
 @asynccontextmanager
@@ -118,7 +111,7 @@ async def open_connection(
     rtm_servers: Sequence[str] = (),
     transport: TransportName = "auto",
     ssl_context: ssl.SSLContext | None = None,
-    connect_timeout: float = 20.0,
+    connect_timeout: float = CONNECT_TIMEOUT,
     connect_retry: bool | float = False,
     open_stream: StreamOpener | None = None,
     offline_messages: OfflineMessages = "unread",
@@ -153,31 +146,20 @@ async def open_connection(
 
     Protocol: docs/protocol/transport.md §1 to §9.
     """
-    check_connection(
+    options = ConnectionOptions(
         app_id=app_id,
         app_key=app_key,
         server=server,
         rtm_servers=rtm_servers,
         transport=transport,
-        offline_messages=offline_messages,
-        dialect=dialect,
-        connect_timeout=connect_timeout,
-        connect_retry=connect_retry,
-    )
-    config = ConnectionConfig(
-        app_id=app_id,
-        app_key=app_key,
-        server=server,
-        rtm_servers=tuple(rtm_servers),
-        transport=transport,
         ssl_context=ssl_context,
         connect_timeout=connect_timeout,
-        connect_retry=_patience(connect_retry),
+        connect_retry=connect_retry,
         open_stream=open_stream,
-        dialect=DIALECTS[dialect],
         offline_messages=offline_messages,
+        dialect=dialect,
     )
-    async with run_connection(config) as connection:
+    async with run_connection(options) as connection:
         yield RealtimeConnection(connection)
 
 
@@ -204,7 +186,7 @@ async def open_client(
     command_timeout: float = COMMAND_TIMEOUT,
     transport: TransportName = "auto",
     ssl_context: ssl.SSLContext | None = None,
-    connect_timeout: float = 20.0,
+    connect_timeout: float = CONNECT_TIMEOUT,
     connect_retry: bool | float = False,
     open_stream: StreamOpener | None = None,
     offline_messages: OfflineMessages = "unread",
@@ -265,45 +247,40 @@ async def open_client(
 
     Protocol: docs/protocol/session.md §1 to §5.
     """
-    # Before there is a connection, which may take its time.
-    check_client(
+    # All of them before there is a connection, which may take its time.
+    connection_options = ConnectionOptions(
+        app_id=app_id,
+        app_key=app_key,
+        server=server,
+        rtm_servers=rtm_servers,
+        transport=transport,
+        ssl_context=ssl_context,
+        connect_timeout=connect_timeout,
+        connect_retry=connect_retry,
+        open_stream=open_stream,
+        offline_messages=offline_messages,
+        dialect=dialect,
+    )
+    client_options = ClientOptions(
         client_id=client_id,
         tag=tag,
-        ack=ack,
-        command_timeout=command_timeout,
-        history_quota=history_quota,
-        state=state,
-        catch_up=catch_up,
-    )
-    async with (
-        open_connection(
-            app_id=app_id,
-            app_key=app_key,
-            server=server,
-            rtm_servers=rtm_servers,
-            transport=transport,
-            ssl_context=ssl_context,
-            connect_timeout=connect_timeout,
-            connect_retry=connect_retry,
-            open_stream=open_stream,
-            offline_messages=offline_messages,
-            dialect=dialect,
-        ) as connection,
-        connection.open_client(
-            client_id,
-            tag=tag,
-            device_id=device_id,
+        device_id=device_id,
+        credentials=Credentials(
             user_session_token=user_session_token,
             sign_login=sign_login,
             sign_conversation=sign_conversation,
             sign_block_list=sign_block_list,
-            message_types=message_types,
-            plugins=plugins,
-            catch_up=catch_up,
-            history_quota=history_quota,
-            state=state,
-            ack=ack,
-            command_timeout=command_timeout,
-        ) as client,
+        ),
+        message_types=message_types,
+        plugins=plugins,
+        catch_up=catch_up,
+        history_quota=history_quota,
+        state=state,
+        ack=ack,
+        command_timeout=command_timeout,
+    )
+    async with (
+        run_connection(connection_options) as connection,
+        run_client(connection, client_options, plugins) as client,
     ):
         yield client

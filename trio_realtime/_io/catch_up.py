@@ -130,6 +130,11 @@ class CatchUp:
         self._scopes: set[trio.CancelScope] = set()
         """What is being asked. A session may be opened again on the same link."""
 
+    @property
+    def returned(self) -> bool:
+        """Whether the client has been logged in before, and something may have been missed."""
+        return self._returned
+
     def begin(self) -> None:
         """The client is back: what is pushed from now on may have something missing before it."""
         self._returned = self._asking = True

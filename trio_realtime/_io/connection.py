@@ -9,16 +9,14 @@ which never waits for anybody.
 from __future__ import annotations
 
 import logging
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-import attrs
 import trio
 
 from trio_realtime._engine.commands import PendingCommand, Serials, asks_for_login
-from trio_realtime._engine.dialect import DIALECTS, Dialect, OfflineMessages
+from trio_realtime._engine.dialect import DIALECTS
 from trio_realtime._engine.login import IM_SERVICE
 from trio_realtime._engine.refusals import Consequence, consequences
 from trio_realtime._values.errors import (
@@ -26,23 +24,21 @@ from trio_realtime._values.errors import (
     CommandError,
     ConnectFailed,
     RealtimeError,
-    Retry,
 )
 from trio_realtime._values.events import Event
 from trio_realtime.transport import (
     ConnectError,
     Payload,
-    StreamOpener,
     Transport,
     TransportClosed,
-    TransportName,
     connect,
 )
 from trio_realtime.wire import CommandType, GenericCommand, WireError
 
 from .exception_groups import background_nursery, single_error
 from .http import Http
-from .reconnect import LinkKeeper
+from .options import ConnectionOptions
+from .reconnect import LinkKeeper, connect_failed
 from .rest import AppRest
 from .routing import Endpoints
 
@@ -52,24 +48,6 @@ ECHO_INTERVAL = 180.0
 """Seconds between heartbeats: docs/protocol/transport.md §4."""
 SILENCE_LIMIT = 380.0
 """Seconds without any inbound frame after which the link counts as dead."""
-
-
-@attrs.frozen(kw_only=True)
-class ConnectionConfig:
-    """How to reach the server of one app."""
-
-    app_id: str
-    app_key: str
-    server: str | None = None
-    rtm_servers: tuple[str, ...] = ()
-    transport: TransportName = "auto"
-    dialect: Dialect = DIALECTS["protobuf"]
-    offline_messages: OfflineMessages = "unread"
-    ssl_context: ssl.SSLContext | None = None
-    open_stream: StreamOpener | None = None
-    connect_timeout: float = 20.0
-    connect_retry: float = 0.0
-    """Seconds in which the first connection, and each first login on it, is tried again."""
 
 
 class AttachedClient(Protocol):
@@ -111,21 +89,21 @@ class AttachedClient(Protocol):
 class ClientConnection:
     """The link to the server of one app, kept alive; shared by any number of clients."""
 
-    def __init__(self, config: ConnectionConfig) -> None:
-        self.config = config
-        self.http: Http = Http(open_stream=config.open_stream, ssl_context=config.ssl_context)
+    def __init__(self, options: ConnectionOptions) -> None:
+        self.options = options
+        self.http: Http = Http(open_stream=options.open_stream, ssl_context=options.ssl_context)
         self._endpoints = Endpoints(
             self.http,
-            app_id=config.app_id,
-            server=config.server,
-            rtm_servers=config.rtm_servers,
+            app_id=options.app_id,
+            server=options.server,
+            rtm_servers=options.rtm_servers,
         )
         self.rest: AppRest = AppRest(
             self.http,
             self._endpoints,
-            app_id=config.app_id,
-            app_key=config.app_key,
-            available=config.server is not None or not config.rtm_servers,
+            app_id=options.app_id,
+            app_key=options.app_key,
+            available=options.server is not None or not options.rtm_servers,
         )
         self.link: LinkKeeper = LinkKeeper(
             dial=self._dial,
@@ -134,7 +112,7 @@ class ClientConnection:
             final_error=final_error,
             on_final=self._failed,
             publish=self._publish,
-            first_patience=config.connect_retry,
+            first_patience=options.connect_retry,
         )
         self.serials: Serials = Serials()
         self._attached: dict[AttachedClient, str | None] = {}
@@ -143,8 +121,7 @@ class ClientConnection:
         """To whom pushes can be addressed, by client id."""
         self._leaving: dict[str, trio.Event] = {}
         """Ids for which a farewell is about to be sent: they do not log in before it."""
-        self._encode = config.dialect.encode
-        self._decode = config.dialect.decode
+        self._dialect = DIALECTS[options.dialect]
         self._timer = trio.CancelScope()
         self.tasks: trio.Nursery | None = None
         self._due = float("inf")
@@ -229,26 +206,24 @@ class ClientConnection:
     @asynccontextmanager
     async def _dial(self) -> AsyncIterator[Transport]:
         """Open the first endpoint that accepts."""
-        config = self.config
+        options = self.options
         failure: ConnectFailed | None = None
         for url in await self._endpoints.urls():
             try:
                 async with connect(
                     url,
-                    subprotocol=config.dialect.subprotocol(config.offline_messages),
-                    ssl_context=config.ssl_context,
-                    implementation=config.transport,
-                    connect_timeout=config.connect_timeout,
-                    open_stream=config.open_stream,
+                    subprotocol=self._dialect.subprotocol(options.offline_messages),
+                    ssl_context=options.ssl_context,
+                    implementation=options.transport,
+                    connect_timeout=options.connect_timeout,
+                    open_stream=options.open_stream,
                     deliver=self._received,
                 ) as transport:
                     self._endpoints.connected(url)
                     yield transport
                     return
             except ConnectError as error:
-                retry = Retry.NEVER if error.permanent else None
-                failure = ConnectFailed(str(error), status=error.status, retry=retry)
-                failure.__cause__ = error
+                failure = connect_failed(error)
         assert failure is not None, "endpoints.urls() is never empty"
         self._endpoints.forget()
         raise failure
@@ -277,14 +252,14 @@ class ClientConnection:
 
     async def transmit(self, command: GenericCommand) -> None:
         """Queue a command on the present link; without one it is lost with the last."""
-        await self.link.send(self._encode(command))
+        await self.link.send(self._dialect.encode(command))
 
     async def transmit_pending(self, pending: PendingCommand) -> None:
         """Transmit a command that waits for its reply, under a new serial id."""
         now = trio.current_time()
         command = self.serials.stamp(pending, now)
         self.arm_timer(now + pending.resend_after)
-        await self.link.send(self._encode(command))
+        await self.link.send(self._dialect.encode(command))
 
     def _received(self, payloads: list[Payload]) -> None:
         for payload in payloads:
@@ -296,7 +271,7 @@ class ClientConnection:
 
     def _receive(self, payload: Payload) -> None:
         try:
-            command = self._decode(payload)
+            command = self._dialect.decode(payload)
         except WireError as error:
             logger.warning("dropped a frame that cannot be decoded: %s", error)
             return
@@ -369,9 +344,9 @@ def final_error(closed: TransportClosed) -> CommandError | None:
 
 
 @asynccontextmanager
-async def run_connection(config: ConnectionConfig) -> AsyncIterator[ClientConnection]:
+async def run_connection(options: ConnectionOptions) -> AsyncIterator[ClientConnection]:
     """A connection with its background task, for the time of the block."""
-    connection = ClientConnection(config)
+    connection = ClientConnection(options)
     async with background_nursery() as nursery:
         connection.tasks = nursery
         try:

@@ -29,13 +29,37 @@ from trio_realtime._values.events import (
     Reconnecting,
     ReconnectScheduled,
 )
-from trio_realtime.transport import Payload, Transport, TransportClosed
+from trio_realtime._values.times import checked_seconds
+from trio_realtime.transport import ConnectError, Payload, Transport, TransportClosed
 
 logger = logging.getLogger("trio_realtime")
 
 
+CONNECT_TIMEOUT = 20.0
+"""Seconds that one attempt to connect may take."""
+
+
+def patience(connect_retry: bool | float) -> float:
+    """Seconds in which the very first attempt is repeated: True is for as long as it takes.
+
+    Raises:
+        TypeError, ValueError: it is no time to wait.
+    """
+    if isinstance(connect_retry, bool):
+        return float("inf") if connect_retry else 0.0
+    return checked_seconds(connect_retry, "connect_retry")
+
+
 def never_final(_closed: TransportClosed) -> None:
     """No close code is final: whatever ends a link, another one follows."""
+
+
+def connect_failed(error: ConnectError) -> ConnectFailed:
+    """What the user is told of an attempt to dial."""
+    retry = Retry.NEVER if error.permanent else None
+    failure = ConnectFailed(str(error), status=error.status, retry=retry)
+    failure.__cause__ = error
+    return failure
 
 
 class LinkKeeper:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -78,3 +79,17 @@ def aware(moment: datetime) -> datetime:
     if moment.utcoffset() is None:
         raise ValueError(f"a datetime with a time zone is needed, for instance UTC: {moment!r}")
     return moment
+
+
+def checked_seconds(value: object, what: str) -> float:
+    """The value, if it is a time to wait.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is not above zero.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{what} is a number of seconds, not {value!r}")
+    if math.isnan(value) or value <= 0:
+        raise ValueError(f"{what} is a time to wait, not {value} seconds")
+    return value

@@ -18,16 +18,16 @@ from trio_realtime._engine.backoff import Backoff
 from trio_realtime._engine.link_state import LinkState
 from trio_realtime._io.exception_groups import background_nursery, single_error
 from trio_realtime._io.future import Future
-from trio_realtime._io.reconnect import LinkKeeper
+from trio_realtime._io.reconnect import CONNECT_TIMEOUT, LinkKeeper, connect_failed, patience
 from trio_realtime._io.subscription import DEFAULT_BUFFER, Hub, Subscription
 from trio_realtime._values.errors import (
     ClientClosed,
     CommandTimeout,
-    ConnectFailed,
     ConnectionLost,
     RealtimeError,
 )
 from trio_realtime._values.events import Event
+from trio_realtime._values.times import checked_seconds
 from trio_realtime.transport import (
     ConnectError,
     Payload,
@@ -69,6 +69,7 @@ class _Config:
     ssl_context: ssl.SSLContext | None
     open_stream: StreamOpener | None
     connect_timeout: float
+    connect_retry: float
 
 
 @attrs.define(eq=False)
@@ -94,6 +95,7 @@ class _MessageChannel:
             on_down=self._link_down,
             publish=self._publish,
             backoff=Backoff(longest=LONGEST_DELAY),
+            first_patience=config.connect_retry,
         )
         self.config = config
         self.hub: Hub = Hub(lambda _event: None)
@@ -122,7 +124,7 @@ class _MessageChannel:
             ) as transport:
                 yield transport
         except ConnectError as error:
-            raise ConnectFailed(str(error), status=error.status) from error
+            raise connect_failed(error) from error
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the link until cancelled. Raises `ConnectFailed` if the first attempt fails."""
@@ -319,7 +321,8 @@ async def open_client(
     answer_timeout: float = 20.0,
     ssl_context: ssl.SSLContext | None = None,
     open_stream: StreamOpener | None = None,
-    connect_timeout: float = 20.0,
+    connect_timeout: float = CONNECT_TIMEOUT,
+    connect_retry: bool | float = False,
 ) -> AsyncIterator[Client]:
     """Connect to a server of awesome-im, and stay connected for the time of the block.
 
@@ -336,14 +339,19 @@ async def open_client(
         ssl_context: for ``wss://``; the default verifies the server.
         open_stream: where bytes come from instead of TCP; for tests without sockets.
         connect_timeout: seconds that one attempt to connect may take.
+        connect_retry: wait for a server that is not up yet: True for as long as it takes, or
+            a number of seconds after which no attempt is begun any more. What cannot pass,
+            such as a certificate that is not trusted, is raised at once all the same.
 
     Raises:
         ConnectFailed: the first attempt to connect failed.
+        TypeError, ValueError: an argument is no time to wait.
 
     Protocol: docs/protocol/awesome-im.md §2, §6.
     """
-    if not ping_interval > 0:
-        raise ValueError(f"ping_interval is a number of seconds above 0, not {ping_interval!r}")
+    checked_seconds(ping_interval, "ping_interval")
+    checked_seconds(answer_timeout, "answer_timeout")
+    checked_seconds(connect_timeout, "connect_timeout")
     channel = _MessageChannel(
         _Config(
             url=url,
@@ -353,6 +361,7 @@ async def open_client(
             ssl_context=ssl_context,
             open_stream=open_stream,
             connect_timeout=connect_timeout,
+            connect_retry=patience(connect_retry),
         )
     )
     ended = trio.Event()
