@@ -27,6 +27,7 @@ from .gateway.context import AppContext, ServerContext
 from .gateway.gateway import GOING_AWAY, Gateway
 from .gateway.send_buffer import Flusher
 from .health import Health, no_descriptors
+from .hooks.answers import AnswerBounds
 from .hooks.runner import HookRunner
 from .http import Request, Response, Router
 from .listener import Listener
@@ -118,10 +119,12 @@ class Server:
     ) -> ServiceMessage:
         """Say something to all subscribers of a service conversation.
 
-        ``body`` is the body of a message as `TextMessage.payload` gives it.
+        ``body`` is the body of a message as `TextMessage.payload` gives it. The application is asked
+        and told as about a client's message: `Hooks.message_received` may change it.
 
         Raises:
-            Refusal: there is no such service conversation (4303, 4313).
+            Refusal: there is no such service conversation (4303, 4313), or the application has
+                refused the message (4402).
 
         Protocol: docs/protocol/rest.md §6.
         """
@@ -254,7 +257,11 @@ async def _assemble(
     metrics, troubles = Metrics(), TroubleLog(log)
     hooks = {
         app_id: HookRunner(
-            functions, store, timeout=config.hook_timeout, on_failure=config.on_hook_failure
+            functions,
+            store,
+            timeout=config.hook_timeout,
+            on_failure=config.on_hook_failure,
+            bounds=AnswerBounds(size=config.limits.frame_bytes, depth=config.limits.json_depth),
         )
         for app_id, functions in config.hooks.items()
     }

@@ -9,7 +9,7 @@ import pytest
 from tests.security.test_identity import conv
 from tests.server.gateway.world import conversation_of, direct, peer_of, start, world
 from trio_realtime._values.errors import ErrorCode
-from trio_realtime.server import Amend, Hooks, OfflineDecision, Reject, Rewrite
+from trio_realtime.server import Amend, Hooks, Limits, OfflineDecision, Reject, Rewrite
 from trio_realtime.server.hooks.answers import checked
 from trio_realtime.server.hooks.approval import Approval
 from trio_realtime.server.hooks.before import Question
@@ -19,12 +19,17 @@ from trio_realtime.wire import (
     CommandType,
     GenericCommand,
     JsonObjectMessage,
+    LogsCommand,
     OpType,
     PatchCommand,
     PatchItem,
 )
 
 HALF = "\ud800"
+LARGE = 5 * 1024
+DEEP = {"a": 1}
+for _ in range(32):
+    DEEP = {"a": DEEP}
 ASKED = (
     "message_received",
     "message_update",
@@ -48,6 +53,11 @@ NONSENSE = {
     "no list": Rewrite(receivers=7),
     "no number": Amend(attributes={"a": math.nan}),
     "half an attribute": Amend(attributes={"a": HALF}),
+    "a long text": Rewrite(body="x" * (LARGE + 1)),
+    "long characters": Rewrite(body="\u4e2d" * (LARGE // 3 + 1)),
+    "many bytes": Rewrite(body=bytes(LARGE + 1)),
+    "large attributes": Amend(attributes={"a": "x" * LARGE}),
+    "deep attributes": Amend(attributes=DEEP),
     "a list of attributes": Amend(attributes=[1]),
     "an object": Amend(attributes={"a": object()}),
     "a mute that is no bool": Amend(mute="yes"),
@@ -129,10 +139,18 @@ async def test_a_refusal_is_one_whatever_goes_with_it(reject, clock):
 
 @pytest.mark.parametrize(
     "said",
-    [5, Rewrite(), OfflineDecision(receivers="Jerry"), OfflineDecision(data=5)],
+    [
+        5,
+        Rewrite(),
+        OfflineDecision(receivers="Jerry"),
+        OfflineDecision(data=5),
+        OfflineDecision(data="x" * (LARGE + 1)),
+        OfflineDecision(skip="no"),
+        OfflineDecision(force=1),
+    ],
 )
 def test_what_is_said_of_the_absent_is_checked(said):
-    with pytest.raises(TypeError):
+    with pytest.raises((TypeError, ValueError)):
         checked("receivers_offline", said)
 
 
@@ -142,6 +160,32 @@ def test_what_makes_sense_is_taken_as_it_is():
         ("message_received", Rewrite(body=b"\xff", receivers=("Tom",))),
         ("conversation_update", Amend(attributes={"a": [1]}, mute=None)),
         ("conversation_start", Reject(7, "no")),
+        ("message_update", Rewrite(body="x" * LARGE)),
+        ("conversation_update", Amend(attributes=DEEP["a"])),
         ("receivers_offline", OfflineDecision(receivers=["Tom"], data="x")),
     ):
         assert checked(hook, said) == said
+
+
+async def test_what_takes_the_place_of_a_message_is_as_large_as_a_message_may_be(clock):
+    said = None
+
+    async def answer(_about):
+        return said
+
+    hooks = Hooks(message_received=answer)
+    limits = Limits(frame_bytes=1000, outbound_bytes=10_000)
+    async with world(hooks=hooks, limits=limits) as server, peer_of(server) as tom:
+        await tom.login("Tom")
+        cid = await conversation_of(tom, "Jerry", "Tom", unique=False)
+        for size, kept in ((1000, True), (1001, False)):
+            said = Rewrite(body="x" * size)
+            assert (await tom.call(direct(cid, "short"))).ack_message.code is None
+            page = GenericCommand(cmd=CommandType.LOGS, logs_message=LogsCommand(cid=cid, l=1))
+            (item,) = (await tom.call(page)).logs_message.logs
+            assert (item.data != "short") is kept
+
+
+def test_a_long_reason_is_cut():
+    said = checked("message_received", Reject(1, "no" * 10_000))
+    assert said == Reject(1, "no" * 500)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 
 import httpx2
 import pytest
@@ -371,3 +372,26 @@ async def test_rows_for_services():
         app.status = 500
         with pytest.raises(WebHookError):
             await told(rows)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_an_answer_is_read_only_as_far_as_it_can_be_meant(packed):
+    sent = 0
+
+    async def endless():
+        nonlocal sent
+        compressor = zlib.compressobj(wbits=31)
+        while sent < 1000:
+            sent += 1
+            chunk = b" " * 1024 * 1024
+            yield compressor.compress(chunk) + compressor.flush(2) if packed else chunk
+
+    def answer(_request):
+        headers = {"Content-Encoding": "gzip"} if packed else {}
+        return httpx2.Response(200, headers=headers, content=endless())
+
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as client:
+        hooks = web_hooks("https://app.example/hooks/", client)
+        with pytest.raises(WebHookError, match="more than"):
+            await hooks.message_received(TEXT)
+    assert sent < 5

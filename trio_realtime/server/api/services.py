@@ -6,19 +6,23 @@ their name. Protocol: docs/protocol/conversations.md §1, docs/protocol/rest.md 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import attrs
 import outcome
 
 from trio_realtime.server.bus.answer import Answer
+from trio_realtime.server.gateway.commands import tell_hooks
 from trio_realtime.server.gateway.gateway import Gateway
+from trio_realtime.server.hooks.runner import HookRunner
+from trio_realtime.server.hooks.types import IncomingMessage, Rewrite
 from trio_realtime.server.http import HttpError, Request, Response, Router, json_response
 from trio_realtime.server.rules import service as rules
 from trio_realtime.server.rules.start import create_service
-from trio_realtime.server.rules.types import App, Push, Refusal
+from trio_realtime.server.rules.types import App, Caller, Clients, Outcome, Push, Refusal
 from trio_realtime.server.store.interface import MessageRow, Tx
+from trio_realtime.wire import CommandType, DirectCommand, GenericCommand
 
 from .rest import authorized_app
 
@@ -52,25 +56,61 @@ class Services:
         return row.id
 
     async def broadcast(
-        self, app_id: str, cid: str, sender: str, body: str | bytes, push_data: str | None
+        self,
+        app_id: str,
+        cid: str,
+        sender: str,
+        body: str | bytes,
+        push_data: str | None,
+        address: str = "",
     ) -> ServiceMessage:
-        """Say something to all subscribers. Raises `Refusal`."""
-        bus = self._gateway.apps[app_id].bus
+        """Say something to all subscribers, if the application agrees. Raises `Refusal`."""
+        app = self._gateway.apps[app_id]
+        caller = Caller(app.app, sender, address=address)
+        receivers: Collection[str] | None = None
+        if app.hooks is not None:
+            changed = await self._approved(app.hooks, caller, cid, body)
+            body = body if changed.body is None else changed.body
+            receivers = None if changed.receivers is None else frozenset(changed.receivers)
         sent: Answer[ServiceMessage] = Answer()
 
         def rule(tx: Tx) -> tuple[int, MessageRow, list[Push]]:
-            return (tx.now, *rules.broadcast(tx, cid, sender, body, push_data))
+            message, pushes = rules.broadcast(tx, cid, sender, body, push_data)
+            return tx.now, message, [_narrowed(push, receivers) for push in pushes]
 
         def done(result: outcome.Outcome[tuple[int, MessageRow, list[Push]]]) -> None:
             if isinstance(result, outcome.Error):
                 sent.settle(result)
                 return
             at, message, pushes = result.unwrap()
-            bus.deliver(pushes, actor=None, at=at)
+            app.bus.deliver(pushes, actor=None, at=at)
+            if app.hooks is not None:
+                asked = DirectCommand(cid=cid, push_data=push_data)
+                command = GenericCommand(cmd=CommandType.DIRECT, direct_message=asked)
+                tell_hooks(app.hooks, app.bus, caller, command, Outcome(pushes=pushes))
             sent.settle(outcome.Value(ServiceMessage(message.id, message.timestamp)))
 
         self._gateway.store.submit(app_id, rule, done)
         return await sent
+
+    async def _approved(
+        self, hooks: HookRunner, caller: Caller, cid: str, body: str | bytes
+    ) -> Rewrite:
+        """What the application says of a broadcast. Nothing is asked about one that is refused."""
+
+        def about(tx: Tx) -> IncomingMessage:
+            rules.check_broadcast(tx, cid, caller.client_id, body)
+            return IncomingMessage(
+                sender=caller.client_id,
+                conversation_id=cid,
+                receivers=[],
+                body=body,
+                timestamp=tx.now,
+                service=True,
+                address=caller.address,
+            )
+
+        return await hooks.approve(await self._gateway.store.read(caller.app.id, about))
 
     async def messages(
         self, app_id: str, cid: str, after: str | None, limit: int
@@ -106,7 +146,8 @@ class Services:
             raise HttpError(400, 1, "from_client and message are needed, and are texts.")
         if len(message.encode("utf-8", "replace")) > MAX_BODY:
             raise HttpError(400, 4109, f"message has more than {MAX_BODY} bytes.")
-        sent = await self._checked(self.broadcast(app.id, self._id(request), sender, message, None))
+        running = self.broadcast(app.id, self._id(request), sender, message, None, request.address)
+        sent = await self._checked(running)
         told = {"msg-id": sent.id, "timestamp": sent.timestamp}
         return json_response({**told, "result": told})
 
@@ -140,3 +181,9 @@ class Services:
             return await running
         except Refusal as refusal:
             raise HttpError(400, refusal.code, refusal.detail or refusal.reason) from refusal
+
+
+def _narrowed(push: Push, receivers: Collection[str] | None) -> Push:
+    if receivers is None or not isinstance(push.to, Clients):
+        return push
+    return attrs.evolve(push, to=Clients([name for name in push.to.ids if name in receivers]))

@@ -10,6 +10,7 @@ import attrs
 from trio_realtime.server.rules.bodies import body_of
 from trio_realtime.server.rules.checks import conv_of
 from trio_realtime.server.rules.types import Caller, Clients, Outcome, Presence, Push
+from trio_realtime.server.store.interface import Kind
 from trio_realtime.wire import CommandType, DirectCommand, GenericCommand, OpType
 
 from .types import ConversationStarted, Hooks, MemberChange, ReceiversOffline, SentMessage
@@ -102,6 +103,7 @@ def _message(
             timestamp=timestamp,
             transient=bool(sent.transient),
             receipt=bool(asked.r),
+            service=sent.conv_type == Kind.SERVICE,
             address=caller.address,
         )
         yield Call("message_sent", hooks.message_sent, about)

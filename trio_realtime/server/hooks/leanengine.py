@@ -17,7 +17,7 @@ from trio_realtime.server.rules.types import App
 
 from .remote import Json, WebHookError, remote_hooks
 from .types import Hooks
-from .web import post
+from .web import WebAnswer, post
 
 if TYPE_CHECKING:
     import httpx2
@@ -76,15 +76,15 @@ class _Engine:
         headers = {"X-LC-Key": self.app.key, "X-LC-Hook-Key": self.hook_key}
         response = await self._post(name, parameters, headers)
         answer = _object(response)
-        if response.status_code == 200 and answer is not None:
+        if response.status == 200 and answer is not None:
             result = answer.get("result")
             return result if isinstance(result, dict) else {}
-        if response.status_code == 404 and answer is not None and answer.get("code") in {1, 404}:
+        if response.status == 404 and answer is not None and answer.get("code") in {1, 404}:
             if self.defined is None:
                 return {}  # there is no such function
             self.listed_again_at = -inf
         error = answer.get("error") if answer is not None else None
-        raise WebHookError(f"status {response.status_code}: {error or 'no JSON'}")
+        raise WebHookError(f"status {response.status}: {error or 'no JSON'}")
 
     async def _list(self) -> None:
         """Ask what there is to be called; meanwhile others go by what was known."""
@@ -95,20 +95,20 @@ class _Engine:
         except WebHookError:
             return  # the call itself will say so
         names = (_object(response) or {}).get("result")
-        if response.status_code == 200 and isinstance(names, list):
+        if response.status == 200 and isinstance(names, list):
             self.defined = frozenset(name for name in names if isinstance(name, str))
             self.listed_again_at = trio.current_time() + _LIST_KEPT
         else:
-            log.debug("%s does not list its functions: %d", self.url, response.status_code)
+            log.debug("%s does not list its functions: %d", self.url, response.status)
 
     async def _post(
         self, name: str, parameters: Mapping[str, Any], headers: Mapping[str, str]
-    ) -> httpx2.Response:
+    ) -> WebAnswer:
         url = f"{self.url}/1.1/functions/{name}"
         return await post(self.client, url, parameters, {"X-LC-Id": self.app.id, **headers})
 
 
-def _object(response: httpx2.Response) -> Json | None:
+def _object(response: WebAnswer) -> Json | None:
     try:
         answer = response.json()
     except (ValueError, RecursionError):

@@ -23,16 +23,26 @@ from trio_realtime.server.troubles import TroubleLog
 from trio_realtime.wire import GenericCommand
 
 from .after import OfflineCall, calls_after
-from .answers import checked
+from .answers import DEFAULT_BOUNDS, AnswerBounds, checked
 from .approval import Answered, Approval
 from .before import Question, hook_before, questions_before
-from .types import ClientOffline, ClientOnline, Hooks, OfflineDecision, OfflinePush, Reject
+from .types import (
+    ClientOffline,
+    ClientOnline,
+    Hooks,
+    IncomingMessage,
+    OfflineDecision,
+    OfflinePush,
+    Reject,
+    Rewrite,
+)
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 log: logging.Logger = logging.getLogger(__name__)
 
+_APPROVED_AT_ONCE = 64
 _ROWS_AT_ONCE = 100
 _ROWS_TIMEOUT = 5.0
 _ROWS_RETRIED_AFTER = (1.0, 2.0, 4.0)
@@ -44,8 +54,9 @@ class HookRunner:
 
     ``timeout`` bounds every call, in seconds. ``on_failure`` says what a function that
     raises or takes too long means for what it was asked about: ``ignore`` goes ahead as if
-    there were no hook, ``refuse`` refuses. ``backlog`` calls about the past may wait, and
-    ``workers`` run at once; more are dropped and counted.
+    there were no hook, ``refuse`` refuses; an answer beyond ``bounds`` is such a failure.
+    ``backlog`` calls about the past may wait, and ``workers`` run at once; more are dropped and
+    counted.
     """
 
     def __init__(
@@ -55,6 +66,7 @@ class HookRunner:
         *,
         timeout: float = 5.0,
         on_failure: Literal["ignore", "refuse"] = "ignore",
+        bounds: AnswerBounds = DEFAULT_BOUNDS,
         backlog: int = 10_000,
         workers: int = 16,
     ) -> None:
@@ -65,6 +77,7 @@ class HookRunner:
         self._store = store
         self._timeout = timeout
         self._on_failure = on_failure
+        self._bounds = bounds
         self._workers = workers
         self._backlog = backlog
         self._send, self._receive = trio.open_memory_channel[Callable[[], Awaitable[object]]](
@@ -72,6 +85,7 @@ class HookRunner:
         )
         self._rows: deque[Mapping[str, Any]] = deque()
         self._some_rows = trio.Event()
+        self._approving = 0
 
     async def run(self) -> None:
         """Make the calls about the past. Runs until cancelled."""
@@ -117,6 +131,28 @@ class HookRunner:
                 break
         return approval.extended(answers)
 
+    async def approve(self, message: IncomingMessage) -> Rewrite:
+        """Ask about a message that no client sends: what of it is to be changed.
+
+        Raises `Refusal`: the application's (4402), or 4116 where too many wait for its answer, as they
+        do where an application that is asked about a message sends another one.
+        """
+        function = self.hooks.message_received
+        if function is None:
+            return Rewrite()
+        if self._approving >= _APPROVED_AT_ONCE:
+            code = ErrorCode.MESSAGE_SENT_QUOTA_EXCEEDED
+            raise Refusal(int(code), code.name, "too many messages wait for the application")
+        self._approving += 1
+        try:
+            code = ErrorCode.MESSAGE_REJECTED_BY_APP
+            said = await self._said(Question("message_received", function, message, code))
+        finally:
+            self._approving -= 1
+        if isinstance(said, Refusal):
+            raise said
+        return said if isinstance(said, Rewrite) else Rewrite()
+
     async def may_sign(self, app_user: Mapping[str, Any]) -> None:
         """Ask whether a storage user may have a login signature. Raises `Refusal` (4102)."""
         function = self.hooks.rtm_client_sign
@@ -145,7 +181,7 @@ class HookRunner:
         self, hook: str, function: Callable[[T], Awaitable[object]], about: T
     ) -> outcome.Outcome[object]:
         async def answer(about: T) -> object:
-            return checked(hook, await function(about))
+            return checked(hook, await function(about), self._bounds)
 
         return await self._call(hook, answer, about)
 

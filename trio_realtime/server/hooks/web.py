@@ -4,13 +4,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from .remote import Json, WebHookError, remote_hooks
 from .types import Hooks, Tell
 
 if TYPE_CHECKING:
     import httpx2
+
+
+ANSWER_BYTES = 1024 * 1024
+"""What is read of one answer; the application may be at the end of any network."""
+
+
+@attrs.frozen
+class WebAnswer:
+    """What an application's server has answered."""
+
+    status: int
+    content: bytes = attrs.field(repr=False)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether it has taken the request."""
+        return 200 <= self.status < 300
+
+    def json(self) -> Any:
+        """The value. Raises `ValueError` or `RecursionError`."""
+        return json.loads(self.content)
 
 
 def web_hooks(
@@ -39,7 +63,7 @@ def web_hooks(
     async def call(name: str, parameters: Mapping[str, Any]) -> Json:
         response = await post(client, f"{base}/{name}", parameters, sent)
         if not response.is_success:
-            raise WebHookError(f"status {response.status_code}")
+            raise WebHookError(f"status {response.status}")
         return _result(response)
 
     return remote_hooks(call, only)
@@ -60,28 +84,36 @@ def service_web_hook(
     async def service_messages(rows: Sequence[Mapping[str, Any]]) -> None:
         response = await post(client, url, rows, sent)
         if not response.is_success:
-            raise WebHookError(f"status {response.status_code}")
+            raise WebHookError(f"status {response.status}")
 
     return service_messages
 
 
 async def post(
     client: httpx2.AsyncClient, url: str, value: object, headers: Mapping[str, str]
-) -> httpx2.Response:
-    """POST a value as JSON. Raises `WebHookError` if nothing comes back."""
+) -> WebAnswer:
+    """POST a value as JSON. Raises `WebHookError` if nothing comes back, or far too much."""
     import httpx2  # only servers that have such hooks pay for it
 
     try:
-        return await client.post(
+        async with client.stream(
+            "POST",
             url,
             content=json.dumps(value).encode(),
             headers={"Content-Type": "application/json", **headers},
-        )
+        ) as response:
+            content = bytearray()
+            async with aclosing(response.aiter_bytes()) as chunks:
+                async for chunk in chunks:
+                    content += chunk
+                    if len(content) > ANSWER_BYTES:
+                        raise WebHookError(f"the answer has more than {ANSWER_BYTES} bytes")
+            return WebAnswer(response.status_code, bytes(content))
     except httpx2.HTTPError as error:
         raise WebHookError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
 
 
-def _result(response: httpx2.Response) -> Json:
+def _result(response: WebAnswer) -> Json:
     if not response.content:
         return {}
     try:

@@ -27,18 +27,24 @@ def service(tx: Tx, cid: str) -> ConversationRow:
     return conversation
 
 
-def broadcast(
-    tx: Tx, cid: str, sender: str, body: str | bytes, push_data: str | None = None
-) -> tuple[MessageRow, list[Push]]:
-    """Store a message of the service, for the history of all subscribers, and push it.
-
-    Refuses what no client could have sent: a sender that is no client id (4301), a text that is no
-    Unicode (4114).
+def check_broadcast(tx: Tx, cid: str, sender: str, body: str | bytes) -> None:
+    """Refuse what no client could have sent: a sender that is no client id (4301), a text that is no
+    Unicode (4114); and what is no service (4303, 4313).
     """
     service(tx, cid)
     checked_ids([sender])
     if isinstance(body, str) and not is_unicode(body):
         refuse(ErrorCode.UNPARSEABLE_RAW_MESSAGE, "the text is not Unicode")
+
+
+def broadcast(
+    tx: Tx, cid: str, sender: str, body: str | bytes, push_data: str | None = None
+) -> tuple[MessageRow, list[Push]]:
+    """Store a message of the service, for the history of all subscribers, and push it.
+
+    Refuses as `check_broadcast` does.
+    """
+    check_broadcast(tx, cid, sender, body)
     message, _new = tx.append(
         cid, NewMessage(sender, body, push_data=push_data, lctype=lctype_of(body))
     )
