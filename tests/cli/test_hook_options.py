@@ -39,10 +39,10 @@ def application(answers):
         server.server_close()
 
 
-async def codes_of_messages(program, texts):
+async def codes_of_messages(program, texts, app_id="demo"):
     """What comes of these messages: their codes, None for what was taken."""
     async with connect(program.url.replace("http", "ws"), subprotocol=PROTOBUF) as transport:
-        peer = Peer(transport, "demo")
+        peer = Peer(transport, app_id)
         await peer.login("Tom")
         cid = await conversation_of(peer, "Tom", "Jerry")
         return [(await peer.call(direct(cid, text))).ack_message.code for text in texts]
@@ -103,6 +103,44 @@ async def test_leanengine(tmp_path, monkeypatch):
     assert headers["X-LC-Hook-Key"] == "the-hook-key"
 
 
+async def test_each_app_has_a_leanengine_of_its_own(tmp_path):
+    defined = {"/1.1/functions/_ops/metadatas": (200, {"result": ["_messageReceived"]})}
+    drop = {"/1.1/functions/_messageReceived": (200, {"result": {"drop": True}})}
+    keep = {"/1.1/functions/_messageReceived": (200, {"result": {}})}
+    with (
+        application({**defined, **drop}) as (strict, asked),
+        application({**defined, **keep}) as (mild, asked_too),
+    ):
+        file = tmp_path / "server.toml"
+        file.write_text(
+            f"""
+            [[apps]]
+            id = "demo"
+            key = "demo-key"
+            master-key = "demo-master"
+            leanengine = "{strict}"
+            leanengine-hook-key = "key=of=demo"
+
+            [[apps]]
+            id = "without"
+            key = "k"
+            master-key = "m"
+            """
+        )
+        options = ["--app", "more:k:m", "--leanengine", f"more={mild}"]
+        options += ["--leanengine-hook-key", "more=key of more"]
+        async with Program("--data", tmp_path / "data", "--config", file, *options) as program:
+            assert await codes_of_messages(program, ["hi"]) == [4402]
+            assert await codes_of_messages(program, ["hi"], "more") == [None]
+            assert await codes_of_messages(program, ["hi"], "without") == [None]
+    for requests, app_id, key in (
+        (asked, "demo", "key=of=demo"),
+        (asked_too, "more", "key of more"),
+    ):
+        messages = [headers for path, headers, _ in requests if path in drop]
+        assert [(h["X-LC-Id"], h["X-LC-Hook-Key"]) for h in messages] == [(app_id, key)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -110,9 +148,19 @@ async def test_leanengine(tmp_path, monkeypatch):
         (["--leanengine", "ftp://x"], "--leanengine takes an http or https URL"),
         (["--leanengine", "http://x"], "--leanengine needs --leanengine-hook-key"),
         (["--leanengine", "http://x", "--web-hooks", "http://y"], "exclude each other"),
+        (["--leanengine-hook-key", "secret"], "--leanengine-hook-key needs --leanengine"),
+        (["--leanengine", "demo=ftp://x"], "--leanengine takes an http or https URL"),
         (
             ["--leanengine", "http://x", "--leanengine-hook-key", "k", "--app", "b:c:d"],
-            "--leanengine takes one app",
+            "--leanengine takes ID=... of one of the apps",
+        ),
+        (
+            ["--leanengine", "b=http://x", "--leanengine-hook-key", "secret", "--app", "b:c:d"],
+            "--leanengine-hook-key takes ID=... of one of the apps",
+        ),
+        (
+            ["--leanengine", "b=http://x", "--leanengine-hook-key", "demo=k", "--app", "b:c:d"],
+            "needs --leanengine",
         ),
         (["--web-hooks", "http://x", "--web-hook", "_x"], "no such hooks: _x"),
         (["--hook-timeout", "0"], "--hook-timeout cannot be 0"),

@@ -23,7 +23,7 @@ PREFIX = "TRIO_REALTIME_"
 
 OF_THE_COMMAND_LINE = frozenset({"config", "ready_json", "help"})
 """Options that say something about one call only."""
-LINES = frozenset({"web_hook_header"})
+LINES = frozenset({"web_hook_header", "leanengine_hook_key"})
 """Options whose values may hold spaces: in the environment each stands on a line of its own."""
 
 
@@ -36,6 +36,8 @@ class AppTable:
     master_key: str = attrs.field(repr=False)
     enforce: Sequence[str] = ()
     origins: Sequence[str] | None = None
+    leanengine: str | None = None
+    leanengine_hook_key: str | None = attrs.field(default=None, repr=False)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .configuration import AppTable
 from .usage import UsageError
 
 if TYPE_CHECKING:
@@ -26,13 +27,18 @@ def add_hook_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--leanengine",
-        metavar="URL",
-        help="ask and tell a program written for LeanEngine; needs --leanengine-hook-key",
+        metavar="[ID=]URL",
+        action="append",
+        default=[],
+        help="ask and tell a program written for LeanEngine; needs --leanengine-hook-key. With "
+        "several apps it is said of which one; may be repeated",
     )
     group.add_argument(
         "--leanengine-hook-key",
-        metavar="KEY",
-        help="what the program has as LEANCLOUD_APP_HOOK_KEY",
+        metavar="[ID=]KEY",
+        action="append",
+        default=[],
+        help="what the program has as LEANCLOUD_APP_HOOK_KEY; may be repeated",
     )
     group.add_argument(
         "--service-web-hook",
@@ -69,44 +75,92 @@ def add_hook_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@attrs.frozen
+class Engine:
+    """A program written for LeanEngine, which belongs to one app."""
+
+    url: str
+    hook_key: str = attrs.field(repr=False)
+
+
 async def hooks_of(
-    args: argparse.Namespace, apps: list[App], stack: AsyncExitStack
+    args: argparse.Namespace, apps: list[App], tables: list[AppTable], stack: AsyncExitStack
 ) -> dict[str, Hooks]:
-    """The hooks of each app, by its id. Raises `UsageError`."""
+    """The hooks of each app, by its id; ``tables`` are the apps of the file.
+
+    Raises `UsageError`.
+    """
     if not 0 < args.hook_timeout < float("inf"):
         raise UsageError(f"--hook-timeout cannot be {args.hook_timeout:g}.")
-    for option in ("web_hooks", "leanengine", "service_web_hook"):
-        url = getattr(args, option)
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise UsageError(f"--{option.replace('_', '-')} takes an http or https URL, not {url}.")
-    if args.leanengine is not None and args.web_hooks is not None:
+    for option in ("web_hooks", "service_web_hook"):
+        if (url := getattr(args, option)) is not None:
+            _check_url(option, url)
+    if args.web_hooks and (args.leanengine or any(table.leanengine for table in tables)):
         raise UsageError("--web-hooks and --leanengine exclude each other.")
-    if args.leanengine is not None and len(apps) > 1:
-        raise UsageError("--leanengine takes one app: a program belongs to one.")
-    if args.web_hooks is args.leanengine is args.service_web_hook is None:
+    engines = _engines(args, apps, tables)
+    if not engines and args.web_hooks is args.service_web_hook is None:
         return {}
     import httpx2
 
     # Each call has a deadline of its own, which is shorter.
     client = await stack.enter_async_context(httpx2.AsyncClient(timeout=args.hook_timeout + 10))
     try:
-        return {app.id: _hooks(args, app, client) for app in apps}
+        return {app.id: _hooks(args, app, engines.get(app.id), client) for app in apps}
     except ValueError as error:
         raise UsageError(f"--web-hook: {error}.") from error
 
 
-def _hooks(args: argparse.Namespace, app: App, client: httpx2.AsyncClient) -> Hooks:
+def _engines(
+    args: argparse.Namespace, apps: list[App], tables: list[AppTable]
+) -> dict[str, Engine]:
+    ids = [app.id for app in apps]
+    urls = _by_app("leanengine", args.leanengine, ids)
+    keys = _by_app("leanengine_hook_key", args.leanengine_hook_key, ids)
+    for table in tables:
+        for given, name in ((urls, "leanengine"), (keys, "leanengine_hook_key")):
+            if (value := getattr(table, name)) is not None:
+                given.setdefault(table.id, value)
+    for url in urls.values():
+        _check_url("leanengine", url)
+    for app_id in ids:
+        if app_id in urls and not keys.get(app_id):
+            raise UsageError(f"--leanengine needs --leanengine-hook-key, for the app {app_id}.")
+        if app_id in keys and app_id not in urls:
+            raise UsageError(f"--leanengine-hook-key needs --leanengine, for the app {app_id}.")
+    return {app_id: Engine(url, keys[app_id]) for app_id, url in urls.items()}
+
+
+def _by_app(option: str, given: list[str], ids: list[str]) -> dict[str, str]:
+    """What is said of each app: after its id, or of the only one."""
+    said: dict[str, str] = {}
+    for text in given:
+        named = [app_id for app_id in ids if text.startswith(f"{app_id}=")]
+        if not named and len(ids) > 1:
+            # The text may be a key: it is not repeated.
+            raise UsageError(
+                f"--{option.replace('_', '-')} takes ID=... of one of the apps, as there are several."
+            )
+        app_id = max(named, key=len, default=ids[0])
+        # The last one counts, as with all that is said once.
+        said[app_id] = text.removeprefix(f"{app_id}=") if named else text
+    return said
+
+
+def _check_url(option: str, url: str) -> None:
+    if not url.startswith(("http://", "https://")):
+        raise UsageError(f"--{option.replace('_', '-')} takes an http or https URL, not {url}.")
+
+
+def _hooks(
+    args: argparse.Namespace, app: App, engine: Engine | None, client: httpx2.AsyncClient
+) -> Hooks:
     from trio_realtime.server import Hooks, leanengine_hooks, service_web_hook, web_hooks
 
     headers = {"X-LC-Id": app.id, **dict(_header(text) for text in args.web_hook_header)}
     only = args.web_hook or None
     hooks = Hooks()
-    if args.leanengine is not None:
-        if not args.leanengine_hook_key:
-            raise UsageError("--leanengine needs --leanengine-hook-key.")
-        hooks = leanengine_hooks(
-            args.leanengine, client, app=app, hook_key=args.leanengine_hook_key, only=only
-        )
+    if engine is not None:
+        hooks = leanengine_hooks(engine.url, client, app=app, hook_key=engine.hook_key, only=only)
     elif args.web_hooks is not None:
         hooks = web_hooks(args.web_hooks, client, headers=headers, only=only)
     if args.service_web_hook is not None:

@@ -147,7 +147,7 @@ async def _serve(args: argparse.Namespace, tables: list[AppTable]) -> int:
         given = [own]
     apps = [_guarded(app, args) for app in given]
     async with AsyncExitStack() as stack:
-        return await _run(args, apps, limits, await hooks_of(args, apps, stack), made=made)
+        return await _run(args, apps, limits, await hooks_of(args, apps, tables, stack), made=made)
 
 
 async def _run(
