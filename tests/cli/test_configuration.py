@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from trio_realtime._cli.configuration import AppTable, configured
+from trio_realtime._cli.configuration import AppTable, configured, unknown_variables
 from trio_realtime._cli.serve import _add_options
 from trio_realtime._cli.usage import UsageError
 
@@ -92,6 +92,12 @@ def test_apps_of_the_file(tmp_path):
         ('config = "other.toml"', "app.toml: There is no option 'config'."),
         ('port = "eighty"', "app.toml: argument --port: invalid int value: 'eighty'."),
         ("port = {a = 1}", "app.toml: port takes a text or a number."),
+        ("a = " + "[" * 20_000, "app.toml cannot be a configuration: it is nested too deep."),
+        ("#" * 1024 * 1024 + " ", "app.toml cannot be a configuration: it has more than a MiB."),
+        ('members-only = "perhaps"', "app.toml: members-only is yes or no, not 'perhaps'."),
+        ('data = "a\\u0000b"', "--data has characters that cannot be meant."),
+        ('public-url = "http://a\\nb"', "--public-url has characters that cannot be meant."),
+        ('origin = ["https://a", "\\u0007"]', "--origin has characters that cannot be meant."),
         ("port = true", "app.toml: port takes a text or a number."),
         ("limits = 3", "app.toml: limits is a table: [limits]."),
         ("[limits]\njson_depth = []", "app.toml: json_depth takes a text or a number."),
@@ -126,3 +132,43 @@ def test_a_file_that_is_not_there_or_no_text(tmp_path):
     binary.write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="is not TOML"):
         configured(_add_options, ["--config", str(binary)], {})
+
+
+def test_a_file_that_never_ends():
+    with pytest.raises(UsageError, match="has more than a MiB"):
+        configured(_add_options, ["--config", "/dev/zero"], {})
+
+
+def test_a_mark_at_the_beginning_of_the_file_is_none_of_it(tmp_path):
+    options, _ = settled(tmp_path, "\ufeffport = 7")
+    assert options.port == 7
+
+
+def test_bytes_in_the_environment_that_are_no_text():
+    for name in ("TRIO_REALTIME_HOST", "TRIO_REALTIME_APP", "TRIO_REALTIME_CONFIG"):
+        with pytest.raises(UsageError):
+            configured(_add_options, [], {name: "\udcff\0"})
+
+
+def test_the_file_that_the_environment_names_is_known(tmp_path):
+    file = tmp_path / "app.toml"
+    file.write_text("")
+    options, _ = configured(_add_options, [], {"TRIO_REALTIME_CONFIG": str(file)})
+    assert options.config == file
+
+
+def test_variables_that_mean_nothing_are_told():
+    options, _ = configured(_add_options, [], {})
+    environ = {
+        "TRIO_REALTIME_ENFORCED": "all",
+        "trio_realtime_enforce": "all",
+        "TRIO_REALTIME_READY_JSON": "1",
+        "TRIO_REALTIME_ENFORCE": "all",
+        "TRIO_REALTIME_CONFIG": "x",
+        "PATH": "x",
+    }
+    assert unknown_variables(environ, options) == [
+        "TRIO_REALTIME_ENFORCED",
+        "TRIO_REALTIME_READY_JSON",
+        "trio_realtime_enforce",
+    ]

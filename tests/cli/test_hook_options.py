@@ -163,6 +163,12 @@ async def test_each_app_has_a_leanengine_of_its_own(tmp_path):
             "needs --leanengine",
         ),
         (["--web-hooks", "http://x", "--web-hook", "_x"], "no such hooks: _x"),
+        (["--web-hooks", "http://"], "--web-hooks takes an http or https URL"),
+        (["--web-hooks", "http://a:99999"], "--web-hooks takes an http or https URL"),
+        (
+            ["--leanengine", "http://x", "--leanengine-hook-key", "\u4e2d secret"],
+            "--leanengine-hook-key takes printable ASCII",
+        ),
         (["--hook-timeout", "0"], "--hook-timeout cannot be 0"),
         (["--hook-timeout", "nan"], "--hook-timeout cannot be nan"),
         (["--on-hook-failure", "panic"], "--on-hook-failure"),

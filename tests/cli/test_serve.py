@@ -169,6 +169,68 @@ async def test_a_file_and_the_environment_say_what_options_say(tmp_path, monkeyp
         assert await program.ended() == (0, "")
 
 
+async def test_files_with_keys_that_others_can_read_are_told(tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    keys, file = data / "app.json", tmp_path / "server.toml"
+    keys.write_text('{"appId": "some-app-id", "appKey": "k", "masterKey": "m"}')
+    file.write_text("")
+    keys.chmod(0o644)
+    file.chmod(0o640)
+    monkeypatch.setenv("TRIO_REALTIME_CONFIG", str(file))
+    monkeypatch.setenv("TRIO_REALTIME_ENFORCED", "all")
+    async with Program("--data", data) as program:
+        program.process.send_signal(signal.SIGTERM)
+        status, errors = await program.ended()
+    assert status == 0
+    assert errors.splitlines() == [
+        "trio-realtime: There is no option for TRIO_REALTIME_ENFORCED.",
+        f"trio-realtime: {file} holds keys, and others on this machine can read it: chmod 600.",
+        f"trio-realtime: {keys} holds keys, and others on this machine can read it: chmod 600.",
+    ]
+
+
+KEYS = {
+    "a list": "[]",
+    "nothing": "null",
+    "no texts": '{"appId": null, "appKey": 1, "masterKey": []}',
+    "empty": '{"appId": "", "appKey": "", "masterKey": ""}',
+    "the same": '{"appId": "a", "appKey": "k", "masterKey": "k"}',
+    "deep": "[" * 100_000,
+    "half": '{"appId": "a"',
+    "a line": '{"appId": "a\\nb", "appKey": "k", "masterKey": "m"}',
+}
+
+
+@pytest.mark.parametrize("kept", [*KEYS, "a pipe", "endless", "a directory"])
+def test_keys_that_cannot_be_meant_are_one_sentence(tmp_path, kept):
+    path = tmp_path / "app.json"
+    if kept == "a pipe":
+        os.mkfifo(path)
+    elif kept == "endless":
+        path.symlink_to("/dev/zero")
+    elif kept == "a directory":
+        path.mkdir()
+    else:
+        path.write_text(KEYS[kept])
+    status, said, _ = run("--data", tmp_path)
+    assert status == 2
+    assert str(path) in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "keys",
+    ["a:k:k", "a:\u4e2d:m", "a:k:" + "m" * 257, "a: k:m"],
+    ids=["the same", "no header can hold it", "long", "space"],
+)
+def test_apps_that_cannot_be_meant_are_one_sentence(tmp_path, keys):
+    status, said, _ = run("--data", tmp_path, "--app", keys)
+    assert status == 2
+    assert said.startswith("trio-realtime: --app: The ")
+    assert "m" * 257 not in said
+
+
 def test_a_wrong_file_is_one_sentence(tmp_path):
     file = tmp_path / "app.toml"
     file.write_text("speed = 3")
@@ -260,6 +322,7 @@ def issue(authority, pem, key):
     certificate = authority.issue_cert("127.0.0.1")
     certificate.cert_chain_pems[0].write_to_path(pem)
     certificate.private_key_pem.write_to_path(key)
+    key.chmod(0o600)
 
 
 async def answers_with(program, authority):
@@ -323,6 +386,12 @@ def test_a_used_port_is_one_sentence(tmp_path):
         (["--public-url", "https://"], "--public-url takes a URL such as https://"),
         (["--tls-key", "key.pem"], "--tls-key needs --tls-cert"),
         (["--tls-cert", "nowhere.pem"], "nowhere.pem"),
+        (["--drain", "nan"], "--drain cannot be nan"),
+        (["--drain", "-1"], "--drain cannot be -1"),
+        (["--master-sign-validity", "nan"], "--master-sign-validity cannot be nan"),
+        (["--master-sign-validity", "inf"], "--master-sign-validity cannot be inf"),
+        (["--limit", "json_depth=501"], "The limit json_depth cannot be 501"),
+        (["--host", "x" * 300], "cannot be the name of a host"),
         (["--host", "203.0.113.1"], "Cannot listen on 203.0.113.1:0"),
     ],
 )

@@ -20,6 +20,7 @@ import attrs
 from .usage import UsageError
 
 PREFIX = "TRIO_REALTIME_"
+LARGEST_FILE = 1024 * 1024
 
 OF_THE_COMMAND_LINE = frozenset({"config", "ready_json", "help"})
 """Options that say something about one call only."""
@@ -62,6 +63,8 @@ def configured(
     defaults = vars(parser.parse_args([]))
     given = parser.parse_args(arguments)
     path = given.config or environ.get(PREFIX + "CONFIG") or None
+    if "\0" in str(path):
+        raise UsageError("--config has characters that cannot be meant.")
     from_file: list[str] = []
     apps: list[AppTable] = []
     if path is not None:
@@ -74,7 +77,27 @@ def configured(
         for name, text in sorted(_of_environ(environ, defaults))
         for argument in _checked(parser, _as_arguments(name, text, defaults), _variable(name))
     ]
-    return parser.parse_args([*from_file, *from_environ, *arguments]), apps
+    options = parser.parse_args([*from_file, *from_environ, *arguments])
+    options.config = None if path is None else Path(path)
+    _check_texts(options)
+    return options, apps
+
+
+def unknown_variables(environ: Mapping[str, str], options: argparse.Namespace) -> list[str]:
+    """Variables that look as if they were meant, and are not."""
+    known = {_variable(name) for name in vars(options) if name not in OF_THE_COMMAND_LINE}
+    known.add(PREFIX + "CONFIG")
+    return sorted(name for name in environ if name.upper().startswith(PREFIX) and name not in known)
+
+
+def _check_texts(options: argparse.Namespace) -> None:
+    for name, value in vars(options).items():
+        for one in value if isinstance(value, list) else [value]:
+            # Names of files may be of any bytes but zero.
+            strange = "\0" in str(one) if isinstance(one, Path) else not str(one).isprintable()
+            if strange:
+                option = name.replace("_", "-")
+                raise UsageError(f"--{option} has characters that cannot be meant.")
 
 
 def _checked(parser: _Parser, arguments: list[str], source: str) -> list[str]:
@@ -94,11 +117,17 @@ def _sentence(text: str) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise UsageError(f"{path} cannot be a configuration: it has more than a MiB.")
+        return tomllib.loads(content.decode("utf-8-sig"))
     except FileNotFoundError:
         raise UsageError(f"There is no configuration file {path}.") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except RecursionError as error:
+        raise UsageError(f"{path} cannot be a configuration: it is nested too deep.") from error
     except ValueError as error:
         # The message says where; it repeats nothing of a key.
         raise UsageError(f"{path} is not TOML: {_sentence(str(error))}") from error
@@ -160,7 +189,7 @@ def _as_arguments(
     """What would be written on the command line for it."""
     option = "--" + name.replace("_", "-")
     if isinstance(defaults[name], bool):
-        truth = value if isinstance(value, bool) else _truth(name, str(value))
+        truth = value if isinstance(value, bool) else _truth(path, name, str(value))
         return [option] if truth else []
     values = value if isinstance(value, list) else [value]
     return [f"{option}={_text(path, option[2:], one)}" for one in values]
@@ -172,7 +201,7 @@ def _text(path: str | Path, key: str, value: object) -> str:
     raise UsageError(f"{path}: {key} takes a text or a number.")
 
 
-def _truth(name: str, text: str) -> bool:
+def _truth(path: str | Path, name: str, text: str) -> bool:
     known = {
         "1": True,
         "true": True,
@@ -183,7 +212,8 @@ def _truth(name: str, text: str) -> bool:
         "": False,
     }
     if text.lower() not in known:
-        raise UsageError(f"{_variable(name)} is yes or no, not {text!r}.")
+        source = f"{path}: {name.replace('_', '-')}" if path else _variable(name)
+        raise UsageError(f"{source} is yes or no, not {text!r}.")
     return known[text.lower()]
 
 

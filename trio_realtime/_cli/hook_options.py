@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -123,7 +124,11 @@ def _engines(
     for url in urls.values():
         _check_url("leanengine", url)
     for app_id in ids:
-        if app_id in urls and not keys.get(app_id):
+        key = keys.get(app_id, "")
+        if not (key.isascii() and key.isprintable()):
+            # It would fail each time it is to be sent.
+            raise UsageError("--leanengine-hook-key takes printable ASCII.")
+        if app_id in urls and not key:
             raise UsageError(f"--leanengine needs --leanengine-hook-key, for the app {app_id}.")
         if app_id in keys and app_id not in urls:
             raise UsageError(f"--leanengine-hook-key needs --leanengine, for the app {app_id}.")
@@ -147,7 +152,12 @@ def _by_app(option: str, given: list[str], ids: list[str]) -> dict[str, str]:
 
 
 def _check_url(option: str, url: str) -> None:
-    if not url.startswith(("http://", "https://")):
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not url.isprintable():
         raise UsageError(f"--{option.replace('_', '-')} takes an http or https URL, not {url}.")
 
 

@@ -6,11 +6,11 @@ import argparse
 import ipaddress
 import json
 import os
-import secrets
 import signal
 import ssl
+import stat
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,17 +19,19 @@ from urllib.parse import urlsplit
 import attrs
 import trio
 
-from .configuration import AppTable, configured
+from .apps import ENFORCEABLE, app_of, app_of_table, guarded, own_app
+from .configuration import AppTable, configured, unknown_variables
 from .hook_options import add_hook_options, hooks_of
 from .usage import UsageError
 
 if TYPE_CHECKING:
-    from trio_realtime.server import App, Enforcement, Hooks, Limits, Server
+    from trio_realtime.server import App, Hooks, Limits, Server
 
 DEFAULT_DATA = Path("trio-realtime-data")
 KEYS_FILE = "app.json"
 FAILED = 2
-ENFORCEABLE = ("login", "conversations", "history", "block_list")
+AT_MOST = {"json_depth": 500}
+"""Limits that have one themselves: Python reads no JSON that is much deeper."""
 ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
 SIGNALS = (*ENDING, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
@@ -136,16 +138,20 @@ async def _serve(args: argparse.Namespace, tables: list[AppTable]) -> int:
         raise UsageError(
             f"--public-url takes a URL such as https://im.example.com, not {args.public_url!r}."
         )
+    if not 0 <= args.drain < float("inf"):
+        raise UsageError(f"--drain cannot be {args.drain:g}.")
+    if not 0 < args.master_sign_validity < float("inf"):
+        raise UsageError(f"--master-sign-validity cannot be {args.master_sign_validity:g}.")
     limits = _limits(args.limit)
-    given = [*(_app(text) for text in args.app), *(_app_of(table) for table in tables)]
+    given = [*(app_of(text) for text in args.app), *(app_of_table(table) for table in tables)]
     if len({app.id for app in given}) < len(given):
         raise UsageError("Two apps have the same id.")
     _prepare(args.data)
     made = False
     if not given:
-        own, made = _own_app(args.data / KEYS_FILE)
+        own, made = own_app(args.data / KEYS_FILE)
         given = [own]
-    apps = [_guarded(app, args) for app in given]
+    apps = [guarded(app, args) for app in given]
     async with AsyncExitStack() as stack:
         return await _run(args, apps, limits, await hooks_of(args, apps, tables, stack), made=made)
 
@@ -213,59 +219,17 @@ def _ready(url: str, apps: list[App], *, made: bool, as_json: bool) -> str:
     return line
 
 
-def _app(text: str) -> App:
-    from trio_realtime.server import App
-
-    parts = text.split(":")
-    if len(parts) != 3 or not all(parts):
-        # The text holds keys: it is not repeated.
-        raise UsageError("--app takes ID:KEY:MASTERKEY, three parts separated by colons.")
-    return App(parts[0], parts[1], parts[2])
-
-
-def _app_of(table: AppTable) -> App:
-    from trio_realtime.server import App
-
-    return App(
-        table.id,
-        table.key,
-        table.master_key,
-        enforce=_enforcement(table.enforce),
-        origins=None if table.origins is None else frozenset(table.origins),
-    )
-
-
-def _enforcement(names: Sequence[str]) -> Enforcement:
-    from trio_realtime.server import Enforcement
-
-    for name in names:
-        if name not in {"all", *ENFORCEABLE}:
-            raise UsageError(f"enforce takes all or {', '.join(ENFORCEABLE)}, not {name!r}.")
-    chosen = ENFORCEABLE if "all" in names else names
-    return Enforcement(**dict.fromkeys(chosen, True))
-
-
-def _guarded(app: App, args: argparse.Namespace) -> App:
-    """What is said for all apps is added to what an app says for itself."""
-    theirs = [name for name in ENFORCEABLE if getattr(app.enforce, name)]
-    origins = app.origins
-    if args.origin:
-        origins = frozenset(args.origin) | (origins or frozenset())
-    return attrs.evolve(
-        app,
-        enforce=_enforcement([*theirs, *args.enforce]),
-        origins=origins,
-        members_only=app.members_only or args.members_only,
-    )
-
-
 def _warn(args: argparse.Namespace, apps: list[App]) -> None:
     """What an operator should know before strangers find out."""
-    warnings = []
-    if args.config is not None and _open_to_others(args.config):
-        warnings.append(
-            f"{args.config} holds keys, and others on this machine can read it: chmod 600."
-        )
+    warnings = [f"There is no option for {name}." for name in unknown_variables(os.environ, args)]
+    secret = [args.config, args.data / KEYS_FILE]
+    if args.tls_key is not None and _open_to_others(args.tls_key, but_group=True):
+        secret.append(args.tls_key)
+    warnings += [
+        f"{path} holds keys, and others on this machine can read it: chmod 600."
+        for path in secret
+        if path is not None and _open_to_others(path)
+    ]
     if _open_to_others(args.data):
         warnings.append(
             f"Others on this machine can read the data directory {args.data}: chmod 700."
@@ -293,8 +257,13 @@ def _reached_by_tls(args: argparse.Namespace) -> bool:
     return args.tls_cert is not None
 
 
-def _open_to_others(path: Path) -> bool:
-    return os.name == "posix" and bool(path.stat().st_mode & 0o077)
+def _open_to_others(path: Path, *, but_group: bool = False) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # it is gone, or was a pipe
+        return False
+    regular = stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+    return os.name == "posix" and regular and bool(mode & (0o007 if but_group else 0o077))
 
 
 def _is_web_url(url: str) -> bool:
@@ -328,7 +297,7 @@ def _limits(given: list[str]) -> Limits:
         except ValueError:
             kind = "a number" if number is float else "a whole number"
             raise UsageError(f"The limit {name} takes {kind}, not {value!r}.") from None
-        if not 0 <= values[name] < float("inf"):
+        if not 0 <= values[name] < float("inf") or values[name] > AT_MOST.get(name, float("inf")):
             raise UsageError(f"The limit {name} cannot be {value}.")
     return Limits(**values)
 
@@ -343,40 +312,6 @@ def _prepare(data: Path) -> None:
         ) from error
     if not usable:
         raise UsageError(f"The data directory {data} cannot be used: it is not writable.")
-
-
-def _own_app(path: Path) -> tuple[App, bool]:
-    """The app made at the first start, the same ever after; and whether it was made now."""
-    from trio_realtime.server import App
-
-    try:
-        kept = json.loads(path.read_text("utf-8"))
-        app = App(str(kept["appId"]), str(kept["appKey"]), str(kept["masterKey"]))
-    except FileNotFoundError:
-        return _made_app(path), True
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is damaged: it should hold the keys of an app.") from error
-    return app, False
-
-
-def _made_app(path: Path) -> App:
-    from trio_realtime.server import App
-
-    app = App("app" + secrets.token_hex(8), secrets.token_hex(12), secrets.token_hex(12))
-    kept = {"appId": app.id, "appKey": app.key, "masterKey": app.master_key}
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(kept, file, indent=2)
-        except OSError:
-            path.unlink(missing_ok=True)  # half of it would be in the way of the next start
-            raise
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}.") from error
-    return app
 
 
 def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:

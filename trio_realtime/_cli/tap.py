@@ -65,6 +65,8 @@ async def _tap(args: argparse.Namespace, origin: str, record: TextIO | None) -> 
         raise UsageError(
             f"Cannot listen on {args.host}:{args.port}: {error.strerror or error}."
         ) from error
+    except UnicodeError as error:
+        raise UsageError(f"{args.host!r} cannot be the name of a host.") from error
     port = listeners[0].socket.getsockname()[1]
     host = f"[{args.host}]" if ":" in args.host else args.host
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:

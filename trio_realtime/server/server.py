@@ -186,6 +186,8 @@ class Server:
             listeners = await trio.open_tcp_listeners(config.port, host=config.host)
         except OSError as error:
             raise ServerStartError(_cannot_listen(config, error)) from error
+        except UnicodeError as error:
+            raise ServerStartError(f"{config.host!r} cannot be the name of a host.") from error
         self.port = listeners[0].socket.getsockname()[1]
 
         async def turn_away(stream: trio.abc.Stream) -> None:
