@@ -14,10 +14,17 @@ import trio
 from trio_realtime._io.exception_groups import background_nursery, single_error
 
 from .accepting import accept
+from .api.classes import Classes
+from .api.clients import Clients
+from .api.conversations import Conversations
 from .api.files import Files
 from .api.history import History
+from .api.messages import Messages
+from .api.moderation import Moderation
 from .api.rest import SdkEndpoints
+from .api.service_conversations import ServiceConversations
 from .api.services import ServiceMessage, Services
+from .api.version_1_1 import VersionOne
 from .bus.local import LocalBus
 from .bus.nonces import NonceMemory
 from .bus.order import ConnectionOrder
@@ -39,6 +46,17 @@ from .troubles import TroubleLog
 
 DATABASE = "realtime.sqlite3"
 FILES = "files"
+
+OPERATOR_ENDPOINTS = (
+    Conversations,
+    Messages,
+    Moderation,
+    Clients,
+    ServiceConversations,
+    Classes,
+    VersionOne,
+)
+"""What only the master key opens."""
 
 
 class ServerStartError(Exception):
@@ -299,8 +317,9 @@ async def _assemble(
     SdkEndpoints(gateway, Health(store)).routes(router)
     files = Files(gateway, blobs)
     files.routes(router)
-    Services(gateway).routes(router)
     History(gateway).routes(router)
+    for endpoints in OPERATOR_ENDPOINTS:
+        endpoints(gateway).routes(router)
     await files.recover()
     return Server(config, gateway, Listener(gateway, router, config.tls))
 

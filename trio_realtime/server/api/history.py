@@ -10,12 +10,13 @@ import attrs
 from trio_realtime.server.gateway.gateway import Gateway
 from trio_realtime.server.http import HttpError, Request, Response, Router, json_response
 from trio_realtime.server.rules.checks import existing
-from trio_realtime.server.rules.history import Range, history_json, require_reader
+from trio_realtime.server.rules.history import Range, feed_json, history_json, require_reader
 from trio_realtime.server.rules.session import token_holder
 from trio_realtime.server.rules.signatures import verify_history
 from trio_realtime.server.rules.types import App, Refusal
 from trio_realtime.server.store.interface import Bound, Tx
 
+from .operator import Operator
 from .rest import authorized_app, known, number, shows_master_key
 
 DEFAULT_PAGE = 100
@@ -32,20 +33,28 @@ class History:
         """Register every endpoint."""
         for kind in ("conversations", "chatrooms", "service-conversations"):
             router.add("GET", f"/1.2/rtm/{kind}/{{id}}/messages", self.messages)
+        router.add("GET", "/1.2/rtm/messages", self.feed)
+        router.add("GET", "/1.2/rtm/clients/{client}/messages", self.sent_by)
         router.add("GET", "/1.1/rtm/messages/history", self.messages_of_1_1)
 
     async def messages(self, request: Request) -> Response:
         """A page of a conversation's history: ``GET …/{id}/messages``."""
-        wanted = Range(
-            start=_bound(request, "timestamp", "msgid"),
-            start_included=_flag(request, "include_start"),
-            end=_bound(request, "till_timestamp", "till_msgid"),
-            end_included=_flag(request, "include_stop"),
-            newer=_flag(request, "reversed"),
-            limit=_limit(request),
-        )
         viewer = request.query.get("client_id", "")
-        return await self._page(request, request.parameters["id"], viewer, wanted)
+        return await self._page(request, request.parameters["id"], viewer, _range(request))
+
+    async def feed(self, request: Request) -> Response:
+        """A page of all messages of the app: ``GET /1.2/rtm/messages``."""
+        return await self._feed(request, None, _range(request))
+
+    async def sent_by(self, request: Request) -> Response:
+        """A page of what one client has sent: ``GET /1.2/rtm/clients/{client}/messages``."""
+        return await self._feed(request, request.parameters["client"], _range(request))
+
+    async def _feed(self, request: Request, sender: str | None, wanted: Range) -> Response:
+        operator = Operator(self.gateway)
+        app = operator.app(request)
+        rows = await operator.read(app, lambda tx: feed_json(tx, wanted, sender), query=True)
+        return json_response(rows)
 
     async def messages_of_1_1(self, request: Request) -> Response:
         """The same as version 1.1 of the API asks for it."""
@@ -54,7 +63,9 @@ class History:
             newer=_flag(request, "reversed"),
             limit=_limit(request),
         )
-        cid = request.query.get("convid", "")
+        cid, sender = request.query.get("convid", ""), request.query.get("from")
+        if not cid:
+            return await self._feed(request, sender, wanted)
         return await self._page(request, cid, request.query.get("peerid", ""), wanted)
 
     async def _page(self, request: Request, cid: str, viewer: str, wanted: Range) -> Response:
@@ -91,6 +102,17 @@ class History:
         # Only now: nobody uses up what is another's.
         if refusal := self.gateway.apps[app.id].bus.over_rate(viewer, "history_per_minute"):
             raise refusal
+
+
+def _range(request: Request) -> Range:
+    return Range(
+        start=_bound(request, "timestamp", "msgid"),
+        start_included=_flag(request, "include_start"),
+        end=_bound(request, "till_timestamp", "till_msgid"),
+        end_included=_flag(request, "include_stop"),
+        newer=_flag(request, "reversed"),
+        limit=_limit(request),
+    )
 
 
 def _bound(request: Request, timestamp: str, mid: str) -> Bound | None:

@@ -16,8 +16,7 @@ from trio_realtime.server.config import ServerConfig
 from trio_realtime.server.gateway.gateway import Gateway
 from trio_realtime.server.health import Health, unhealthy
 from trio_realtime.server.http import HttpError, Request, Response, Router, json_response
-from trio_realtime.server.rules.json import BadJson, parse_object
-from trio_realtime.server.rules.member_info import member_infos_json
+from trio_realtime.server.rules.json import date_json
 from trio_realtime.server.rules.notifications import notifications_json
 from trio_realtime.server.rules.session import token_holder
 from trio_realtime.server.rules.signatures import login_string, rest_key_is, rest_sign_is, sign
@@ -45,7 +44,7 @@ class SdkEndpoints:
         router.add("POST", "/1.1/rtm/sign", self.sign)
         router.add("GET", "/1.2/rtm/clients/sign", self.sign_for_query)
         router.add("GET", "/1.1/rtm/notifications", self.notifications)
-        router.add("GET", "/1.1/classes/_ConversationMemberInfo", self.member_infos)
+        router.add("GET", "/1.1/date", self.date)
 
     async def healthz(self, _request: Request) -> Response:
         """Whether the server can do its work, and otherwise why not."""
@@ -136,23 +135,9 @@ class SdkEndpoints:
 
         return json_response(known(await self.gateway.store.read(app.id, rule)))
 
-    async def member_infos(self, request: Request) -> Response:
-        """The roles stored for a conversation, for its members."""
-        app = authorized_app(self.gateway, request)
-        cid = _where_cid(request)
-        limit = max(0, min(number(request, "limit", 100), 1000))
-        skip = max(0, number(request, "skip", 0))
-        token = request.headers.get("x-lc-im-session-token")
-
-        def rule(tx: Any) -> list[dict[str, Any]] | None:
-            client_id = token_holder(tx, token)
-            if client_id is None:
-                return None
-            if not tx.is_member(cid, client_id):
-                return []
-            return member_infos_json(tx, cid, limit, skip)
-
-        return json_response({"results": known(await self.gateway.store.read(app.id, rule))})
+    async def date(self, _request: Request) -> Response:
+        """The time of the server."""
+        return json_response(date_json(self.gateway.config.clock()))
 
     def _routed_app(self, request: Request) -> App:
         app = self.gateway.apps.get(request.query.get("appId", ""))
@@ -223,13 +208,3 @@ def number(request: Request, name: str, default: int) -> int:
     if abs(number) >= 2**63:
         raise HttpError(400, 102, f"{name} is out of range.")
     return number
-
-
-def _where_cid(request: Request) -> str:
-    try:
-        cid = parse_object(request.query.get("where")).get("cid")
-    except BadJson:
-        cid = None
-    if not isinstance(cid, str):
-        raise HttpError(400, 102, 'where must name a conversation: {"cid": "…"}.')
-    return cid

@@ -1,7 +1,7 @@
-"""Service conversations from the operator's side: in Python, and over REST.
+"""Service conversations from the operator's side, in Python.
 
 Clients subscribe to them and write to them; only the operator makes them and speaks in
-their name. Protocol: docs/protocol/conversations.md §1, docs/protocol/rest.md §6, §7.
+their name. Protocol: docs/protocol/conversations.md §1, docs/protocol/rest.md §6.
 """
 
 from __future__ import annotations
@@ -17,17 +17,11 @@ from trio_realtime.server.gateway.commands import tell_hooks
 from trio_realtime.server.gateway.gateway import Gateway
 from trio_realtime.server.hooks.runner import HookRunner
 from trio_realtime.server.hooks.types import IncomingMessage, Rewrite
-from trio_realtime.server.http import HttpError, Request, Response, Router, json_response
 from trio_realtime.server.rules import service as rules
 from trio_realtime.server.rules.start import create_service
-from trio_realtime.server.rules.types import App, Caller, Clients, Outcome, Push, Refusal
+from trio_realtime.server.rules.types import Caller, Clients, Outcome, Push
 from trio_realtime.server.store.interface import MessageRow, Tx
 from trio_realtime.wire import CommandType, DirectCommand, GenericCommand
-
-from .rest import authorized_app
-
-MAX_BODY = 5 * 1024
-"""Bytes of one message: docs/protocol/rest.md §4."""
 
 
 @attrs.frozen
@@ -119,68 +113,6 @@ class Services:
         return await self._gateway.store.read(
             app_id, lambda tx: rules.service_messages(tx, cid, after, limit)
         )
-
-    # REST, with the master key.
-
-    def routes(self, router: Router) -> None:
-        """Add the endpoints."""
-        base = "/1.2/rtm/service-conversations"
-        router.add("POST", base, self._create)
-        router.add("POST", base + "/{id}/broadcasts", self._broadcast)
-        router.add("GET", base + "/{id}/subscribers/count", self._count)
-        router.add("POST", "/1.2/rtm/clients/{id}/kick", self._kick)
-
-    async def _create(self, request: Request) -> Response:
-        app = self._app(request)
-        body = dict(request.json())
-        name = body.pop("name", None)
-        if name is not None and not isinstance(name, str):
-            raise HttpError(400, 1, "name is no text.")
-        cid = await self._checked(self.create(app.id, name, body))
-        return json_response({"objectId": cid}, status=201)
-
-    async def _broadcast(self, request: Request) -> Response:
-        app, body = self._app(request), request.json()
-        sender, message = body.get("from_client"), body.get("message")
-        if not isinstance(sender, str) or not isinstance(message, str):
-            raise HttpError(400, 1, "from_client and message are needed, and are texts.")
-        if len(message.encode("utf-8", "replace")) > MAX_BODY:
-            raise HttpError(400, 4109, f"message has more than {MAX_BODY} bytes.")
-        running = self.broadcast(app.id, self._id(request), sender, message, None, request.address)
-        sent = await self._checked(running)
-        told = {"msg-id": sent.id, "timestamp": sent.timestamp}
-        return json_response({**told, "result": told})
-
-    async def _count(self, request: Request) -> Response:
-        app, cid = self._app(request), self._id(request)
-
-        def count(tx: Tx) -> int:
-            rules.service(tx, cid)
-            return tx.member_count(cid)
-
-        return json_response(
-            {"count": await self._checked(self._gateway.store.read(app.id, count))}
-        )
-
-    async def _kick(self, request: Request) -> Response:
-        app = self._app(request)
-        reason = request.json().get("reason")
-        await self._gateway.kick(
-            app.id, self._id(request), reason[:20] if isinstance(reason, str) else None
-        )
-        return json_response({})
-
-    def _app(self, request: Request) -> App:
-        return authorized_app(self._gateway, request, master=True)
-
-    def _id(self, request: Request) -> str:
-        return request.parameters["id"]
-
-    async def _checked(self, running: Any) -> Any:
-        try:
-            return await running
-        except Refusal as refusal:
-            raise HttpError(400, refusal.code, refusal.detail or refusal.reason) from refusal
 
 
 def _narrowed(push: Push, receivers: Collection[str] | None) -> Push:

@@ -23,6 +23,7 @@ from trio_realtime.server.dialects import OutgoingCommand
 from trio_realtime.server.rules.types import (
     Caller,
     Clients,
+    Evict,
     Feature,
     PresenceStep,
     Push,
@@ -179,6 +180,12 @@ class Bus(Protocol):
         delivered after the answer, from wherever; who is in a room only all processes know;
         and a will must outlive the process.
         """
+
+    def evict(self, step: Evict) -> Answer[None]:
+        """Take clients out of chat rooms in nobody's name: as `perform` does with this step."""
+
+    def population(self) -> Answer[int]:
+        """How many clients are online, each counted once."""
 
     # Pushes.
 

@@ -145,9 +145,8 @@ class LocalBus:
             case LeaveRoom(cid):
                 if session.room == cid:
                     self._leave_room(session)
-            case Evict(cids, client_ids):
-                for cid in cids:
-                    self._evict(cid, client_ids)
+            case Evict():
+                return self.evict(step)
             case KeepWill(will):
                 self._keep_will(session, will)
             case CountRoom(cid, complete):
@@ -158,6 +157,14 @@ class LocalBus:
                 inside = {other.room for other in self._sessions_of(client_id)}
                 complete([cid for cid in cids if cid in inside])
         return DONE
+
+    def evict(self, step: Evict) -> Answer[None]:
+        for cid in step.cids:
+            self._evict(cid, step.client_ids)
+        return DONE
+
+    def population(self) -> Answer[int]:
+        return Answer.of(len(self._clients))
 
     def _online(self, session: LiveSession) -> bool:
         return session in self._clients.get(session.client_id, ())

@@ -67,26 +67,51 @@ def history_json(tx: Tx, conversation: ConversationRow, wanted: Range) -> list[d
 
     Protocol: docs/protocol/rest.md §4.
     """
-    cid = conversation.id
     messages, marked = _page(tx, conversation, wanted)
-    rows = []
-    for message in messages if wanted.newer else reversed(messages):
-        data, binary = body_json(message.body)
-        row = {
-            "msg-id": message.id,
-            "timestamp": message.timestamp,
-            "conv-id": f"{cid}00000000",
-            "to": cid,
-            "from": message.sender,
-            "data": data,
-            "bin": binary,
-            "is-conv": True,
-            "is-room": conversation.kind is Kind.ROOM,
-        }
-        if marked and message.ack_at is not None:
-            row["ack-at"] = message.ack_at
-        rows.append(row)
-    return rows
+    return [
+        _row_json(message, marked=marked)
+        for message in (messages if wanted.newer else reversed(messages))
+    ]
+
+
+def feed_json(tx: Tx, wanted: Range, sender: str | None) -> list[dict[str, Any]]:
+    """A page of all messages, or of those of one sender, in the same form and order."""
+    messages = tx.feed(
+        start=wanted.start,
+        start_included=wanted.start_included,
+        end=wanted.end,
+        end_included=wanted.end_included,
+        newer=wanted.newer,
+        limit=wanted.limit,
+        sender=sender,
+    )
+    if not wanted.newer:
+        messages.reverse()
+    fitting = _fitting(messages, newer=wanted.newer)
+    cids = dict.fromkeys(message.conversation_id for message in fitting if message.ack_at)
+    pairs = {cid for cid, members in tx.members_of(list(cids)).items() if len(members) == 2}
+    return [
+        _row_json(message, marked=message.conversation_id in pairs)
+        for message in (fitting if wanted.newer else reversed(fitting))
+    ]
+
+
+def _row_json(message: MessageRow, *, marked: bool) -> dict[str, Any]:
+    data, binary = body_json(message.body)
+    row = {
+        "msg-id": message.id,
+        "timestamp": message.timestamp,
+        "conv-id": f"{message.conversation_id}00000000",
+        "to": message.conversation_id,
+        "from": message.sender,
+        "data": data,
+        "bin": binary,
+        "is-conv": True,
+        "is-room": message.kind is Kind.ROOM,
+    }
+    if marked and message.ack_at is not None:
+        row["ack-at"] = message.ack_at
+    return row
 
 
 def require_reader(tx: Tx, row: ConversationRow, client_id: str) -> None:

@@ -39,7 +39,7 @@ def start(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     """``start``: create a conversation, or find the one with the same members."""
     message = conv_of(command)
     text = message.attr.data if message.attr is not None else None
-    name, attributes = _attributes(text, caller.json_depth)
+    name, attributes = attributes_of(text, caller.json_depth)
     if message.transient:
         check_signature(tx, caller, message, None, "create")
         return _start_room(tx, caller, name, attributes)
@@ -62,7 +62,7 @@ def create_service(
         text = json_text(given)
     except (ValueError, TypeError, RecursionError) as exc:
         refuse(ErrorCode.CONVERSATION_API_FAILED, f"the attributes are not JSON: {exc}")
-    name, columns = _attributes(text, MAX_DEPTH)
+    name, columns = attributes_of(text, MAX_DEPTH)
     return tx.create_conversation(kind=Kind.SERVICE, creator=creator, name=name, attributes=columns)
 
 
@@ -102,7 +102,7 @@ def _start_normal(
         refuse(ErrorCode.CONVERSATION_FULL)
     mark = unique_id(members) if unique else None
     if mark is not None:
-        found = _same_members(tx, mark, Kind.NORMAL, members)
+        found = same_members(tx, mark, Kind.NORMAL, members)
         if found is not None:
             return Outcome(_started(found, unique_id=mark, existing=True))
     row = tx.create_conversation(
@@ -113,7 +113,7 @@ def _start_normal(
         attributes=attributes,
         unique_id=mark,
     )
-    return Outcome(_started(row, unique_id=mark), _created(tx, row, members))
+    return Outcome(_started(row, unique_id=mark), created_pushes(tx, row, members))
 
 
 def _start_temporary(
@@ -127,7 +127,7 @@ def _start_temporary(
     if len(members) > MAX_TEMPORARY_MEMBERS:
         refuse(ErrorCode.CONVERSATION_FULL)
     mark = unique_id(members)
-    found = _same_members(tx, mark, Kind.TEMPORARY, members)
+    found = same_members(tx, mark, Kind.TEMPORARY, members)
     row = found or tx.create_conversation(
         kind=Kind.TEMPORARY,
         creator=caller.client_id,
@@ -143,7 +143,7 @@ def _start_temporary(
         temp_conv_ttl=seconds_left(row, tx.now),
         existing=True if found else None,
     )
-    return Outcome(reply, [] if found else _created(tx, row, members))
+    return Outcome(reply, [] if found else created_pushes(tx, row, members))
 
 
 def seconds_left(row: ConversationRow, now: int) -> int:
@@ -152,7 +152,8 @@ def seconds_left(row: ConversationRow, now: int) -> int:
     return -((now - row.expires_at) // 1000)
 
 
-def _same_members(tx: Tx, mark: str, kind: Kind, members: Sequence[str]) -> ConversationRow | None:
+def same_members(tx: Tx, mark: str, kind: Kind, members: Sequence[str]) -> ConversationRow | None:
+    """The conversation of this kind that is unique to these members."""
     row = tx.conversation_by_unique_id(mark, kind)
     if row is None:
         return None
@@ -171,7 +172,8 @@ def _same_members(tx: Tx, mark: str, kind: Kind, members: Sequence[str]) -> Conv
     return rows[0] if rows else None
 
 
-def _created(tx: Tx, row: ConversationRow, members: Sequence[str]) -> list[Push]:
+def created_pushes(tx: Tx, row: ConversationRow, members: Sequence[str]) -> list[Push]:
+    """The news of a new conversation for its members."""
     notices = Notices(tx, row, row.creator)
     notices.personal(OpType.JOINED, members)
     notices.shared(OpType.MEMBERS_JOINED, members, members)
@@ -186,7 +188,7 @@ def _started(row: ConversationRow, **fields: Any) -> GenericCommand:
     )
 
 
-def _attributes(text: str | None, max_depth: int) -> tuple[str | None, dict[str, Any]]:
+def attributes_of(text: str | None, max_depth: int) -> tuple[str | None, dict[str, Any]]:
     """Name and custom columns; what the server sets itself is passed over."""
     try:
         given = parse_object(text or "{}", max_depth)

@@ -19,7 +19,7 @@ from .checks import conv_of, existing, refuse, require_member
 from .json import BadJson, changed, is_operation, iso, json_text, parse_object, touched
 from .notifications import Notices
 from .start import MAX_ATTRIBUTES, RESERVED
-from .types import Caller, Outcome
+from .types import Caller, Outcome, Push
 
 
 def update(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
@@ -48,7 +48,19 @@ def update(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     )
     if not changes:
         return Outcome(reply)
-    notices = Notices(tx, row, caller.client_id)
+    return Outcome(reply, change_pushes(tx, row, changes, modified, by=caller.client_id))
+
+
+def change_pushes(
+    tx: Tx,
+    row: ConversationRow,
+    changes: Mapping[str, Any],
+    modified: Mapping[str, Any],
+    *,
+    by: str,
+) -> list[Push]:
+    """The news of a change for the members."""
+    notices = Notices(tx, row, by)
     notices.to_members(
         OpType.UPDATED,
         tx.members(row.id),
@@ -59,7 +71,7 @@ def update(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
         permanent=False,
         except_actor=True,
     )
-    return Outcome(reply, notices.pushes)
+    return notices.pushes
 
 
 def change(

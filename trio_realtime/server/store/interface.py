@@ -385,6 +385,39 @@ class Tx(Protocol):
 
     def delete_message(self, cid: str, mid: str) -> bool: ...
 
+    # What only the operator asks, of an app as a whole.
+
+    def feed(
+        self,
+        *,
+        start: Bound | None = None,
+        start_included: bool = False,
+        end: Bound | None = None,
+        end_included: bool = False,
+        newer: bool = False,
+        limit: int = 100,
+        sender: str | None = None,
+    ) -> list[MessageRow]:
+        """A page of all messages, counted from ``start``: newest first, with ``newer`` oldest
+        first, ties by id. With ``sender`` those of one client, services left out.
+
+        Raises `QueryError` when it takes too long.
+        """
+
+    def all_member_infos(self, *, after: str = "", limit: int = 100) -> list[MemberInfoRow]:
+        """The stored roles of all conversations, by id, those after this one."""
+
+    def subscribers(
+        self, cid: str, *, after: str | None = None, limit: int = 50
+    ) -> list[tuple[str, int]]:
+        """Members with the time of joining, in the order of joining, those after a member."""
+
+    def subscriptions(self, client_id: str) -> list[tuple[str, int]]:
+        """A client's service conversations with the time of joining, earliest first."""
+
+    def clients_seen(self, expiring_after: int) -> int:
+        """How many clients have a token that lives beyond this time."""
+
     # Receipts and unread.
 
     def acknowledge(self, cid: str, client_id: str, *, first: int, last: int) -> list[MessageRow]:

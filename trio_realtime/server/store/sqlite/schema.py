@@ -20,7 +20,7 @@ from .functions import add_functions
 APPLICATION_ID = 0x54525454
 """Marks a file as ours (``PRAGMA application_id``)."""
 
-VERSION = 2
+VERSION = 3
 """The version of the tables (``PRAGMA user_version``)."""
 
 _OLDEST_SQLITE = (3, 35, 0)
@@ -143,7 +143,9 @@ CREATE TABLE messages (
     UNIQUE (conversation, id)
 );
 -- With the sender, so that unread messages are counted in the index alone.
-CREATE UNIQUE INDEX messages_by_time ON messages (conversation, timestamp, sender);
+CREATE INDEX messages_by_time ON messages (conversation, timestamp, sender);
+-- Across conversations, for the operator.
+CREATE INDEX messages_by_moment ON messages (timestamp);
 CREATE UNIQUE INDEX messages_once ON messages (conversation, sender, dt) WHERE dt IS NOT NULL;
 CREATE INDEX messages_by_type ON messages (conversation, lctype, timestamp)
     WHERE lctype IS NOT NULL;
@@ -199,6 +201,12 @@ DELETE FROM clients WHERE id NOT IN (
     SELECT client FROM members UNION SELECT client FROM muted UNION SELECT client FROM roles
     UNION SELECT client FROM listed UNION SELECT sender FROM messages
     UNION SELECT client FROM deliveries UNION SELECT client FROM notifications);
+""",
+    # What is imported may have two messages of one sender at one time.
+    2: """
+CREATE INDEX messages_by_moment ON messages (timestamp);
+DROP INDEX messages_by_time;
+CREATE INDEX messages_by_time ON messages (conversation, timestamp, sender);
 """,
 }
 """What makes of the tables of a version those of the next one."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from .conversations import Conversations
 from .members import Members
+from .overview import Overview
 from .receipts import Receipts
 from .records import Records
 
 
-class SqliteTx(Conversations, Members, Receipts, Records):
+class SqliteTx(Conversations, Members, Overview, Receipts, Records):
     """`Tx` on SQLite: valid while its rule runs."""

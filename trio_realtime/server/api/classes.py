@@ -1,0 +1,180 @@
+"""The classes of the storage service that messaging owns, as storage SDKs ask for them.
+
+Protocol: docs/protocol/rest.md §2 and §8, docs/protocol/exports.md §4.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from trio_realtime.server.http import HttpError, Request, Response, Router, json_response
+from trio_realtime.server.rules.direct import SERVICE_MESSAGES
+from trio_realtime.server.rules.json import MAX_DEPTH, BadJson, iso, parse_object
+from trio_realtime.server.rules.member_info import member_infos_json
+from trio_realtime.server.rules.operator import conversations as rules
+from trio_realtime.server.rules.operator.result import conversation_of
+from trio_realtime.server.rules.session import token_holder
+from trio_realtime.server.store.interface import Kind, Query, Tx
+
+from .conversations import PAGE, query_of, selected
+from .operator import Operator, page
+from .rest import authorized_app, known, number, shows_master_key
+
+NOT_FOUND = 101
+BAD_QUERY = 102
+COUNTED_AT_ONCE = 1000
+LARGEST_PAGE = 1000
+CONVERSATION = "/1.1/classes/_Conversation"
+
+
+@attrs.frozen
+class Classes(Operator):
+    """The endpoints; `routes` enters them into a router."""
+
+    def routes(self, router: Router) -> None:
+        """Register every endpoint."""
+        router.add("GET", CONVERSATION, self.find)
+        router.add("POST", CONVERSATION, self.create)
+        router.add("GET", f"{CONVERSATION}/{{id}}", self.show)
+        router.add("PUT", f"{CONVERSATION}/{{id}}", self.update)
+        router.add("DELETE", f"{CONVERSATION}/{{id}}", self.delete)
+        router.add("GET", "/1.1/classes/_ConversationMemberInfo", self.member_infos)
+        router.add("GET", f"/1.1/classes/{SERVICE_MESSAGES}", self.service_messages)
+
+    async def find(self, request: Request) -> Response:
+        """Query; ``count=1`` counts besides, ``keys`` chooses columns, ``include`` has no use."""
+        app, query = self.app(request), query_of(request)
+        counts = request.query.get("count") in {"1", "true"}
+
+        def rule(tx: Tx) -> dict[str, Any]:
+            rows = rules.rows_json(tx, tx.find(query))
+            found = {"results": [selected(row, request.query.get("keys")) for row in rows]}
+            return {**found, "count": _count(tx, query)} if counts else found
+
+        return json_response(await self.read(app, rule, query=True))
+
+    async def create(self, request: Request) -> Response:
+        app, body = self.app(request), request.json()
+        kind = Kind.NORMAL
+        if body.get("sys") is True:
+            kind = Kind.SERVICE
+        elif body.get("tr") is True:
+            kind = Kind.ROOM
+        row = await self.write(app, lambda tx: rules.create(tx, kind, body))
+        location = ("location", f"{CONVERSATION}/{row['objectId']}")
+        return attrs.evolve(json_response(row, 201), headers=(location,))
+
+    async def show(self, request: Request) -> Response:
+        app, cid = self.app(request), request.parameters["id"]
+
+        def rule(tx: Tx) -> dict[str, Any] | None:
+            row = tx.conversation(cid)
+            return None if row is None else rules.row_json(tx, row)
+
+        found = await self.read(app, rule)
+        if found is None:
+            raise HttpError(404, NOT_FOUND, "Could not find object.")
+        return json_response(selected(found, request.query.get("keys")))
+
+    async def update(self, request: Request) -> Response:
+        app, cid, body = self.app(request), request.parameters["id"], request.json()
+        return json_response(await self.write(app, lambda tx: rules.update(tx, cid, body)))
+
+    async def delete(self, request: Request) -> Response:
+        app, cid = self.app(request), request.parameters["id"]
+        return json_response(await self.write(app, lambda tx: rules.delete(tx, cid)))
+
+    async def member_infos(self, request: Request) -> Response:
+        """The roles stored: for the operator all of them, for a member those of a conversation."""
+        app = authorized_app(self.gateway, request)
+        cid, after = _wanted(request, "cid")
+        limit = page(request, default=PAGE, most=LARGEST_PAGE)
+        skip = max(0, number(request, "skip", 0))
+        if shows_master_key(self.gateway, app, request):
+            rows = await self.read(app, lambda tx: _all_infos(tx, cid, after, limit, skip))
+            return json_response({"results": rows})
+        if cid is None:
+            raise HttpError(400, BAD_QUERY, 'where must name a conversation: {"cid": "…"}.')
+        token = request.headers.get("x-lc-im-session-token")
+
+        def rule(tx: Tx) -> list[dict[str, Any]] | None:
+            client_id = token_holder(tx, token)
+            if client_id is None:
+                return None
+            if not tx.is_member(cid, client_id):
+                return []
+            return member_infos_json(tx, cid, limit, skip)
+
+        return json_response({"results": known(await self.read(app, rule))})
+
+    async def service_messages(self, request: Request) -> Response:
+        """What clients have written to services, by conversation and id."""
+        app = self.app(request)
+        conversation, after = _wanted(request, "conv")
+        limit = page(request, default=PAGE, most=LARGEST_PAGE)
+        start = "/".join(after.rpartition(".")[::2]) if after else None
+
+        def rule(tx: Tx) -> list[dict[str, Any]]:
+            prefix = f"{conversation}/" if conversation else ""
+            found = tx.documents(SERVICE_MESSAGES, prefix=prefix, after=start, limit=limit)
+            return [_service_message_json(key, row) for key, row in found]
+
+        return json_response({"results": await self.read(app, rule)})
+
+
+def _count(tx: Tx, query: Query) -> int:
+    """How many a query finds, whatever its page."""
+    count = 0
+    while True:
+        # The time of each part is bounded as that of a query.
+        part = attrs.evolve(query, limit=COUNTED_AT_ONCE, skip=count)
+        found = len(tx.find(part))
+        count += found
+        if found < COUNTED_AT_ONCE:
+            return count
+
+
+def _all_infos(tx: Tx, cid: str | None, after: str, limit: int, skip: int) -> list[dict[str, Any]]:
+    if cid is not None:
+        return member_infos_json(tx, conversation_of(tx, cid).id, limit, skip)
+    return [
+        {
+            "objectId": row.id,
+            "cid": row.conversation_id,
+            "clientId": row.client_id,
+            "role": row.role,
+        }
+        for row in tx.all_member_infos(after=after, limit=limit)
+    ]
+
+
+def _service_message_json(key: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    cid, _, mid = key.rpartition("/")
+    times = {
+        name: row[name]["iso"] if isinstance(row.get(name), Mapping) else iso(row["timestamp"])
+        for name in ("createdAt", "updatedAt")
+    }
+    return {**row, **times, "objectId": f"{cid}.{mid}"}
+
+
+def _wanted(request: Request, column: str) -> tuple[str | None, str]:
+    """Which conversation a ``where`` names, and after which id the rows begin.
+
+    That is all that is asked of these classes. Raises `HttpError` 400 for anything else.
+    """
+    try:
+        where = parse_object(request.query.get("where") or "{}", MAX_DEPTH)
+    except BadJson as error:
+        raise HttpError(400, BAD_QUERY, f"where is {error}.") from error
+    value, ids = where.pop(column, None), where.pop("objectId", {})
+    if isinstance(value, dict):
+        value = value.get("objectId")
+    after = ids.pop("$gt", "") if isinstance(ids, dict) else None
+    if where or ids or not isinstance(after, str) or not isinstance(value, str | None):
+        raise HttpError(
+            400, BAD_QUERY, f"where knows {column}, and objectId with $gt, for this class."
+        )
+    return value, after
