@@ -15,6 +15,7 @@ import trio_realtime
 PACKAGES = (
     "trio_realtime",
     "trio_realtime.awesome",
+    "trio_realtime.rest",
     "trio_realtime.server",
     "trio_realtime.testing",
     "trio_realtime.transport",

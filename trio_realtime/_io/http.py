@@ -99,7 +99,7 @@ class Http:
                     response = await client.send(request)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise ConnectFailed(
-                f"{method} {url} failed: {_reason(error)}",
+                f"{method} {url} failed: {reason_of(error)}",
                 retry=Retry.NEVER if _is_refused(error) else Retry.LATER,
             ) from error
         except trio.TooSlowError:
@@ -138,7 +138,7 @@ def _is_refused(error: BaseException) -> bool:
     return False
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """What went wrong, as far below as it was known."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):

@@ -166,12 +166,12 @@ def _wanted(request: Request, column: str) -> tuple[str | None, str]:
     That is all that is asked of these classes. Raises `HttpError` 400 for anything else.
     """
     try:
-        where = parse_object(request.query.get("where") or "{}", MAX_DEPTH)
+        where = parse_object(request.query.get("where", "{}"), MAX_DEPTH)
     except BadJson as error:
         raise HttpError(400, BAD_QUERY, f"where is {error}.") from error
     value, ids = where.pop(column, None), where.pop("objectId", {})
     if isinstance(value, dict):
-        value = value.get("objectId")
+        value = value.get("objectId", value)
     after = ids.pop("$gt", "") if isinstance(ids, dict) else None
     if where or ids or not isinstance(after, str) or not isinstance(value, str | None):
         raise HttpError(

@@ -8,8 +8,8 @@ import attrs
 
 from trio_realtime.server.http import HttpError, Request, Response, Router, json_response
 from trio_realtime.server.rules.checks import existing
+from trio_realtime.server.rules.types import App, Refusal
 from trio_realtime.server.rules.types import Clients as Audience
-from trio_realtime.server.rules.types import Refusal
 from trio_realtime.server.store.interface import Tx
 
 from .operator import BAD_PARAMETER, Operator, ids, page, refused, text
@@ -66,13 +66,14 @@ class Clients(Operator):
         return json_response({"count": await self.read(app, rule)})
 
     async def kick(self, request: Request) -> Response:
-        return await self._kick(request, request.parameters["client"])
+        return await self._kick(request, self.app(request), request.parameters["client"])
 
     async def kick_1_1(self, request: Request) -> Response:
-        return await self._kick(request, text(request.json(), "client_id"))
+        app = self.app(request)
+        return await self._kick(request, app, text(request.json(), "client_id"))
 
-    async def _kick(self, request: Request, client: str) -> Response:
-        app, reason = self.app(request), request.json().get("reason")
+    async def _kick(self, request: Request, app: App, client: str) -> Response:
+        reason = request.json().get("reason")
         if reason is not None and not isinstance(reason, str):
             raise HttpError(400, BAD_PARAMETER, "reason is a text.")
         try:

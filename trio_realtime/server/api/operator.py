@@ -83,7 +83,9 @@ class Operator:
         mode: Mode = "query" if query else "read"
 
         def found(result: outcome.Outcome[T]) -> None:
-            done.settle(result if isinstance(result, outcome.Error) else outcome.Value(result.unwrap()))
+            done.settle(
+                result if isinstance(result, outcome.Error) else outcome.Value(result.unwrap())
+            )
 
         self.gateway.store.submit(app.id, rule, found, mode=mode)
         try:
@@ -104,7 +106,7 @@ def refused(refusal: Refusal) -> HttpError:
 def text(body: Mapping[str, Any], name: str, *, default: str | None = None) -> str:
     """A text among the values. Raises `HttpError` 400."""
     value = body.get(name, default)
-    if not isinstance(value, str) or (not value and default is None):
+    if not isinstance(value, str):
         raise HttpError(400, BAD_PARAMETER, f"{name} is needed, and is a text.")
     return value
 

@@ -55,6 +55,13 @@ OPERATIONS = {
         c, m, body="y", recalled=False, mentions=(), mention_all=False, lctype=None
     ),
     "patches": lambda tx, c, m: tx.patches_for("tom", 0),
+    "feed": lambda tx, c, m: (
+        tx.feed(start=(99, "a"), end=(1, "b")),
+        tx.feed(newer=True, sender="tom"),
+        tx.subscribers(c, after="tom"),
+        tx.subscriptions("tom"),
+        tx.clients_seen(1),
+    ),
     "acknowledge": lambda tx, c, m: tx.acknowledge(c, "jerry", first=0, last=10**9),
     "read": lambda tx, c, m: tx.mark_read(c, "jerry", 10**9),
     "marks": lambda tx, c, m: tx.marks(c, ["tom"]),
