@@ -6,18 +6,20 @@ Protocol: docs/protocol/rest.md §4, §5 and §6.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import attrs
 
+from trio_realtime.server.hooks.types import IncomingMessage, MessageUpdate, Rewrite
 from trio_realtime.server.http import HttpError, Request, Response, Router, json_response
 from trio_realtime.server.rules.operator import messages as rules
 from trio_realtime.server.rules.operator.messages import Sending
-from trio_realtime.server.rules.types import HIGH, LOW, NORMAL, App
+from trio_realtime.server.rules.types import HIGH, LOW, NORMAL, App, Refusal
+from trio_realtime.server.store.interface import Kind
 
 from .conversations import kinds_of
-from .operator import BAD_PARAMETER, KINDS, Operator, flag, ids, integer, text
+from .operator import BAD_PARAMETER, KINDS, Operator, flag, ids, integer, refused, text
 
 MAX_BODY = 5 * 1024
 """Bytes of one message: docs/protocol/rest.md §4."""
@@ -42,8 +44,30 @@ class Messages(Operator):
 
     async def send(self, request: Request) -> Response:
         app, body, kinds = self.app(request), request.json(), kinds_of(request)
-        sending = sending_of(app, body, text(body, "from_client"))
-        cid = request.parameters["id"]
+        sending = sending_of(app, body, text(body, "from_client"), address=request.address)
+        return await self.send_approved(request.parameters["id"], sending, *kinds)
+
+    async def send_approved(self, cid: str, sending: Sending, *kinds: Kind) -> Response:
+        """Send, if the application agrees. Raises `HttpError`."""
+        app = sending.app
+        hooks = self.gateway.apps[app.id].hooks
+        if hooks is not None:
+            asked = sending
+            to = await self.read(app, lambda tx: rules.receivers_of(tx, cid, asked, *kinds))
+            about = IncomingMessage(
+                sender=sending.sender,
+                conversation_id=cid,
+                receivers=to.names,
+                body=sending.body,
+                timestamp=to.at,
+                transient=sending.transient,
+                address=sending.address,
+            )
+            changed = await approved(hooks.approve(about))
+            allowed = to.names if changed.receivers is None else changed.receivers
+            sending = attrs.evolve(
+                sending, body=_text_of(changed, sending.body), allowed=frozenset(allowed)
+            )
         return json_response(await self.write(app, lambda tx: rules.send(tx, cid, sending, *kinds)))
 
     async def edit(self, request: Request) -> Response:
@@ -58,11 +82,39 @@ class Messages(Operator):
         app, body, kinds = self.app(request), request.json(), kinds_of(request)
         cid, mid = request.parameters["id"], request.parameters["mid"]
         sender, timestamp, said = text(body, "from_client"), integer(body, "timestamp"), new(body)
-        return json_response(
-            await self.write(
-                app, lambda tx: rules.edit(tx, cid, mid, sender, timestamp, said, *kinds)
+        named = (cid, mid, sender, timestamp)
+        return await self.edit_approved(app, named, said, request.address, *kinds)
+
+    async def edit_approved(
+        self,
+        app: App,
+        named: tuple[str, str, str, int | None],
+        said: str | None,
+        address: str,
+        *kinds: Kind,
+    ) -> Response:
+        """Edit, or with nothing said recall, if the application agrees. Raises `HttpError`.
+
+        ``named`` is conversation, id, sender and time of the message.
+        """
+        hooks = self.gateway.apps[app.id].hooks
+        if hooks is not None:
+            to = await self.read(app, lambda tx: rules.told_of_edit(tx, *named, *kinds))
+            assert to.message is not None
+            about = MessageUpdate(
+                sender=to.message.sender,
+                conversation_id=to.message.conversation_id,
+                message_id=to.message.id,
+                receivers=to.names,
+                body=said or "",
+                timestamp=to.message.timestamp,
+                recall=said is None,
+                service=to.message.kind is Kind.SERVICE,
+                address=address,
             )
-        )
+            changed = await approved(hooks.approve_update(about))
+            said = None if said is None else _text_of(changed, said)
+        return json_response(await self.write(app, lambda tx: rules.edit(tx, *named, said, *kinds)))
 
     async def delete(self, request: Request) -> Response:
         app, kinds = self.app(request), kinds_of(request)
@@ -74,8 +126,27 @@ class Messages(Operator):
         )
 
 
+async def approved(asking: Awaitable[Rewrite]) -> Rewrite:
+    """What the application changes. Raises `HttpError` where it refuses."""
+    try:
+        return await asking
+    except Refusal as refusal:
+        raise refused(refusal) from refusal
+
+
+def _text_of(changed: Rewrite, said: str) -> str:
+    """The text after the application has changed it; over REST there are no bytes."""
+    return changed.body if isinstance(changed.body, str) else said
+
+
 def sending_of(
-    app: App, body: Mapping[str, Any], sender: str, *, transient: bool = False, priority: str = ""
+    app: App,
+    body: Mapping[str, Any],
+    sender: str,
+    *,
+    address: str,
+    transient: bool = False,
+    priority: str = "",
 ) -> Sending:
     """What a request wants to be sent; the defaults differ between versions of the API.
 
@@ -97,6 +168,7 @@ def sending_of(
         priority=PRIORITIES[wanted],
         mention_all=flag(body, "mention_all"),
         mentions=tuple(dict.fromkeys(mentions)),
+        address=address,
     )
 
 

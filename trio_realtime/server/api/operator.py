@@ -99,8 +99,8 @@ class Operator:
 def refused(refusal: Refusal) -> HttpError:
     """A refusal of the rules as HTTP has it."""
     status = STATUS_OF_CODE.get(refusal.code, 400)
-    detail = f": {refusal.detail}" if refusal.detail else ""
-    return HttpError(status, refusal.code, refusal.reason + detail, limit=refusal.limit)
+    said = refusal.detail or refusal.reason
+    return HttpError(status, refusal.code, said, limit=refusal.limit)
 
 
 def text(body: Mapping[str, Any], name: str, *, default: str | None = None) -> str:

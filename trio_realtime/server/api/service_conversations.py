@@ -9,12 +9,14 @@ import attrs
 
 from trio_realtime.server.http import Request, Response, Router, json_response
 from trio_realtime.server.rules.operator.result import conversation_of
-from trio_realtime.server.rules.operator.services import broadcast, subscribe, unsubscribe
+from trio_realtime.server.rules.operator.services import subscribe, unsubscribe
+from trio_realtime.server.rules.types import Refusal
 from trio_realtime.server.store.interface import Kind, Tx
 
 from .clients import subscription_json
 from .messages import message_of, push_of
-from .operator import Operator, page, text
+from .operator import Operator, page, refused, text
+from .services import Services
 
 BASE = "/1.2/rtm/service-conversations/{id}"
 SUBSCRIBERS_PAGE = 50
@@ -86,6 +88,11 @@ class ServiceConversations(Operator):
         app, body = self.app(request), request.json()
         service, sender = cid or text(body, "conv_id"), text(body, name)
         message, push = message_of(body), push_of(body, "push")
-        told = await self.write(app, lambda tx: broadcast(tx, app, service, sender, message, push))
+        services = Services(self.gateway)
+        try:
+            sent = await services.broadcast(app.id, service, sender, message, push, request.address)
+        except Refusal as refusal:
+            raise refused(refusal) from refusal
+        told = {"msg-id": sent.id, "timestamp": sent.timestamp}
         # Some SDKs read it inside of an object.
         return json_response({**told, "result": told})

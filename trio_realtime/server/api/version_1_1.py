@@ -19,7 +19,7 @@ from trio_realtime.server.rules.operator.result import conversation_of
 from trio_realtime.server.rules.types import Room
 from trio_realtime.server.store.interface import Kind
 
-from .messages import sending_of
+from .messages import Messages, sending_of
 from .operator import BAD_PARAMETER, Operator, flag, integer, text
 from .rest import authorized_app
 
@@ -40,10 +40,17 @@ class VersionOne(Operator):
     async def send(self, request: Request) -> Response:
         """Send; unlike later this is transient, and of high priority, unless asked otherwise."""
         app, body = self.app(request), request.json()
-        sending = sending_of(app, body, text(body, "from_peer"), transient=True, priority="high")
+        sending = sending_of(
+            app,
+            body,
+            text(body, "from_peer"),
+            address=request.address,
+            transient=True,
+            priority="high",
+        )
         cid = text(body, "conv_id")
         kinds = (Kind.NORMAL, Kind.ROOM, Kind.TEMPORARY)
-        return json_response(await self.write(app, lambda tx: rules.send(tx, cid, sending, *kinds)))
+        return await Messages(self.gateway).send_approved(cid, sending, *kinds)
 
     async def edit(self, request: Request) -> Response:
         """Replace a message by a row of the history."""
@@ -51,9 +58,8 @@ class VersionOne(Operator):
         cid, mid = text(row, "to"), text(row, "msg-id")
         body = _text_of(row)
         sender, timestamp = text(row, "from"), integer(row, "timestamp")
-        return json_response(
-            await self.write(app, lambda tx: rules.edit(tx, cid, mid, sender, timestamp, body))
-        )
+        named = (cid, mid, sender, timestamp)
+        return await Messages(self.gateway).edit_approved(app, named, body, request.address)
 
     async def delete(self, request: Request) -> Response:
         app, given = self.app(request), {**request.query, **request.json()}

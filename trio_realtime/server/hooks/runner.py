@@ -31,6 +31,7 @@ from .types import (
     ClientOnline,
     Hooks,
     IncomingMessage,
+    MessageUpdate,
     OfflineDecision,
     OfflinePush,
     Reject,
@@ -137,16 +138,25 @@ class HookRunner:
         Raises `Refusal`: the application's (4402), or 4116 where too many wait for its answer, as they
         do where an application that is asked about a message sends another one.
         """
-        function = self.hooks.message_received
+        function, code = self.hooks.message_received, ErrorCode.MESSAGE_REJECTED_BY_APP
         if function is None:
             return Rewrite()
+        return await self._approve(Question("message_received", function, message, code))
+
+    async def approve_update(self, update: MessageUpdate) -> Rewrite:
+        """Ask about an edit or a recall that no client makes. As `approve`, but 4405."""
+        function, code = self.hooks.message_update, ErrorCode.MESSAGE_UPDATE_REJECTED_BY_APP
+        if function is None:
+            return Rewrite()
+        return await self._approve(Question("message_update", function, update, code))
+
+    async def _approve(self, question: Question) -> Rewrite:
         if self._approving >= _APPROVED_AT_ONCE:
             code = ErrorCode.MESSAGE_SENT_QUOTA_EXCEEDED
             raise Refusal(int(code), code.name, "too many messages wait for the application")
         self._approving += 1
         try:
-            code = ErrorCode.MESSAGE_REJECTED_BY_APP
-            said = await self._said(Question("message_received", function, message, code))
+            said = await self._said(question)
         finally:
             self._approving -= 1
         if isinstance(said, Refusal):

@@ -33,8 +33,19 @@ def names(path):
         return {name for (name,) in connection.execute("SELECT name FROM clients")}
 
 
+def second(path):
+    """Make of the tables what version 2 had."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "DROP INDEX messages_by_moment; DROP INDEX messages_by_time;"
+            "CREATE UNIQUE INDEX messages_by_time ON messages (conversation, timestamp, sender);"
+            "PRAGMA user_version = 2;"
+        )
+
+
 def downgraded(path):
     """Make of the tables what version 1 had."""
+    second(path)
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
             "INSERT INTO clients (app, name) SELECT DISTINCT app, client FROM tokens"
@@ -78,12 +89,28 @@ def test_the_first_version(tmp_path):
         assert names(path) == {"jerry", "butch", "nibbles"}
 
 
+def test_the_second_version(tmp_path):
+    path = tmp_path / "data.db"
+    with SqliteRules.opened(path) as rules:
+        world = World(rules)
+        said = world.say(world.create("tom").id, "tom")
+        now = world.now
+    second(path)
+    with SqliteRules.opened(path) as rules:
+        world = World(rules, now)
+        assert world.see(lambda tx: tx.feed()) == [said]
+        sql = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql NOT NULL"
+        indexes = dict(rules.connection.execute(sql))
+    assert "messages_by_moment" in indexes
+    assert "UNIQUE" not in indexes["messages_by_time"]
+
+
 def test_an_upgrade_that_fails_leaves_everything_as_it_was(tmp_path, monkeypatch):
     path = tmp_path / "data.db"
     with SqliteRules.opened(path) as rules:
         World(rules).create("jerry")
     downgraded(path)
-    broken = {1: schema.UPGRADES[1] + "SELECT * FROM nowhere;"}
+    broken = {**schema.UPGRADES, 1: schema.UPGRADES[1] + "SELECT * FROM nowhere;"}
     monkeypatch.setattr(schema, "UPGRADES", broken)
     with pytest.raises(schema.StoreError), SqliteRules.opened(path):
         pass

@@ -50,6 +50,38 @@ class Sending:
     priority: int = NORMAL
     mention_all: bool = False
     mentions: tuple[str, ...] = ()
+    address: str = ""
+    """Where the request came from."""
+    allowed: frozenset[str] | None = None
+    """Who of the members may get it, as the application has said."""
+
+
+@attrs.frozen
+class Receivers:
+    """Who would get a message, or an edit, as things stand."""
+
+    names: list[str]
+    at: int
+    message: MessageRow | None = None
+    """The message that is to be edited."""
+
+
+def receivers_of(tx: Tx, cid: str, sending: Sending, *kinds: Kind) -> Receivers:
+    """Who would get a message; refuses what `send` refuses."""
+    row = conversation_of(tx, cid, *kinds)
+    _check(sending)
+    members = [] if row.kind is Kind.ROOM else tx.members(cid)
+    return Receivers([name for name in members if name != sending.sender], tx.now)
+
+
+def told_of_edit(
+    tx: Tx, cid: str, mid: str, sender: str, timestamp: int | None, *kinds: Kind
+) -> Receivers:
+    """Who would hear of an edit; refuses what `edit` refuses."""
+    row = conversation_of(tx, cid, *kinds)
+    message = _named(tx, cid, mid, sender, timestamp)
+    members = [] if row.kind is Kind.ROOM else tx.members(cid)
+    return Receivers([name for name in members if name != sender], tx.now, message)
 
 
 def send(tx: Tx, cid: str, sending: Sending, *kinds: Kind) -> Result:
@@ -57,7 +89,7 @@ def send(tx: Tx, cid: str, sending: Sending, *kinds: Kind) -> Result:
     row = conversation_of(tx, cid, *kinds)
     _check(sending)
     message = _stored(tx, row, sending)
-    members = [] if row.kind is Kind.ROOM else tx.members(cid)
+    members = [] if row.kind is Kind.ROOM else _narrowed(tx.members(cid), sending)
     if row.kind is Kind.ROOM:
         push = Push(
             Room(cid),
@@ -87,7 +119,11 @@ def send(tx: Tx, cid: str, sending: Sending, *kinds: Kind) -> Result:
             push_data=sending.push_data,
         ),
     )
-    told = Told(Caller(sending.app, sending.sender), command, Outcome(pushes=[receivers]))
+    told = Told(
+        Caller(sending.app, sending.sender, address=sending.address),
+        command,
+        Outcome(pushes=[receivers]),
+    )
     return Result(_receipt(message), [push], told=told)
 
 
@@ -128,6 +164,12 @@ def delete(tx: Tx, cid: str, mid: str, sender: str, timestamp: int | None, *kind
     _named(tx, cid, mid, sender, timestamp)
     tx.delete_message(cid, mid)
     return Result({})
+
+
+def _narrowed(members: list[str], sending: Sending) -> list[str]:
+    if sending.allowed is None:
+        return members
+    return [name for name in members if name in sending.allowed or name == sending.sender]
 
 
 def _check(sending: Sending) -> None:

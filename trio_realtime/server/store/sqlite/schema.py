@@ -267,7 +267,8 @@ def _prepare(connection: sqlite3.Connection, name: str) -> None:
     new = not tables and not ours and not version
     if not new and ours != APPLICATION_ID:
         raise StoreError(f"{name} is a database of another program")
-    if not new and version != VERSION and version not in UPGRADES:
+    known = version == VERSION or (version < VERSION and version in UPGRADES)
+    if not new and not known:
         raise StoreError(
             f"{name} has tables of version {version}; this program knows version {VERSION}"
         )
