@@ -8,16 +8,17 @@ from __future__ import annotations
 import json
 import secrets
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from itertools import count, repeat
+from itertools import count, cycle, repeat
 
 import trio
 
 from trio_realtime.transport import Transport, TransportClosed, connect
 from trio_realtime.wire import (
     AckCommand,
+    BlacklistCommand,
     CommandType,
     ConvCommand,
     DirectCommand,
@@ -25,6 +26,8 @@ from trio_realtime.wire import (
     JsonObjectMessage,
     LogsCommand,
     OpType,
+    ReadCommand,
+    ReadTuple,
     SessionCommand,
     decode,
     encode,
@@ -38,6 +41,7 @@ HANDSHAKE = (
     b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Protocol: %s\r\n\r\n"
 )
+UNANSWERED = {CommandType.ACK, CommandType.READ}
 GONE = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -63,7 +67,7 @@ class Attacker:
         for command in commands:
             command.i = next(self._numbers)
             await self._link.send(encode(command))
-            waiting += 1
+            waiting += command.cmd not in UNANSWERED
             while waiting >= IN_FLIGHT:
                 answers = await self._answers()
                 waiting -= len(answers)
@@ -335,6 +339,71 @@ async def logins(port: int, *, subprotocol: str, silent: bool) -> None:
             await Attacker(link, victim).call(opening(victim))
 
 
+CLIENTS_NAMED = 490
+"""In one command: with ids of 8 characters as many as fit into the largest."""
+SHORT_NAMED = 900
+"""With ids of 3 characters."""
+QUERIED = 800
+CONVERSATIONS_NAMED = 170
+OWN = 64
+NAMING = ("start", "add", "silence", "check", "remove", "block", "query", "unblock", "read")
+
+
+async def many_ids(port: int, *, of: Sequence[str], connections: int) -> None:
+    """Commands on many own conversations, each of which names hundreds of ids."""
+
+    async def one(number: int) -> None:
+        async with attacker(port, f"names many {number}") as me:
+            cids = [await conversations(me, 1) for _ in range(OWN)]
+            prepared.append(number)
+            if len(prepared) == connections:
+                ready()
+            await me.pipeline(naming_many(number, cids, of))
+
+    prepared: list[int] = []
+    async with trio.open_nursery() as nursery:
+        for number in range(connections):
+            nursery.start_soon(one, number)
+
+
+def naming_many(number: int, cids: Sequence[str], of: Sequence[str]) -> Iterator[GenericCommand]:
+    """Without end: each kind of command on each conversation, then the next."""
+    many = [f"{number:02}{n:06}" for n in range(CLIENTS_NAMED)]
+    short = [f"{n:03x}" for n in range(SHORT_NAMED)]
+    for kind, cid in cycle([(kind, cid) for kind in of for cid in cids]):
+        match kind:
+            case "start":
+                yield start(many, "many")
+            case "add":
+                yield change(OpType.ADD, cid, many)
+            case "remove":
+                yield change(OpType.REMOVE, cid, many)
+            case "silence":
+                yield change(OpType.ADD_SHUTUP, cid, many)
+            case "check":
+                yield change(OpType.CHECK_SHUTUP, cid, many)
+            case "block":
+                yield listed(OpType.BLOCK, cid, short)
+            case "unblock":
+                yield listed(OpType.UNBLOCK, cid, short)
+            case "query":
+                yield query({"objectId": {"$in": short[:QUERIED]}})
+            case "read":
+                named = [ReadTuple(cid=each) for each in (*cids, *cids, *cids)]
+                read = ReadCommand(convs=named[:CONVERSATIONS_NAMED])
+                yield GenericCommand(cmd=CommandType.READ, read_message=read)
+
+
+def change(op: OpType, cid: str, clients: list[str]) -> GenericCommand:
+    message = ConvCommand(cid=cid, m=clients)
+    return GenericCommand(cmd=CommandType.CONV, op=op, conv_message=message)
+
+
+def listed(op: OpType, cid: str, clients: list[str]) -> GenericCommand:
+    message = BlacklistCommand(src_cid=cid, to_pids=clients)
+    return GenericCommand(cmd=CommandType.BLACKLIST, op=op, blacklist_message=message)
+
+
 async def refresh(port: int) -> None:
     """Renewing a token without end."""
     async with attacker(port, "renews") as me:
@@ -366,6 +435,14 @@ ATTACKS: dict[str, Callable[[int], Awaitable[None]]] = {
         logins, subprotocol="lc.protobuf2.1", silent=True
     ),
     "refresh without end": refresh,
+    "creating with 490 members": partial(many_ids, of=["start"], connections=1),
+    "adding and removing 490": partial(many_ids, of=["add", "remove"], connections=1),
+    "silencing 490": partial(many_ids, of=["add", "silence", "check"], connections=1),
+    "blocking and unblocking 900": partial(many_ids, of=["block", "unblock"], connections=1),
+    "queries that name 800": partial(many_ids, of=["query"], connections=1),
+    "reading 170 conversations": partial(many_ids, of=["read"], connections=1),
+    "all of these": partial(many_ids, of=NAMING, connections=1),
+    "all of these, ten connections": partial(many_ids, of=NAMING, connections=10),
 }
 
 if __name__ == "__main__":
