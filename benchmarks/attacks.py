@@ -113,7 +113,8 @@ def start(members: list[str], name: str) -> GenericCommand:
 
 
 def query(where: dict[str, object]) -> GenericCommand:
-    message = ConvCommand(where=JsonObjectMessage(data=json.dumps(where)), limit=1000)
+    text = json.dumps(where, separators=(",", ":"))
+    message = ConvCommand(where=JsonObjectMessage(data=text), limit=1000)
     return GenericCommand(cmd=CommandType.CONV, op=OpType.QUERY, conv_message=message)
 
 
