@@ -53,8 +53,8 @@ class Live:
     def move(self, room):
         self.room = room
 
-    def abandon(self):
-        self.ended = "abandoned"
+    def abandon(self, successor=None):
+        self.ended, self.successor = "abandoned", successor
         self.bus.lose(self)
 
     def end(self, code, reason):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import trio
+import trio.testing
 
 from tests.server.gateway.world import conversation_of, direct, peer_of, world
 from trio_realtime.wire import (
@@ -66,3 +67,28 @@ async def test_queries_of_a_closed_connection_are_left_undone(clock):
         await trio.sleep(1)
         assert server._store.statistics().waiting == 0
         assert server.stats().metrics.internal_errors_total == 0
+
+
+async def test_what_was_said_before_a_return_comes_before_what_is_said_after(clock, monkeypatch):
+    async with world() as server, peer_of(server) as old, peer_of(server) as new:
+        token = await old.login("Tom")
+        cid = await conversation_of(old, "Tom")
+        store = server._store
+        submit, waiting = store.submit, []
+        owners = set()
+
+        def late(*arguments, owner=None, **options):
+            owners.add(owner)
+            waiting.append(lambda: submit(*arguments, owner=owner, **options))
+
+        # The writer gets to nothing of what is submitted meanwhile.
+        monkeypatch.setattr(store, "submit", late)
+        await old.send(direct(cid, "first"))
+        await trio.testing.wait_all_tasks_blocked()
+        (before,) = owners
+        monkeypatch.setattr(store, "submit", submit)
+        followed = []
+        monkeypatch.setattr(store, "succeed", lambda *who: followed.append(who))
+        await new.login("Tom", st=token, r=True)
+        assert [owner for owner, _ in followed] == [before]
+        assert followed[0][1] is not before

@@ -42,6 +42,8 @@ CarryOut = Callable[[Caller, Will], None]
 class Channel(Protocol):
     """The connection of a session, as a bus sees it."""
 
+    def __hash__(self) -> int: ...
+
     @property
     def order(self) -> int:
         """Greater for later connections, whichever process they lead to: `ConnectionOrder`."""
@@ -83,8 +85,10 @@ class LiveSession(Protocol):
     def move(self, room: str | None, /) -> None:
         """Be in this chat room from now on."""
 
-    def abandon(self) -> None:
+    def abandon(self, successor: LiveSession | None, /) -> None:
         """Its client has returned on another connection: this one is as good as lost.
+
+        ``successor`` is its session there, where that is one of this process.
 
         The session calls `Bus.lose`.
         """

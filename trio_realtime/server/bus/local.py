@@ -81,7 +81,7 @@ class LocalBus:
             # now. But the return itself may be such a late word, on a connection given up
             # meanwhile.
             if arrival.token in other.tokens and other.connection.order < session.connection.order:
-                other.abandon()
+                other.abandon(session)
         rivals = [
             other
             for other in self._sessions_of(session.client_id)

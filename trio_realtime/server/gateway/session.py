@@ -6,7 +6,7 @@ from typing import Protocol
 
 import attrs
 
-from trio_realtime.server.bus.interface import Channel
+from trio_realtime.server.bus.interface import Channel, LiveSession
 from trio_realtime.server.hooks.queue import HookQueue
 from trio_realtime.server.hooks.types import ClientOffline, ClientOnline, OfflineReason
 from trio_realtime.server.rules.types import Caller, Feature
@@ -102,9 +102,12 @@ class GatewaySession:
             self.app.bus.lose(self)
             self.tell_offline(OfflineReason.LOST)
 
-    def abandon(self) -> None:
+    def abandon(self, successor: LiveSession | None) -> None:
         """Its client has returned on another connection, and left this one."""
         self.lose()
+        if successor is not None:
+            # What was said here must not undo what will be said there.
+            self.app.store.succeed(self.connection, successor.connection)
         self.connection.abort()
 
     def end(self, code: int, reason: str, detail: str | None = None) -> None:

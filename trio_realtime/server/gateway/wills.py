@@ -22,6 +22,7 @@ from trio_realtime.wire import GenericCommand
 
 from .commands import tell_hooks
 from .context import AppContext, ServerContext
+from .session import GatewaySession
 
 T = TypeVar("T")
 
@@ -40,21 +41,29 @@ def send_will(server: ServerContext, app: AppContext, caller: Caller, will: Will
     approval = attrs.evolve(approval, rounds=0)
     if app.hooks is not None:
         done = partial(_carried_out, server, app, caller)
-        work = Work(will.command, rule, lambda: caller, partial(_submit, app), done, approval)
+        work = Work(
+            will.command, rule, lambda: caller, partial(_submit, app, caller), done, approval
+        )
         HookQueue(app.hooks, app.spawn).enter(work)
         return
 
     def run(tx: Tx) -> CarriedOut:
         return CarriedOut(will.command, tx.now, rule(tx, caller, will.command), approval)
 
-    _submit(app, run, partial(_carried_out, server, app, caller))
+    _submit(app, caller, run, partial(_carried_out, server, app, caller))
 
 
 def _submit(
-    app: AppContext, rule: Callable[[Tx], T], done: Callable[[outcome.Outcome[T]], Any]
+    app: AppContext,
+    caller: Caller,
+    rule: Callable[[Tx], T],
+    done: Callable[[outcome.Outcome[T]], Any],
 ) -> None:
+    session = caller.session
+    # It comes behind what the client has said itself.
+    owner = session.connection if isinstance(session, GatewaySession) else None
     try:
-        app.store.submit(app.id, rule, done)
+        app.store.submit(app.id, rule, done, owner=owner)
     except StoreError as error:
         done(outcome.Error(error))
 

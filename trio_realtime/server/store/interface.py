@@ -504,13 +504,20 @@ class Store(Protocol):
         """Queue a rule without waiting.
 
         ``done`` is called in the event loop once the result is durable, for writes in the
-        order of submission, and must neither block nor raise. What it does (answering,
+        order of the commits, and must neither block nor raise. What it does (answering,
         pushing) therefore happens in the order of the conversation's history.
 
+        Writes of one ``owner`` are committed in the order of submission, and owners take
+        turns: whoever queues many, or dear ones, delays nobody else. Writes without an owner
+        have the same one.
+
         Rules that only read run beside the writer, and queries beside quick reads. Of one
-        ``owner`` one read and one query runs at a time, in the order of submission, and
-        owners take turns: whoever queues many delays nobody else.
+        owner one read and one query runs at a time, in the order of submission, and owners
+        take turns.
         """
+
+    def succeed(self, owner: Hashable, successor: Hashable) -> None:
+        """What one owner has submitted comes before what another one submits from now on."""
 
     async def write(self, app_id: str, rule: Callable[[Tx], T]) -> T:
         """Run a rule that may write; returns when it is durable.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Sequence
-from math import inf
-from time import perf_counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 import attrs
 import outcome
 
+from trio_realtime._values.times import now_ms
 from trio_realtime.server.store.interface import NotStorable, StoreError, StoreUnavailable
 
 from .database import Database
@@ -40,7 +39,8 @@ class Job:
     app_id: str
     rule: Callable[[SqliteTx], Any]
     done: Callable[[outcome.Outcome[Any]], None]
-    now: int
+    now: int | None = None
+    """Its time; None for that at which it is run."""
     read_only: bool = False
 
 
@@ -49,32 +49,32 @@ class Runner:
     """Runs rules on one connection, in one thread at a time."""
 
     database: Database
-    write_seconds: float = inf
-    """How long a transaction may take on rules before it is committed with those it has run."""
-    clock: Callable[[], float] = perf_counter
+    clock: Callable[[], int] = now_ms
 
-    def write(self, jobs: Sequence[Job]) -> list[outcome.Outcome[Any]]:
-        """Run rules in order in one durable transaction. Never raises.
+    def write(self, jobs: Iterable[Job]) -> list[outcome.Outcome[Any]]:
+        """Run rules in order in one durable transaction; one result for each that was taken of
+        ``jobs``. Never raises.
 
-        A rule that raises is undone alone. If the commit fails, all have failed. Where time
-        was short the results are those of the first rules only, and the others have not run.
+        A rule that raises is undone alone. If the commit fails, all have failed; if the
+        transaction cannot even begin, all that there are.
         """
         execute = self.database.connection.execute
-        until = self.clock() + self.write_seconds
         results: list[outcome.Outcome[Any]] = []
+        waiting = iter(jobs)
+        taken = 0
         try:
             execute("BEGIN IMMEDIATE")
-            for job in jobs:
+            for job in waiting:
+                taken += 1
                 results.append(self._one(job))
                 if not self.database.connection.in_transaction:
                     # SQLite gave up the whole transaction, as it does when the disk is full.
                     _lost(results[-1])
-                if self.clock() >= until:
-                    break
             execute("COMMIT")
         except (sqlite3.Error, StoreError) as exc:
             self._abandon()
-            return [outcome.Error(_failed(exc)) for _ in (results or jobs)]
+            failed = taken or sum(1 for _ in waiting)
+            return [outcome.Error(_failed(exc))] * failed
         return results
 
     def read(self, jobs: Sequence[Job]) -> list[outcome.Outcome[Any]]:
@@ -118,7 +118,8 @@ class Runner:
     def _run(self, job: Job) -> outcome.Outcome[Any]:
         try:
             app = self.database.app(job.app_id, create=not job.read_only)
-            return outcome.Value(job.rule(SqliteTx(self.database, app, job.now)))
+            now = self.clock() if job.now is None else job.now
+            return outcome.Value(job.rule(SqliteTx(self.database, app, now)))
         except sqlite3.Error as exc:
             return outcome.Error(_failed(exc))
         except UnicodeEncodeError as exc:

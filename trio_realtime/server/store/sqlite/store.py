@@ -1,9 +1,10 @@
 """The embedded store: SQLite behind one writer.
 
-Rules that write are queued. The writer takes all that are queued at each turn, runs them in
-a worker thread inside one transaction, and reports each result in the event loop after the
-commit. So one flush to the disk is shared by everybody who waits, and the order of results
-is the order of submission. Rules that only read have connections of their own, and see what
+Rules that write are queued. The writer runs what is queued in a worker thread inside one
+transaction, for a few milliseconds, and reports each result in the event loop after the
+commit. So one flush to the disk is shared by those who wait; whose turn it is, `WriteQueue`
+says. The results come in the order of the commits, those of one owner in the order of
+submission. Rules that only read have connections of their own, and see what
 was committed when they begin, which includes every write already reported. Queries, which may
 take long, have connections apart from those of quick reads.
 """
@@ -11,12 +12,12 @@ take long, have connections apart from those of quick reads.
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Hashable, Iterable
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from itertools import islice
 from math import inf
 from pathlib import Path
+from time import perf_counter
 from typing import IO, Any, TypeVar
 
 import attrs
@@ -33,14 +34,15 @@ from .database import Database
 from .lock import lock
 from .runner import Job, Runner
 from .schema import connect
+from .steady_clock import SteadyClock
+from .write_queue import TRANSACTION_SECONDS, Transaction, WriteQueue
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_BATCH_AT_MOST = 1000
-_BATCH_SECONDS = 0.025
-"""Then the writer commits, so that nobody who is early in a batch waits for what is dear in it."""
+REPORTING_SECONDS = 0.002
+"""Of results, before others have a turn in the event loop."""
 _READERS = 3
 _READS_AT_ONCE = 8
 """A trip to a thread and back costs more than most of these rules."""
@@ -77,17 +79,15 @@ class SqliteStore:
     def __init__(
         self,
         writer: Runner,
+        writes: WriteQueue,
         *,
         inline: bool,
         alone: bool,
-        clock: Callable[[], int],
     ) -> None:
         self._writer = writer
         self._inline = inline
         self._alone = alone
-        self._clock = clock
-        self._latest = 0
-        self._writes: deque[Job] = deque()
+        self._writes = writes
         self._write_lot = trio.lowlevel.ParkingLot()
         self._write_limiter = trio.CapacityLimiter(1)
         self.reads: ReadLane = ReadLane(_READERS, at_once=_READS_AT_ONCE)
@@ -115,16 +115,18 @@ class SqliteStore:
         """Queue a rule without waiting: see `Store.submit`. Raises `StoreUnavailable` once closed."""
         if self._closed:
             raise StoreUnavailable("the store is closed")
-        # Time as rules see it never goes back.
-        self._latest = max(self._latest, self._clock())
-        job = Job(app_id, rule, done, self._latest, read_only=mode != "write")
+        job = Job(app_id, rule, done, read_only=mode != "write")
         if mode == "write" or (mode == "read" and self._alone):
-            self._writes.append(job)
+            self._writes.put(owner, job)
             self._write_lot.unpark()
             return
         lane = self.queries if mode == "query" else self.reads
         lane.jobs.put(object() if owner is None else owner, job)
         (self._write_lot if self._alone else lane.lot).unpark()
+
+    def succeed(self, owner: Hashable, successor: Hashable) -> None:
+        """Let one owner come behind another: see `Store.succeed`."""
+        self._writes.succeed(owner, successor)
 
     async def write(self, app_id: str, rule: Callable[[Tx], T]) -> T:
         """Run a rule that may write; returns when it is durable.
@@ -161,19 +163,27 @@ class SqliteStore:
 
     async def write_queued(self) -> None:
         with trio.CancelScope(shield=True):
-            while batch := await self._next_batch():
-                results = await self._call(self._writer.write, batch, self._write_limiter)
-                done, left = batch[: len(results)], batch[len(results) :]
-                wrote = sum(not job.read_only for job in done)
+            while await self._something_to_write():
+                transaction = Transaction(self._writes)
+                results = await self._call(self._writer.write, transaction, self._write_limiter)
+                transaction.committed()
+                wrote = sum(not job.read_only for job in transaction.jobs)
                 self._commits += wrote > 0
                 self._written += wrote
-                self._read += len(done) - wrote
-                # They are next, whatever was queued meanwhile.
-                self._writes.extendleft(reversed(left))
-                for job, result in zip(done, results, strict=True):
-                    _report(job, result)
+                self._read += len(transaction.jobs) - wrote
+                await self._report_all(transaction.jobs, results)
                 if self._abandoned:
                     self._drop_writes()
+
+    async def _report_all(
+        self, jobs: Sequence[Job], results: Sequence[outcome.Outcome[Any]]
+    ) -> None:
+        until = perf_counter() + REPORTING_SECONDS
+        for job, result in zip(jobs, results, strict=True):
+            if not self._inline and perf_counter() > until:
+                await trio.lowlevel.checkpoint()
+                until = perf_counter() + REPORTING_SECONDS
+            _report(job, result)
 
     async def read_queued(self, reader: Runner, lane: ReadLane) -> None:
         with trio.CancelScope(shield=True):
@@ -187,19 +197,21 @@ class SqliteStore:
                 for job, result in zip(jobs, results, strict=True):
                     _report(job, result)
 
-    async def _next_batch(self) -> list[Job]:
-        """What the writer does next; nothing once the store is closed and all is done."""
+    async def _something_to_write(self) -> bool:
+        """Wait for it; false once the store is closed and all is done."""
         while True:
-            count = min(len(self._writes), _BATCH_AT_MOST)
-            batch = [self._writes.popleft() for _ in range(count)]
             if self._alone and (taken := self.queries.jobs.take()) is not None:
                 # There is no other connection. One query in each turn, so that nobody waits long.
                 owner, job = taken
                 self.queries.jobs.finished(owner)
-                batch.append(job)
-            if batch or self._closed:
-                return batch
-            await self._write_lot.park()
+                self._writes.put(owner, job)
+            delay = self._writes.delay()
+            if delay == 0:
+                return True
+            if self._closed and delay is None:
+                return False
+            with trio.move_on_after(inf if delay is None else delay):
+                await self._write_lot.park()
 
     async def _next_reads(self, lane: ReadLane) -> list[tuple[Hashable, Job]]:
         """What a reader does next; nothing once the store is closed and all is done."""
@@ -217,6 +229,7 @@ class SqliteStore:
     def close(self, *, finish: bool) -> None:
         """Take no more rules; the tasks end when the queues are empty."""
         self._closed = True
+        self._writes.hurry()
         self._abandoned = not finish
         if self._abandoned:
             self._drop([*self.reads.jobs.drain(), *self.queries.jobs.drain()])
@@ -225,9 +238,7 @@ class SqliteStore:
             lot.unpark_all()
 
     def _drop_writes(self) -> None:
-        left = list(self._writes)
-        self._writes.clear()
-        self._drop(left)
+        self._drop(self._writes.drain())
 
     @staticmethod
     def _drop(jobs: Iterable[Job]) -> None:
@@ -265,14 +276,13 @@ async def open_store(
     """
     readers = 0 if inline or path is None else _READERS + _QUERY_READERS
     # In virtual time nothing may depend on how fast the machine is.
-    write_seconds = inf if inline else _BATCH_SECONDS
-    files = await _call(
-        inline, _Files.open, path, readers, write_seconds, query_seconds, regex_steps
-    )
+    writes = WriteQueue(inf if inline else TRANSACTION_SECONDS)
+    steady = SteadyClock(clock)
+    files = await _call(inline, _Files.open, path, readers, steady, query_seconds, regex_steps)
     finish = False
     try:
         async with background_nursery() as nursery:
-            store = SqliteStore(files.writer, inline=inline, alone=not files.readers, clock=clock)
+            store = SqliteStore(files.writer, writes, inline=inline, alone=not files.readers)
             nursery.start_soon(store.write_queued)
             for number, reader in enumerate(files.readers):
                 lane = store.queries if number < _QUERY_READERS else store.reads
@@ -300,7 +310,7 @@ class _Files:
         cls,
         path: Path | None,
         readers: int,
-        write_seconds: float,
+        clock: SteadyClock,
         query_seconds: float,
         regex_steps: int,
     ) -> _Files:
@@ -310,11 +320,11 @@ class _Files:
 
         with ExitStack() as undo:
             claim = None if path is None else undo.enter_context(lock(path))
-            writer = Runner(open_database(read_only=False), write_seconds)
+            writer = Runner(open_database(read_only=False), clock)
             undo.callback(writer.close)
             opened: list[Runner] = []
             for _ in range(readers):
-                opened.append(Runner(open_database(read_only=True)))
+                opened.append(Runner(open_database(read_only=True), clock))
                 undo.callback(opened[-1].close)
             undo.pop_all()
         return cls(writer, tuple(opened), claim)
