@@ -173,6 +173,16 @@ async def test_the_token_of_an_upload_is_not_shown():
     assert "my-token" not in said
 
 
+async def test_a_token_in_the_url_of_a_websocket_is_not_shown():
+    async with open_server() as server, tapping(server.url) as tap:
+        url = f"{tap.ws_url}/?session_token=my-token"
+        async with connect(url, subprotocol="lc.protobuf2.3"):
+            await tap.heard("connected")
+        said = "\n".join(tap.said)
+    assert "session_token=***" in said
+    assert "my-token" not in said
+
+
 async def test_a_close_code_and_its_reason_pass():
     async with echoing(close=(4114, "UNPARSEABLE")) as (url, _), tapping(url) as tap:
         async with connect(tap.ws_url, subprotocol="lc.json.3") as client:

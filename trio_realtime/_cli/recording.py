@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import attrs
 
@@ -26,6 +26,22 @@ Direction = Literal["to-server", "to-client"]
 NOTHING = MASK.encode()
 """In place of the bytes of a frame that cannot be read."""
 ARROWS: dict[Direction, str] = {"to-server": "→", "to-client": "←"}
+
+
+def _without_secrets(flat: dict[str, Any]) -> dict[str, Any]:
+    """A flat command without secrets, and without those in names that only look like the right ones.
+
+    Some write them in capitals, or in an object of their own, as the fields of protobuf are.
+    """
+    hidden: dict[str, Any] = {}
+    for key, value in flat.items():
+        if key.lower() in SECRET_FIELDS:
+            hidden[key] = MASK
+        elif isinstance(value, dict) and key.lower().endswith("message"):
+            hidden[key] = _without_secrets(value)
+        else:
+            hidden[key] = value
+    return hidden
 
 
 class RecordingError(ValueError):
@@ -56,20 +72,20 @@ class Recorded:
             command = self.command()
         except WireError:
             return attrs.evolve(self, payload=MASK if isinstance(self.payload, str) else NOTHING)
-        hidden = masked(command)
-        if hidden == command:
+        if self.dialect == "json":
+            # Only the values change: whatever else a JSON frame has is part of the record.
+            flat = json.loads(self.payload)
+            try:
+                hidden = _without_secrets(flat)
+            except RecursionError:
+                return attrs.evolve(self, payload=MASK)
+            kept = self.payload if hidden == flat else json.dumps(hidden, ensure_ascii=False)
+            return attrs.evolve(self, payload=kept)
+        safe = masked(command)
+        if safe == command:
             return self
-        return attrs.evolve(self, payload=self._hide(hidden))
-
-    def _hide(self, hidden: GenericCommand) -> Payload:
-        if self.dialect != "json":
-            if isinstance(self.payload, bytes):
-                return DIALECTS["protobuf"].encode(hidden)
-            return DIALECTS["base64"].encode(hidden)
-        # Only the values change: whatever else a JSON frame has is part of the record.
-        flat = json.loads(self.payload)
-        flat.update(dict.fromkeys(flat.keys() & set(SECRET_FIELDS), MASK))
-        return json.dumps(flat, ensure_ascii=False)
+        dialect: DialectName = "protobuf" if isinstance(self.payload, bytes) else "base64"
+        return attrs.evolve(self, payload=DIALECTS[dialect].encode(safe))
 
     def readable(self) -> str:
         """For people. Raises `WireError`."""

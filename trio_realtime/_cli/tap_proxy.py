@@ -29,7 +29,8 @@ from trio_realtime.transport import ConnectError, Payload, Transport, TransportC
 from trio_realtime.transport._open import open_bytes, open_tcp, parse_url
 from trio_realtime.wire import WireError
 
-from .readable import MASK, printable
+from .masking import masked_header, masked_target
+from .readable import printable
 from .recording import Direction, Recorded
 
 LARGEST_FRAME = 16 * 1024 * 1024
@@ -50,14 +51,6 @@ DIALECT_OF: dict[str, DialectName] = {
 ROUTERS = ("/v1/route", "/2/route")
 GATEWAY = "/-/"
 """Path of the gateways that the routers named, followed by their number."""
-SECRET_HEADER = re.compile(
-    rb"^(x-(?:lc|avoscloud)-(?!id:)[\w-]+|authorization):\s*(.*)$", re.IGNORECASE
-)
-SECRET_PATH = re.compile(r"(/uploads/[^/?]+/)[^/?]+")
-"""The token of an upload."""
-SECRET_QUERY = re.compile(
-    r"([?&][^=&]*(?:key|token|sign|secret|password)[^=&]*)=[^&]*", re.IGNORECASE
-)
 
 
 class Proxy:
@@ -125,13 +118,14 @@ class Proxy:
                 open_stream=open_stream,
                 extra_headers=[("Origin", o) for o in web.request.headers.get_all("Origin")],
             ) as server:
-                self.note(number, f"connected to {url}, {web.dialect.name or 'no sub-protocol'}")
+                shown = masked_target(url)
+                self.note(number, f"connected to {shown}, {web.dialect.name or 'no sub-protocol'}")
                 bridge = _Bridge(self, number, stream, web, server)
                 if await bridge.run() == 1006:
                     # The client went away without a word, and so does the proxy.
                     await trio.aclose_forcefully(upstream[-1])
         except ConnectError as error:
-            self.note(number, f"no connection to {url}: {error}")
+            self.note(number, f"no connection to {masked_target(url)}: {error}")
             await _answer(stream, error.status or 502, {"error": str(error)})
 
     def _gateway(self, path: str) -> str:
@@ -184,9 +178,9 @@ class Proxy:
             status = 502
             problem = f"no answer of {self._origin}: {str(error) or type(error).__name__}"
             await _answer(stream, status, {"error": problem})
-        shown = SECRET_PATH.sub(rf"\1{MASK}", SECRET_QUERY.sub(rf"\1={MASK}", target))
-        keys = "".join(f"  {_masked_header(line)}" for line in headers if SECRET_HEADER.match(line))
-        self._show(f"{_now()} [http] {printable(f'{method} {shown}{keys}')}: {status}")
+        keys = "".join(f"  {key}" for line in headers if (key := masked_header(line)) is not None)
+        shown = f"{method} {masked_target(target)}{keys}"
+        self._show(f"{_now()} [http] {printable(shown)}: {status}")
 
     async def _route(self, stream: trio.abc.Stream, target: str, headers: list[bytes]) -> int:
         """Ask a router, and name this proxy in its stead."""
@@ -356,13 +350,6 @@ async def _answer(stream: trio.abc.SendStream, status: int, value: Any) -> None:
         f"content-length: {len(body)}\r\naccess-control-allow-origin: *\r\nconnection: close\r\n\r\n"
     )
     await stream.send_all(head.encode() + body)
-
-
-def _masked_header(line: bytes) -> str:
-    match = SECRET_HEADER.match(line)
-    assert match is not None
-    master = ",master" if match[2].strip().endswith(b",master") else ""
-    return f"{match[1].decode('latin-1')}: {MASK}{master}"
 
 
 def _now() -> str:
