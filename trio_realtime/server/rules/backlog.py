@@ -94,5 +94,17 @@ def find_backlog(tx: Tx, login: LoginRequest) -> Backlog:
         if news is not None and news.unread_message is not None:
             unread = [counter.cid or "" for counter in news.unread_message.convs]
     if _brings_edits(login) and message.last_patch_time is not None:
-        pushes += patch_pushes(tx, client_id, message.last_patch_time, temporary=temporary)
+        after = _edits_since(tx, login, message.last_patch_time)
+        pushes += patch_pushes(tx, client_id, after, temporary=temporary)
     return Backlog(pushes, unread)
+
+
+def _edits_since(tx: Tx, login: LoginRequest, mark: int) -> int | None:
+    """From when on edits are news; None if it is not known.
+
+    A mark of a client that was here before is a time of ours. If none of our clocks has come to it,
+    it was set back since. Others begin with the time of their own clock, and have missed nothing.
+    """
+    was_here = login.reopen or bool(login.message.st)
+    future = mark > tx.now and mark > tx.latest_patch()
+    return None if was_here and future else mark

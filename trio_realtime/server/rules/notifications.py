@@ -129,6 +129,9 @@ def notifications_json(
     Protocol: docs/protocol/session.md §7.
     """
     limit = max(1, min(limit, _MAX_PAGE))
+    if after > tx.now and not tx.notifications(client_id, after - 1, limit=1):
+        # Nothing was given that time: the clock was set back since it was ours.
+        after = 0
     wanted = {"joined", "left"} if kind == "permanent" else None
     items, more = _page(tx, client_id, after, limit, wanted)
     page = {"hasMore": more, "notifications": items}

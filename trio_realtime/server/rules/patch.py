@@ -128,18 +128,21 @@ def modified(_tx: Tx, _caller: Caller, _command: GenericCommand) -> Outcome:
 
 
 def patch_pushes(
-    tx: Tx, client_id: str, after: int, *, temporary: bool = True
+    tx: Tx, client_id: str, after: int | None, *, temporary: bool = True
 ) -> list[GenericCommand]:
     """The edits a client missed since ``after`` (ms), oldest first, some in each command.
 
-    Of very many, the later ones are left to the history, where every edit shows anyway.
-    ``temporary`` tells whether the session knows temporary conversations.
+    Of very many, the later ones are left to the history, where every edit shows anyway; where it is
+    not known since when (None), the earlier ones. ``temporary`` tells whether the session knows
+    temporary conversations.
     """
     patches = tx.patches_for(client_id, after, limit=_REPLAYED_AT_MOST)
     if not temporary:
         patches = [patch for patch in patches if patch.message.kind is not Kind.TEMPORARY]
-    sizes = accumulate(len(patch.message.body) for patch in patches)
-    patches = [patch for patch, size in zip(patches, sizes, strict=True) if size <= _BYTES]
+    ranked = patches if after is not None else patches[::-1]
+    sizes = accumulate(len(patch.message.body) for patch in ranked)
+    ranked = [patch for patch, size in zip(ranked, sizes, strict=True) if size <= _BYTES]
+    patches = ranked if after is not None else ranked[::-1]
     return [
         patch_command(patches[start : start + _BATCH]) for start in range(0, len(patches), _BATCH)
     ]

@@ -380,8 +380,13 @@ class Tx(Protocol):
     ) -> PatchRow:
         """Edit a stored message; patch times increase strictly within the app."""
 
-    def patches_for(self, client_id: str, after: int, *, limit: int = 100) -> list[PatchRow]:
-        """Patches in the client's conversations later than ``after``, oldest first."""
+    def patches_for(self, client_id: str, after: int | None, *, limit: int = 100) -> list[PatchRow]:
+        """Patches in the client's conversations later than ``after``, oldest first; for None the
+        newest of all.
+        """
+
+    def latest_patch(self) -> int:
+        """The newest time given to any patch of the app, 0 if there was none."""
 
     def delete_message(self, cid: str, mid: str) -> bool: ...
 

@@ -182,17 +182,24 @@ class Messages(TxBase):
             raise StoreError(f"there is no message {mid!r} in {cid!r}")
         return PatchRow(message, patched_at, code, reason)
 
-    def patches_for(self, client_id: str, after: int, *, limit: int = 100) -> list[PatchRow]:
+    def patches_for(self, client_id: str, after: int | None, *, limit: int = 100) -> list[PatchRow]:
+        order = "DESC" if after is None else "ASC"
         # One short index range for each of the client's conversations.
         newest = self._execute(
             "SELECT m.rowid, m.patched_at, m.patch_code, m.patch_reason"
             " FROM members x CROSS JOIN messages m"
             " ON m.conversation = x.conversation AND m.patched_at > ?"
-            " WHERE x.client = ? ORDER BY m.patched_at LIMIT ?",
-            (after, self._client(client_id), max(0, limit)),
+            f" WHERE x.client = ? ORDER BY m.patched_at {order} LIMIT ?",
+            (after or 0, self._client(client_id), max(0, limit)),
         ).fetchall()
+        if after is None:
+            newest.reverse()
         found = ((self._one("m.rowid = ?", (key,)), *patch) for key, *patch in newest)
         return [PatchRow(message, *patch) for message, *patch in found if message is not None]
+
+    def latest_patch(self) -> int:
+        row = self._execute("SELECT patch_clock FROM apps WHERE id = ?", (self._app,)).fetchone()
+        return 0 if row is None else int(row[0])
 
     def delete_message(self, cid: str, mid: str) -> bool:
         key = self._key(cid)
