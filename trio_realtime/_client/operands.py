@@ -31,9 +31,9 @@ def id_of(conversation: ConversationLike) -> str:
         TypeError: it is neither.
         ValueError: it is no id.
     """
-    if isinstance(conversation, BaseConversation | MemberChange):
-        conversation = conversation.id
-    elif not isinstance(conversation, str):
+    if not isinstance(conversation, str):
+        if isinstance(conversation, BaseConversation | MemberChange):
+            return checked_id(conversation.id, "a conversation id", MAX_CONVERSATION_ID)
         raise TypeError(f"expected a conversation or its id, not {conversation!r}")
     return checked_id(conversation, "a conversation id", MAX_CONVERSATION_ID)
 

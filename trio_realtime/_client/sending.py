@@ -101,7 +101,9 @@ class Sending(Generic[M]):
         self.status = None
         self._begun = True
         try:
-            command = await self._prepared()
+            if files_to_upload(self._message):
+                self._message = await uploaded(session, self._message, self._progress)
+            command = self._command()
         except Exception:
             self.status = SendStatus.REJECTED
             raise
@@ -125,9 +127,8 @@ class Sending(Generic[M]):
         self.status = SendStatus.ACCEPTED
         return self._message
 
-    async def _prepared(self) -> GenericCommand:
-        """The command, after what it refers to is where others can see it."""
-        self._message = await uploaded(self._session, self._message, self._progress)
+    def _command(self) -> GenericCommand:
+        """What is sent, if it can be."""
         command = _direct(
             self._session.client_id, self.conversation_id, self._message, self._options, self.dt
         )
@@ -197,7 +198,8 @@ def _is_small(command: GenericCommand) -> bool:
     assert direct is not None
     # A character takes at most four bytes.
     characters = len(direct.msg or "") + len(direct.push_data or "") + len(direct.cid or "")
-    characters += sum(len(pid) + 1 for pid in direct.mention_pids)
+    if direct.mention_pids:
+        characters += sum(len(pid) + 1 for pid in direct.mention_pids)
     return characters * 4 + len(direct.binary_msg or b"") + ENVELOPE <= MAX_COMMAND
 
 
@@ -215,7 +217,7 @@ def _direct(
         push_data=None if options.push_data is None else dump(options.push_data),
         will=options.will or None,
         binary_msg=None if isinstance(body, str) else body,
-        mention_pids=client_ids(message.mentions),
+        mention_pids=client_ids(message.mentions) if message.mentions else [],
         mention_all=message.mention_all,
     )
     # In the order of the schema, with a place for the serial id: the fastest to encode.

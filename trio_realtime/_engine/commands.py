@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 import attrs
-from outcome import Error, Value
 
 from trio_realtime.wire import CommandType, GenericCommand
 
@@ -35,8 +34,8 @@ class PendingCommand:
     command: GenericCommand
     repeat: Repeat
     """Whether it may wait for the session to resume, and be sent again then."""
-    settle: Callable[[Value[GenericCommand] | Error], None]
-    """Called with the result, once."""
+    settle: Callable[[GenericCommand | Exception], None]
+    """Called with the reply, or with what came instead, once."""
     siblings: PendingCommands
     """All pending commands of its session."""
     internal: bool = False
@@ -45,12 +44,18 @@ class PendingCommand:
     """Seconds without a reply after which it is sent again."""
     sent_at: float = 0.0
     """When it was transmitted last."""
-    on_done: list[Callable[[], None]] = attrs.field(factory=list)
-    """Called when nobody waits for the command any more."""
+    on_done: list[Callable[[], None]] | None = None
+    """Called when nobody waits for the command any more; made when it is first asked for."""
     refused: bool = False
     """Has been answered with "no session" before, and was sent again."""
     serial: int = 0
     """The serial id under which it was transmitted last; 0: not on the present link."""
+
+    def when_done(self, callback: Callable[[], None]) -> None:
+        """Have something called when nobody waits for the command any more."""
+        if self.on_done is None:
+            self.on_done = []
+        self.on_done.append(callback)
 
 
 class Serials:
@@ -151,7 +156,7 @@ class PendingCommands:
     def submit(
         self,
         command: GenericCommand,
-        settle: Callable[[Value[GenericCommand] | Error], None],
+        settle: Callable[[GenericCommand | Exception], None],
         *,
         repeat: Repeat,
         internal: bool = False,
@@ -180,11 +185,11 @@ class PendingCommands:
         if login_needed and pending.repeat != "never" and not pending.refused:
             pending.refused = True
         else:
-            self.settled(pending, Value(reply))
+            self.settled(pending, reply)
         if login_needed:
             self._on_session_required()
 
-    def settled(self, pending: PendingCommand, result: Value[GenericCommand] | Error) -> None:
+    def settled(self, pending: PendingCommand, result: GenericCommand | Exception) -> None:
         """The command has its result."""
         if pending in self._unsettled:
             del self._unsettled[pending]
@@ -197,7 +202,7 @@ class PendingCommands:
             sent = pending.serial != 0
             self._serials.forget(pending)
             if pending.repeat == "never" or (pending.repeat == "unsent" and sent):
-                self.settled(pending, Error(error))
+                self.settled(pending, error)
 
     def untransmitted(self) -> list[PendingCommand]:
         """What is to be transmitted when the session resumes, in this order."""
@@ -209,7 +214,7 @@ class PendingCommands:
         self.error = error
         for pending in list(self._unsettled):
             self._serials.forget(pending)
-            self.settled(pending, Error(error))
+            self.settled(pending, error)
 
 
 def asks_for_login(reply: GenericCommand) -> bool:

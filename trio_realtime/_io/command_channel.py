@@ -6,6 +6,7 @@ Protocol: docs/protocol/transport.md §5.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 import trio
 
@@ -159,7 +160,7 @@ class CommandChannel:
         elif repeat == "never" and not (at_once or commands.online):
             raise ConnectionLost(1006, "not connected")
         future: Future[GenericCommand] = Future(
-            None if on_reply is None else lambda reply: on_reply(checked(reply))
+            raise_refusal if on_reply is None else partial(_accepted, on_reply)
         )
         pending = commands.submit(
             command, future.set, repeat=repeat, internal=internal, resend_after=resend_after
@@ -168,7 +169,7 @@ class CommandChannel:
         try:
             if at_once or commands.online:
                 await self._transmit(pending)
-            return checked(await future.get())
+            return await future.get()
         except ConnectionLost as error:
             if repeat != "unsent":
                 raise
@@ -219,18 +220,23 @@ class CommandChannel:
         self.pending.end(error)
 
 
+def _accepted(on_reply: Callable[[GenericCommand], None], reply: GenericCommand) -> None:
+    raise_refusal(reply)
+    on_reply(reply)
+
+
 async def _all_done(commands: Iterable[PendingCommand]) -> None:
     """Wait until nobody waits for any of these commands any more."""
     done = []
     for one in commands:
         done.append(event := trio.Event())
-        one.on_done.append(event.set)
+        one.when_done(event.set)
     for event in done:
         await event.wait()
 
 
-def checked(reply: GenericCommand) -> GenericCommand:
-    """The reply, unless it says no."""
+def raise_refusal(reply: GenericCommand) -> None:
+    """Raise what a reply says that says no."""
     error = reply.error_message
     if reply.cmd == CommandType.ERROR and error is not None:
         raise CommandError.from_wire(
@@ -241,4 +247,3 @@ def checked(reply: GenericCommand) -> GenericCommand:
         raise CommandError.from_wire(session.code, session.reason or "", session.detail)
     if reply.cmd == CommandType.ERROR:
         raise RemoteProtocolError("the server answered with an error that says nothing")
-    return reply

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
-import outcome
 import trio
 
 T = TypeVar("T")
@@ -19,32 +18,42 @@ class Future(Generic[T]):
             becomes the result.
     """
 
-    __slots__ = ("_on_value", "_result", "_task")
+    # An outcome object for each result would cost more than all the rest.
+    __slots__ = ("_error", "_on_value", "_set", "_task", "_value")
 
     def __init__(self, on_value: Callable[[T], None] | None = None) -> None:
         self._on_value = on_value
-        self._result: outcome.Value[T] | outcome.Error | None = None
+        self._set = False
+        self._value: T | None = None
+        self._error: Exception | None = None
         self._task: trio.lowlevel.Task | None = None
 
-    def set(self, result: outcome.Value[T] | outcome.Error) -> None:
-        """Settle; the first result counts."""
-        if self._result is None:
-            if self._on_value is not None and isinstance(result, outcome.Value):
-                seen = outcome.capture(self._on_value, result.value)
-                if isinstance(seen, outcome.Error):
-                    result = seen
-            self._result = result
-            if self._task is not None:
-                trio.lowlevel.reschedule(self._task)
-                self._task = None
+    def set(self, result: T | Exception) -> None:
+        """Settle, with a value or an error; the first result counts."""
+        if self._set:
+            return
+        self._set = True
+        if isinstance(result, Exception):
+            self._error = result
+        else:
+            self._value = result
+            if self._on_value is not None:
+                try:
+                    self._on_value(result)
+                except Exception as error:  # noqa: BLE001 - raised where the result is awaited
+                    self._error = error
+        if self._task is not None:
+            trio.lowlevel.reschedule(self._task)
+            self._task = None
 
     async def get(self) -> T:
         """Wait for the result; cancelling the wait leaves no trace."""
-        if self._result is None:
+        if not self._set:
             self._task = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._abort)
-        assert self._result is not None
-        return self._result.unwrap()
+        if self._error is not None:
+            raise self._error
+        return cast("T", self._value)
 
     def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._task = None

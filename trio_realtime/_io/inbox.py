@@ -121,8 +121,7 @@ class Inbox:
         if stored and self.on_progress is not None:
             self.positions.deliver(cid, (message.timestamp_ms, message.id))
         self.conversations.follow(event)
-        own = message.sender == self._login.assigned_id
-        counts = stored and not own and cid not in self.rooms
+        counts = stored and not event.own and cid not in self.rooms
         if counts:
             self.acks.receive(cid, message.id)
         if not self.registry.lets_through(event):
@@ -146,7 +145,8 @@ class Inbox:
 
     def handled(self, event: Event) -> None:
         """An event has reached the user: acknowledge it if it is a message."""
-        self._dealt_with(event)
+        if self.on_progress is not None:
+            self._dealt_with(event)
         if isinstance(event, MessageReceived):
             message = event.message
             if self.acks.hand_over(event.conversation_id, message.id, message.timestamp_ms):

@@ -320,7 +320,8 @@ class Subscription(trio.abc.ReceiveChannel[E_co]):
             raise trio.BusyResourceError(
                 "another task waits for an event of this subscription: give each its clone()"
             )
-        self._deal_with_last()
+        if self._last is not None:
+            self._deal_with_last()
         if self._buffer.events and not self._closed:
             # A loop that is behind catches up without going through the scheduler for
             # every event; it stops at once when cancelled.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from json.encoder import encode_basestring
 from typing import Any, NoReturn
 
 from .times import datetime_from_iso, iso_from_datetime
@@ -145,6 +146,7 @@ def _encoder(*, ensure_ascii: bool) -> json.JSONEncoder:
     )
 
 
+_load = json.JSONDecoder().raw_decode
 _to_text = _encoder(ensure_ascii=False).encode
 _to_ascii = _encoder(ensure_ascii=True).encode
 
@@ -166,10 +168,35 @@ def dump(value: Any) -> str:
     return text
 
 
+def dump_text(text: str) -> str:
+    """What `dump` makes of a text, faster."""
+    quoted = encode_basestring(text)
+    if not quoted.isascii():
+        try:
+            quoted.encode()
+        except UnicodeEncodeError:
+            return dump(text)
+    return quoted
+
+
+def load(text: str) -> Any:
+    """The JSON value in a text; what `json.loads` gives, faster.
+
+    Raises:
+        ValueError, RecursionError: there is none.
+    """
+    try:
+        value, end = _load(text)
+    except ValueError:
+        end = -1
+    # White space around it, or what is no JSON at all.
+    return value if end == len(text) else json.loads(text)
+
+
 def load_object(text: str) -> dict[str, Any] | None:
     """The JSON object in a text; None if it holds anything else."""
     try:
-        value = json.loads(text)
+        value = load(text)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

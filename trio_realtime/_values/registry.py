@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .json import dump
+from .json import dump, load
 from .messages import JSON_KEYS, BaseMessage, BinaryMessage, Message, MessageStatus
 from .typed_messages import (
     AudioMessage,
@@ -78,7 +77,7 @@ class MessageRegistry:
 
     def _parse_typed(self, body: str, envelope: Mapping[str, Any]) -> TypedMessage | None:
         try:
-            decoded = json.loads(body)
+            decoded = load(body)
         except (ValueError, RecursionError):
             return None
         number = decoded.get("_lctype")

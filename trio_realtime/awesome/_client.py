@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast, overload
 
 import attrs
-import outcome
 import trio
 
 from trio_realtime._engine.backoff import Backoff
@@ -145,7 +144,7 @@ class _MessageChannel:
             pending.transmitted = False
             pending.patience.deadline = float("inf")
             if not pending.retry:
-                pending.answer.set(outcome.Error(error))
+                pending.answer.set(error)
 
     async def _ping(self) -> None:
         """The first one at once: it tells the server who this is."""
@@ -190,7 +189,7 @@ class _MessageChannel:
         elif message.message_id in self._pending:
             pending = self._pending.pop(message.message_id)
             self._answered.append(message.message_id)
-            pending.answer.set(outcome.Value(message))
+            pending.answer.set(message)
         elif message.message_id is None or message.message_id not in self._answered:
             self._publish(MessageReceived(message))
 
@@ -230,7 +229,7 @@ class _MessageChannel:
     def _end(self, error: RealtimeError) -> None:
         """Loops end; whatever waits fails."""
         for pending in self._pending.values():
-            pending.answer.set(outcome.Error(error))
+            pending.answer.set(error)
         self.hub.end(None)
 
 

@@ -12,6 +12,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
 from ._errors import ConnectError
+from ._frames import FrameReader, Masks, masked_frame
 from ._link import CONTROL_LIMIT, READ_SIZE, STREAM_ERRORS, Link
 
 if TYPE_CHECKING:
@@ -19,18 +20,30 @@ if TYPE_CHECKING:
 
     from websockets.protocol import Event
 
+    from ._frames import Message
     from ._interface import Deliver, Payload
     from ._open import Endpoint
 
 
+END_OF_HEAD = b"\r\n\r\n"
+
+
 class WebsocketsLink(Link):
-    """A link whose frames are made and parsed by `ClientProtocol`."""
+    """A link whose handshakes, control frames and faults are the business of `ClientProtocol`."""
 
     def __init__(
-        self, stream: trio.abc.Stream, protocol: ClientProtocol, deliver: Deliver | None
+        self,
+        stream: trio.abc.Stream,
+        protocol: ClientProtocol,
+        deliver: Deliver | None,
+        longest: int,
     ) -> None:
         super().__init__(stream, deliver)
         self._protocol = protocol
+        self._reader = FrameReader(protocol, masked=False, longest=longest)
+        self._masks = Masks()
+        self._frames: list[bytes] = []
+        """Messages that are ready to be written."""
         self._fragments: bytearray | None = None
         self._fragments_are_text = False
         self._unwritten_control = 0
@@ -51,12 +64,22 @@ class WebsocketsLink(Link):
         for name, value in extra_headers:
             request.headers[name] = value
         protocol.send_request(request)
+        head, frames = bytearray(), b""
         try:
             await self._stream.send_all(b"".join(protocol.data_to_send()))
             while protocol.state is State.CONNECTING and protocol.handshake_exc is None:
                 chunk = await self._stream.receive_some(READ_SIZE)
                 self._check_greeting(chunk)
-                self._feed(chunk)
+                if not chunk:
+                    protocol.receive_eof()
+                    continue
+                self.last_received = trio.current_time()
+                head += chunk
+                # The first frames may have come in the same packet as the answer.
+                end = head.find(END_OF_HEAD)
+                if end >= 0:
+                    frames = bytes(head[end + len(END_OF_HEAD) :])
+                protocol.receive_data(chunk[: len(chunk) - len(frames)])
         except STREAM_ERRORS as error:
             raise ConnectError("the connection broke during the handshake") from error
         if protocol.handshake_exc is not None:
@@ -64,19 +87,16 @@ class WebsocketsLink(Link):
                 f"the server's handshake is invalid: {protocol.handshake_exc}"
             ) from protocol.handshake_exc
         self.subprotocol = protocol.subprotocol
-        # The first frames may have come in the same packet as the answer.
-        _response, *frames = protocol.events_received()
-        self._accept(frames, 0)
+        protocol.events_received()
+        self._accept(self._reader.feed(frames), 0)
 
     def _encode(self, payloads: list[Payload]) -> None:
-        protocol = self._protocol
-        if protocol.state is not State.OPEN:
+        if self._protocol.state is not State.OPEN:
             return
         for payload in payloads:
-            if isinstance(payload, str):
-                protocol.send_text(payload.encode())
-            else:
-                protocol.send_binary(payload)
+            text = isinstance(payload, str)
+            data = payload.encode() if isinstance(payload, str) else payload
+            self._frames.append(masked_frame(data, self._masks.next(), text=text))
 
     def _encode_close(self, code: int, reason: str) -> None:
         if self._protocol.state is State.OPEN:
@@ -85,7 +105,10 @@ class WebsocketsLink(Link):
     def _drain(self) -> tuple[bytes, bool]:
         self._unwritten_control = 0
         self._control_written.unpark_all()
-        return b"".join(self._protocol.data_to_send()), self._protocol.state is not State.OPEN
+        # A close of the core is the last word.
+        frames, self._frames = self._frames, []
+        frames += self._protocol.data_to_send()
+        return b"".join(frames), self._protocol.state is not State.OPEN
 
     async def _read(self) -> None:
         protocol = self._protocol
@@ -97,25 +120,26 @@ class WebsocketsLink(Link):
                 while self._unwritten_control > CONTROL_LIMIT:
                     await self._control_written.park()
                 chunk = await self._stream.receive_some(READ_SIZE)
-                self._feed(chunk)
-                self._accept(protocol.events_received(), len(chunk))
+                if chunk:
+                    self.last_received = trio.current_time()
+                    self._eager = True
+                    self._accept(self._reader.feed(chunk), len(chunk))
+                else:
+                    protocol.receive_eof()
+                    self._accept(protocol.events_received(), 0)
         except STREAM_ERRORS:
             pass
         self._lost()
 
-    def _feed(self, chunk: bytes | bytearray) -> None:
-        if chunk:
-            self.last_received = trio.current_time()
-            self._eager = True
-            self._protocol.receive_data(chunk)
-        else:
-            self._protocol.receive_eof()
-
-    def _accept(self, events: list[Event], size: int) -> None:
+    def _accept(self, events: Sequence[Message | Event], size: int) -> None:
         """Hand up the messages of one read, and notice whether they were the last."""
         payloads: list[Payload] = []
         try:
             for frame in events:
+                if isinstance(frame, tuple):
+                    payload, text = frame
+                    payloads.append(payload.decode() if text else payload)
+                    continue
                 assert isinstance(frame, Frame), "the handshake is over"
                 opcode = frame.opcode
                 if opcode is Opcode.BINARY and frame.fin:
@@ -177,7 +201,7 @@ async def open_link(
         subprotocols=None if subprotocol is None else [Subprotocol(subprotocol)],
         max_size=max_message_size,
     )
-    link = WebsocketsLink(stream, protocol, deliver)
+    link = WebsocketsLink(stream, protocol, deliver, max_message_size)
     await link.handshake(extra_headers)
     nursery.start_soon(link.run)
     return link

@@ -163,8 +163,8 @@ def _load(plan: Plan, data: bytes, *, part: bool = False) -> Any:
     position = 0
     message = object.__new__(plan.cls)
     present = message.__dict__
-    unknown: list[bytes] = []
-    merged: dict[str, list[bytes]] = {}
+    unknown: list[bytes] | None = None
+    merged: dict[str, list[bytes]] | None = None
     while position < end:
         start = position
         tag = data[position]
@@ -175,6 +175,8 @@ def _load(plan: Plan, data: bytes, *, part: bool = False) -> Any:
         reader = readers.get(tag)
         if reader is None:
             position = _skip(plan, tag, data, position)
+            if unknown is None:
+                unknown = []
             unknown.append(data[start:position])
             continue
         name, kind, extra = reader
@@ -206,6 +208,8 @@ def _load(plan: Plan, data: bytes, *, part: bool = False) -> Any:
                 if name in present:
                     # By itself: joined to the others it could run on into the next one.
                     _load(extra, field, part=True)
+                    if merged is None:
+                        merged = {}
                     merged.setdefault(name, []).append(field)
                 else:
                     present[name] = _load(extra, field, part=part)
@@ -222,13 +226,14 @@ def _load(plan: Plan, data: bytes, *, part: bool = False) -> Any:
         raise WireError("the data ends within a field")
     if part:
         return message
-    if unknown:
+    if unknown is not None:
         present["_unknown_fields"] = b"".join(unknown)
-    for name, fields in merged.items():
-        # Merging is decoding one behind the other.
-        _, _, _, sub = plan.writers[name]
-        assert sub is not None
-        present[name] = _load(sub, b"".join([_dump(sub, present[name].__dict__), *fields]))
+    if merged is not None:
+        for name, fields in merged.items():
+            # Merging is decoding one behind the other.
+            _, _, _, sub = plan.writers[name]
+            assert sub is not None
+            present[name] = _load(sub, b"".join([_dump(sub, present[name].__dict__), *fields]))
     for name in plan.repeated:
         if name not in present:
             present[name] = []

@@ -169,7 +169,8 @@ class GatewayConnection:
         with trio.move_on_after(self._limits.close_timeout):
             while not self._websocket.eof_sent:
                 await self._receive()
-                self._websocket.events_received()
+                for _ignored in self._websocket.messages():
+                    pass
 
     async def _finish(self) -> None:
         aborted = self.closed
@@ -246,13 +247,14 @@ class GatewayConnection:
             await trio.lowlevel.checkpoint()
         else:
             self._unparsed = await self._stream.receive_some(READ_SIZE)
-        if self._unparsed:
-            websocket.receive_data(self._unparsed[:PARSED_AT_ONCE])
-            self._unparsed = self._unparsed[PARSED_AT_ONCE:]
-        else:
+        if not self._unparsed:
             websocket.receive_eof()
+            self._pump()
+            return False
+        heard = websocket.feed(self._unparsed[:PARSED_AT_ONCE])
+        self._unparsed = self._unparsed[PARSED_AT_ONCE:]
         self._pump()
-        return bool(websocket.events)
+        return heard
 
     async def _keep_pace(self) -> None:
         """Read on when the frames that did no work are paid for."""

@@ -1,7 +1,7 @@
 """The server's half of RFC 6455, on the sans-I/O core of ``websockets``.
 
-The core reads; of what is written it sees only handshakes, pongs and closes. Data frames of
-a server are a header and a payload, which the dialects put together themselves.
+The core sees only handshakes, control frames, fragments and faults. Messages in one frame are
+split off before it, and the frames of a server are put together by the dialects themselves.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from websockets.datastructures import Headers
 from websockets.exceptions import NegotiationError
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
-from websockets.protocol import State
+from websockets.protocol import Event, State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from trio_realtime.server.dialects import DIALECTS, NAMELESS, ServerDialect
+from trio_realtime.transport._frames import FrameReader, Message
 
 _log = logging.getLogger("trio_realtime.server.websocket")
 
@@ -38,6 +39,8 @@ class WebSocket(ServerProtocol):
         self._frame_bytes = frame_bytes
         self.control_frames: int = 0
         """Pings, pongs and closes received."""
+        self._reader: FrameReader | None = None
+        self._arrived: list[Message | Event] = []
         self._text = False
         self._parts: list[bytes] = []
 
@@ -58,8 +61,17 @@ class WebSocket(ServerProtocol):
             return False
         self.max_message_size: int = self.dialect.message_bytes(self._frame_bytes)
         if end < len(head):
-            self.receive_data(head[end:])
+            self.feed(head[end:])
         return True
+
+    def feed(self, data: bytes | bytearray) -> bool:
+        """Take what has arrived behind the handshake; whether it made up any frame."""
+        if self._reader is None:
+            self._reader = FrameReader(self, masked=True, longest=self.max_message_size)
+        frames = self.control_frames
+        arrived = self._reader.feed(data)
+        self._arrived += arrived
+        return bool(arrived) or self.control_frames != frames
 
     def process_subprotocol(self, headers: Headers) -> Subprotocol | None:
         assert self.request is not None
@@ -93,7 +105,11 @@ class WebSocket(ServerProtocol):
 
     def messages(self) -> Iterator[tuple[bytes, bool]]:
         """Complete messages received, with True for text ones."""
-        for frame in self.events_received():
+        arrived, self._arrived = self._arrived, []
+        for frame in arrived:
+            if isinstance(frame, tuple):
+                yield frame
+                continue
             assert isinstance(frame, Frame)
             opcode = frame.opcode
             if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
