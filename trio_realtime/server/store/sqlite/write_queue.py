@@ -21,7 +21,7 @@ import attrs
 
 from .runner import Job
 
-TRANSACTION_SECONDS = 0.004
+TRANSACTION_SECONDS = 0.008
 """Of rules, before they are committed."""
 DEAR_SECONDS = 0.003
 """A rule that keeps the processor busy for longer is dear."""
@@ -47,13 +47,15 @@ class Transaction:
     def __iter__(self) -> Iterator[Job]:
         queue = self.queue
         self._began = queue.clock()
+        before = queue.processor()
         while (taken := queue.take(self)) is not None:
             owner, job = taken
             self.jobs.append(job)
             self._owners.append(owner)
-            before = queue.processor()
             yield job
-            self._processor.append(queue.processor() - before)
+            after = queue.processor()
+            self._processor.append(after - before)
+            before = after
             if self.dear or queue.clock() - self._began >= queue.seconds:
                 return
 
