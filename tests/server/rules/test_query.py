@@ -275,9 +275,29 @@ def test_illegal_queries(world, fields):
 
 
 def test_an_answer_has_a_limit(world, monkeypatch):
+    monkeypatch.setattr(_query, "MAX_RESULT", 80_000)
+    for _ in range(130):
+        world.start("Tom", attr=attr(text="x" * 600))
+    refused = 4310, "CONVERSATION_QUERY_FAILED"
+    assert refusal(world.query, "Tom", limit=1000) == refused
+    # Pages of a hundred are answered whatever their size.
+    assert len(world.query("Tom", limit=100)) == 100
+    assert len(world.query("Tom", limit=100, skip=100)) == 30
+    monkeypatch.setattr(_query, "MAX_RESULT", 120_000)
+    assert len(world.query("Tom", limit=1000)) == 130
+
+
+def test_of_an_answer_that_gets_too_large_little_is_looked_up(world, monkeypatch):
     monkeypatch.setattr(_query, "MAX_RESULT", 1000)
-    world.start("Tom", attr=attr(text="x" * 600))
-    assert len(world.query("Tom")) == 1
-    world.start("Tom", attr=attr(text="x" * 600))
-    assert refusal(world.query, "Tom") == (4310, "CONVERSATION_QUERY_FAILED")
-    assert len(world.query("Tom", limit=1)) == 1
+    for _ in range(400):
+        world.start("Tom")
+    described = []
+    about = _query.Facts.about
+
+    def count(tx, rows, *rest):
+        described.extend(rows)
+        return about(tx, rows, *rest)
+
+    monkeypatch.setattr(_query.Facts, "about", count)
+    assert refusal(world.query, "Tom", limit=1000)[0] == 4310
+    assert len(described) <= 150

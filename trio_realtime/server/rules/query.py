@@ -34,8 +34,13 @@ from .start import RESERVED, seconds_left
 from .types import Caller, Outcome
 
 MAX_LIMIT = 1000
-MAX_RESULT = 8 * 1024 * 1024
-"""Characters of one answer; many large conversations are better asked for in pages."""
+MAX_RESULT = 2 * 1024 * 1024
+"""Characters of one answer, as far as it has more conversations than `COMPLETE_PAGE`."""
+COMPLETE_PAGE = 100
+"""So many conversations are always answered. Of more than fit none are: a page that is shorter
+than asked for tells SDKs that there is no more."""
+_DESCRIBED_AT_ONCE = 50
+"""So that little is looked up in vain where an answer gets too large."""
 
 
 _FOR_EVERYBODY = [int(Kind.ROOM), int(Kind.SERVICE)]
@@ -59,13 +64,14 @@ def query(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     if caller.app.members_only and message.temp_conv_ids:
         own = tx.joined(caller.client_id, [row.id for row in found])
         found = [row for row in found if row.id in own]
-    facts = Facts.about(tx, found, caller.client_id, flag)
-    texts = []
+    texts: list[str] = []
     size = 0
-    for row in found:
-        texts.append(json_text(facts.json(row)))
-        size += len(texts[-1])
-        if size > MAX_RESULT:
+    for start in range(0, len(found), _DESCRIBED_AT_ONCE):
+        rows = found[start : start + _DESCRIBED_AT_ONCE]
+        facts = Facts.about(tx, rows, caller.client_id, flag)
+        texts += (json_text(facts.json(row)) for row in rows)
+        size += sum(map(len, texts[start:]))
+        if size > MAX_RESULT and len(texts) > COMPLETE_PAGE:
             refuse(ErrorCode.CONVERSATION_QUERY_FAILED, "too large; use a smaller limit")
     results = JsonObjectMessage(data=f"[{','.join(texts)}]")
     reply = GenericCommand(
