@@ -252,7 +252,7 @@ async def test_tables_of_another_version_are_refused(tmp_path, monkeypatch):
     async with open_store(path):
         pass
     monkeypatch.setattr(_sqlite_schema, "VERSION", 1)
-    await refused(path, "version 3; this program knows version 1")
+    await refused(path, "version 4; this program knows version 1")
 
 
 async def test_an_old_sqlite_is_refused(tmp_path, monkeypatch):

@@ -28,13 +28,41 @@ CREATE INDEX tokens_by_expiry ON tokens (expires_at);
 """
 
 
+NOTIFICATIONS_3 = """
+CREATE TABLE notifications (
+    client INTEGER NOT NULL REFERENCES clients,
+    position INTEGER NOT NULL,
+    timestamp INTEGER NOT NULL,
+    notice INTEGER NOT NULL REFERENCES notices,
+    PRIMARY KEY (client, position)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX notifications_by_time ON notifications (client, timestamp);
+CREATE INDEX notifications_by_notice ON notifications (notice);
+"""
+
+
 def names(path):
     with closing(sqlite3.connect(path)) as connection:
         return {name for (name,) in connection.execute("SELECT name FROM clients")}
 
 
+def third(path):
+    """Make of the tables what version 3 had."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "ALTER TABLE notifications RENAME TO notifications_4;"
+            "DROP INDEX notifications_by_notice;"
+            f"{NOTIFICATIONS_3}"
+            "INSERT INTO notifications SELECT client, position, timestamp, notice"
+            " FROM notifications_4;"
+            "DROP TABLE notifications_4;"
+            "PRAGMA user_version = 3;"
+        )
+
+
 def second(path):
     """Make of the tables what version 2 had."""
+    third(path)
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
             "DROP INDEX messages_by_moment; DROP INDEX messages_by_time;"
@@ -103,6 +131,24 @@ def test_the_second_version(tmp_path):
         indexes = dict(rules.connection.execute(sql))
     assert "messages_by_moment" in indexes
     assert "UNIQUE" not in indexes["messages_by_time"]
+
+
+def test_the_third_version(tmp_path):
+    path = tmp_path / "data.db"
+    with SqliteRules.opened(path) as rules:
+        world = World(rules)
+        for n in range(3):
+            world.do(lambda tx, n=n: tx.keep_notification(["tom", "jerry"], {"n": n}))
+        kept = world.see(lambda tx: tx.notifications("tom", 0, limit=9))
+        now = world.now
+    third(path)
+    with SqliteRules.opened(path) as rules:
+        world = World(rules, now)
+        assert world.see(lambda tx: tx.notifications("tom", 0, limit=9)) == kept
+        world.do(lambda tx: tx.keep_notification(["tom"], {"n": 3}))
+        again = world.see(lambda tx: tx.notifications("tom", 0, limit=9))
+        assert [row.item["n"] for row in again] == [0, 1, 2, 3]
+        assert not rules.connection.execute("PRAGMA foreign_key_check").fetchall()
 
 
 def test_an_upgrade_that_fails_leaves_everything_as_it_was(tmp_path, monkeypatch):

@@ -86,15 +86,18 @@ class Records(TxBase):
         notice = self._execute("INSERT INTO notices (item) VALUES (?)", (to_json(item),)).lastrowid
         clients = json.dumps([self._any_client(name) for name in dict.fromkeys(client_ids)])
         # Never the same time twice, because clients page by time.
-        self._execute(
+        told = self._execute(
             "INSERT INTO notifications (client, position, timestamp, notice)"
             " SELECT j.value, coalesce(x.position, 0) + 1,"
             " max(:now, coalesce(x.timestamp, 0) + 1), :notice FROM json_each(:clients) j"
-            " LEFT JOIN notifications x ON x.client = j.value AND x.position ="
-            " (SELECT max(position) FROM notifications WHERE client = j.value)",
+            " LEFT JOIN notifications x ON x.client = j.value AND x.timestamp ="
+            " (SELECT max(timestamp) FROM notifications WHERE client = j.value)"
+            " RETURNING client, position",
             {"clients": clients, "now": self.now, "notice": notice},
-        )
-        self._drop_notifications(clients)
+        ).fetchall()
+        full = [client for client, position in told if position > NOTIFICATIONS_KEPT]
+        if full:
+            self._drop_oldest_notification(full)
 
     def notifications(self, client_id: str, after: int, *, limit: int) -> list[NotificationRow]:
         rows = self._execute(
@@ -104,14 +107,12 @@ class Records(TxBase):
         )
         return [NotificationRow(timestamp, object_from_json(item)) for timestamp, item in rows]
 
-    def _drop_notifications(self, clients: str) -> None:
-        """Drop the oldest of each of these clients (a JSON list) beyond what is kept."""
+    def _drop_oldest_notification(self, clients: Sequence[int]) -> None:
         dropped = self._execute(
-            "DELETE FROM notifications WHERE (client, position) IN (SELECT x.client, x.position"
-            " FROM json_each(:clients) j JOIN notifications x ON x.client = j.value AND x.position"
-            " <= (SELECT max(position) FROM notifications WHERE client = j.value) - :kept)"
-            " RETURNING notice",
-            {"clients": clients, "kept": NOTIFICATIONS_KEPT},
+            "DELETE FROM notifications WHERE (client, timestamp) IN (SELECT j.value,"
+            " (SELECT min(timestamp) FROM notifications WHERE client = j.value)"
+            " FROM json_each(?) j) RETURNING notice",
+            (json.dumps(clients),),
         ).fetchall()
         if dropped:
             self._execute(

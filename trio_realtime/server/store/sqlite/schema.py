@@ -20,7 +20,7 @@ from .functions import add_functions
 APPLICATION_ID = 0x54525454
 """Marks a file as ours (``PRAGMA application_id``)."""
 
-VERSION = 3
+VERSION = 4
 """The version of the tables (``PRAGMA user_version``)."""
 
 _OLDEST_SQLITE = (3, 35, 0)
@@ -39,6 +39,18 @@ CREATE TABLE tokens (
 );
 CREATE INDEX tokens_by_client ON tokens (app, client, id);
 CREATE INDEX tokens_by_expiry ON tokens (expires_at);
+"""
+
+NOTIFICATIONS = """
+CREATE TABLE notifications (
+    client INTEGER NOT NULL REFERENCES clients,
+    timestamp INTEGER NOT NULL,
+    -- Counts what the client was ever told.
+    position INTEGER NOT NULL,
+    notice INTEGER NOT NULL REFERENCES notices,
+    PRIMARY KEY (client, timestamp)
+) WITHOUT ROWID;
+CREATE INDEX notifications_by_notice ON notifications (notice);
 """
 
 TABLES = f"""
@@ -167,15 +179,7 @@ CREATE TABLE notices (
     id INTEGER PRIMARY KEY,
     item TEXT NOT NULL
 );
-CREATE TABLE notifications (
-    client INTEGER NOT NULL REFERENCES clients,
-    position INTEGER NOT NULL,
-    timestamp INTEGER NOT NULL,
-    notice INTEGER NOT NULL REFERENCES notices,
-    PRIMARY KEY (client, position)
-) WITHOUT ROWID;
-CREATE UNIQUE INDEX notifications_by_time ON notifications (client, timestamp);
-CREATE INDEX notifications_by_notice ON notifications (notice);
+{NOTIFICATIONS.strip()}
 
 CREATE TABLE documents (
     app INTEGER NOT NULL REFERENCES apps,
@@ -207,6 +211,15 @@ DELETE FROM clients WHERE id NOT IN (
 CREATE INDEX messages_by_moment ON messages (timestamp);
 DROP INDEX messages_by_time;
 CREATE INDEX messages_by_time ON messages (conversation, timestamp, sender);
+""",
+    # Once for each client is what a notification is written for hundreds of clients.
+    3: f"""
+ALTER TABLE notifications RENAME TO notifications_3;
+DROP INDEX notifications_by_time;
+DROP INDEX notifications_by_notice;
+{NOTIFICATIONS.strip()}
+INSERT INTO notifications SELECT client, timestamp, position, notice FROM notifications_3;
+DROP TABLE notifications_3;
 """,
 }
 """What makes of the tables of a version those of the next one."""
