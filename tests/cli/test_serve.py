@@ -310,6 +310,10 @@ async def test_conversations_are_for_members_where_asked(tmp_path):
         ("json_depth=deep", "The limit json_depth takes a whole number, not 'deep'."),
         ("read_timeout=", "The limit read_timeout takes a number, not ''."),
         ("connections=-1", "The limit connections cannot be -1."),
+        ("connections=0", "The limit connections cannot be 0."),
+        ("commands_in_flight=0", "The limit commands_in_flight cannot be 0."),
+        ("query_seconds=inf", "The limit query_seconds cannot be inf."),
+        ("body_bytes=9223372036854775808", "The limit body_bytes cannot be 9223372036854775808."),
     ],
 )
 def test_a_wrong_limit_is_one_sentence(tmp_path, limit, said):

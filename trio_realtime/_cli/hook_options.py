@@ -158,7 +158,8 @@ def _check_url(option: str, url: str) -> None:
     except ValueError:
         good = False
     if not good or not url.isprintable():
-        raise UsageError(f"--{option.replace('_', '-')} takes an http or https URL, not {url}.")
+        # Some have a secret in it: it is not repeated.
+        raise UsageError(f"--{option.replace('_', '-')} takes an http or https URL.")
 
 
 def _hooks(

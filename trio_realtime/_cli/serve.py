@@ -30,8 +30,14 @@ if TYPE_CHECKING:
 DEFAULT_DATA = Path("trio-realtime-data")
 KEYS_FILE = "app.json"
 FAILED = 2
+MOST = 2**63 - 1
 AT_MOST = {"json_depth": 500}
 """Limits that have one themselves: Python reads no JSON that is much deeper."""
+MAY_BE_NONE = frozenset(
+    {"close_timeout", "keep_alive", "room_return", "file_bytes", "file_memory_bytes"}
+)
+"""Limits that may be 0. With any other one at 0 nobody could use the server, where some mean
+that there is no limit."""
 ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
 SIGNALS = (*ENDING, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
@@ -297,7 +303,8 @@ def _limits(given: list[str]) -> Limits:
         except ValueError:
             kind = "a number" if number is float else "a whole number"
             raise UsageError(f"The limit {name} takes {kind}, not {value!r}.") from None
-        if not 0 <= values[name] < float("inf") or values[name] > AT_MOST.get(name, float("inf")):
+        least = values[name] >= 0 if name in MAY_BE_NONE else values[name] > 0
+        if not (least and values[name] <= AT_MOST.get(name, MOST)):
             raise UsageError(f"The limit {name} cannot be {value}.")
     return Limits(**values)
 

@@ -183,6 +183,12 @@ class TestMembersOnly:
         assert world.query("Jerry", temp_conv_ids=[cid]) == []
         assert len(world.query("Tom", temp_conv_ids=[cid])) == 1
 
+    @pytest.mark.parametrize("fields", [{}, {"temp_conv": True}])
+    def test_nor_are_their_members_counted(self, world, fields):
+        cid = world.start("Tom", **fields)
+        assert world.conv("Tom", OpType.COUNT, cid=cid).count == 1
+        assert refusal(world.conv, "Jerry", OpType.COUNT, cid=cid)[0] == 4317
+
     def test_rooms_and_services_are_for_everybody(self, world):
         cids = {world.room("Tom"), world.service()}
         assert {one["objectId"] for one in world.query("Jerry", ALL)} == cids

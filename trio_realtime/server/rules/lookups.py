@@ -38,6 +38,8 @@ def count(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     """``count``: how many members; in a chat room, how many are there now."""
     row = existing(tx, conv_of(command).cid)
     refuse_blocked(tx, row, caller.client_id)
+    if caller.app.members_only and row.kind in {Kind.NORMAL, Kind.TEMPORARY}:
+        require_member(tx, caller, row)
     message = ConvCommand(cid=row.id)
     if row.kind is not Kind.ROOM:
         message.count = tx.member_count(row.id)
