@@ -33,6 +33,7 @@ from trio_realtime.awesome import (
     open_server,
 )
 from trio_realtime.awesome._codec import MAX_FRAME
+from trio_realtime.awesome._server import USERS_OF_A_CONNECTION
 from trio_realtime.testing import memory_streams
 from trio_realtime.transport import TransportClosed, connect
 
@@ -431,6 +432,21 @@ async def test_garbage_from_a_client_ends_its_connection_alone(autojump_clock):
         assert (await tom.send(TextMessage("still here"))).message == "still here"
         with pytest.raises(FrameError):
             await tom.send(TextMessage(object()))
+
+
+async def test_a_connection_that_takes_endlessly_many_names(autojump_clock):
+    async with world() as w, w.client("tom") as tom:
+        async with connect(
+            "ws://awesome.test:8088", subprotocol=None, open_stream=w.open_stream
+        ) as link:
+            for number in range(USERS_OF_A_CONNECTION + 50):
+                said = {"messageType": "TxtMsg", "from": f"name {number}", "content": {}}
+                await link.send(pack(said))
+                await link.receive()
+            assert len(w.server.users) == USERS_OF_A_CONNECTION + 1
+            assert w.server.push(TextMessage("hello", to=f"name {number}")) == 1
+            assert w.server.push(TextMessage("hello", to="name 0")) == 0
+        assert (await tom.send(TextMessage("still here"))).message == "still here"
 
 
 def largest_frame():

@@ -30,6 +30,8 @@ logger = logging.getLogger("trio_realtime.awesome")
 
 UNSENT_BYTES = 4 * MAX_FRAME
 """Bytes that may wait for one receiver before its connection is closed."""
+USERS_OF_A_CONNECTION = 100
+"""User ids a connection may have spoken under; the oldest are forgotten first."""
 CLOSE_NOTICE = 4
 """Code by which the sample server tells that another connection has closed."""
 UNSUPPORTED_DATA = 1003
@@ -47,9 +49,16 @@ class _Peer:
     unsent: trio.MemorySendChannel[bytes]
     scope: trio.CancelScope
     """Its end."""
-    users: set[str] = attrs.field(factory=set)
+    users: dict[str, None] = attrs.field(factory=dict)
     waiting: int = 0
     """Bytes that wait for it."""
+
+    def speaks_as(self, user: str) -> None:
+        """It has spoken under this id just now."""
+        self.users.pop(user, None)
+        self.users[user] = None
+        if len(self.users) > USERS_OF_A_CONNECTION:
+            del self.users[next(iter(self.users))]
 
     def put(self, payload: bytes) -> None:
         self.waiting += len(payload)
@@ -135,7 +144,7 @@ class Server:
                     raise FrameError("a text frame")  # noqa: TRY301 - of one kind with the rest
                 message = decode_message(payload)
                 if message.sender:
-                    peer.users.add(message.sender)
+                    peer.speaks_as(message.sender)
                 # With an id and a time it may have become too large to be returned.
                 await self._handle(peer, message)
             except FrameError as error:
