@@ -11,6 +11,8 @@ import trio
 from tests.server.store.world import query
 from trio_realtime.server.store.interface import Kind, NewMessage, StoreError
 from trio_realtime.server.store.sqlite import schema as _sqlite_schema
+from trio_realtime.server.store.sqlite.checkpoints import Checkpoints
+from trio_realtime.server.store.sqlite.schema import connect
 from trio_realtime.server.store.sqlite.store import open_store
 
 APP = "app"
@@ -140,6 +142,8 @@ WRITER = """
 import sys
 from pathlib import Path
 import trio
+from trio_realtime.server.store.sqlite.checkpoints import Checkpoints
+from trio_realtime.server.store.sqlite.schema import connect
 from trio_realtime.server.store.sqlite.store import open_store
 from trio_realtime.server.store.interface import Kind, NewMessage
 
@@ -319,3 +323,26 @@ def close_then(close, then):
         then()
 
     return both
+
+
+# Checkpoints.
+
+
+async def test_what_is_committed_reaches_the_database_beside_the_writer(tmp_path, monkeypatch):
+    monkeypatch.setattr("trio_realtime.server.store.sqlite.store.SECONDS_BETWEEN", 0.01)
+    path = tmp_path / "data.db"
+    async with open_store(path) as store:
+        with trio.fail_after(60):
+            while b"a word that is looked for" not in path.read_bytes():
+                cid = await store.write(APP, create)
+                message = NewMessage("tom", "a word that is looked for")
+                await store.write(APP, lambda tx, cid=cid, m=message: tx.append(cid, m))
+                await trio.sleep(0.01)
+
+
+def test_a_checkpoint_that_fails_is_made_another_time(tmp_path):
+    connection = connect(tmp_path / "data.db")
+    checkpoints = Checkpoints(connection)
+    checkpoints.take_over()
+    checkpoints.close()
+    checkpoints.take_over()

@@ -30,6 +30,7 @@ from trio_realtime.server.store.fair_queue import FairQueue
 from trio_realtime.server.store.interface import Mode, StoreUnavailable, Tx
 from trio_realtime.server.store.patterns import REGEX_STEPS
 
+from .checkpoints import LOG_PAGES, SECONDS_BETWEEN, Checkpoints
 from .database import Database
 from .lock import lock
 from .runner import Job, Runner
@@ -90,9 +91,14 @@ class SqliteStore:
         self._writes = writes
         self._write_lot = trio.lowlevel.ParkingLot()
         self._write_limiter = trio.CapacityLimiter(1)
+        self._checkpoint_lot = trio.lowlevel.ParkingLot()
+        self._checkpoint_limiter = trio.CapacityLimiter(1)
+        self._taken_over = 0
+        """How many of the commits the database has taken over."""
         self.reads: ReadLane = ReadLane(_READERS, at_once=_READS_AT_ONCE)
         self.queries: ReadLane = ReadLane(_QUERY_READERS, at_once=1)
         self._closed = False
+        self._ending = trio.Event()
         self._abandoned = False
         self._commits = 0
         self._written = 0
@@ -170,10 +176,25 @@ class SqliteStore:
                 wrote = sum(not job.read_only for job in transaction.jobs)
                 self._commits += wrote > 0
                 self._written += wrote
+                self._checkpoint_lot.unpark_all()
                 self._read += len(transaction.jobs) - wrote
                 await self._report_all(transaction.jobs, results)
                 if self._abandoned:
                     self._drop_writes()
+
+    async def take_over(self, checkpoints: Checkpoints) -> None:
+        """Have checkpoints made from time to time, while there is something new."""
+        with trio.CancelScope(shield=True):
+            while not self._closed:
+                if self._taken_over == self._commits:
+                    await self._checkpoint_lot.park()
+                    continue
+                self._taken_over = self._commits
+                await trio.to_thread.run_sync(
+                    checkpoints.take_over, limiter=self._checkpoint_limiter
+                )
+                with trio.move_on_after(SECONDS_BETWEEN):
+                    await self._ending.wait()
 
     async def _report_all(
         self, jobs: Sequence[Job], results: Sequence[outcome.Outcome[Any]]
@@ -229,12 +250,13 @@ class SqliteStore:
     def close(self, *, finish: bool) -> None:
         """Take no more rules; the tasks end when the queues are empty."""
         self._closed = True
+        self._ending.set()
         self._writes.hurry()
         self._abandoned = not finish
         if self._abandoned:
             self._drop([*self.reads.jobs.drain(), *self.queries.jobs.drain()])
             self._drop_writes()
-        for lot in (self._write_lot, self.reads.lot, self.queries.lot):
+        for lot in (self._write_lot, self.reads.lot, self.queries.lot, self._checkpoint_lot):
             lot.unpark_all()
 
     def _drop_writes(self) -> None:
@@ -287,6 +309,8 @@ async def open_store(
             for number, reader in enumerate(files.readers):
                 lane = store.queries if number < _QUERY_READERS else store.reads
                 nursery.start_soon(store.read_queued, reader, lane)
+            if files.checkpoints is not None:
+                nursery.start_soon(store.take_over, files.checkpoints)
             try:
                 yield store
                 finish = True
@@ -303,6 +327,7 @@ class _Files:
 
     writer: Runner
     readers: tuple[Runner, ...]
+    checkpoints: Checkpoints | None
     claim: IO[bytes] | None
 
     @classmethod
@@ -326,10 +351,18 @@ class _Files:
             for _ in range(readers):
                 opened.append(Runner(open_database(read_only=True), clock))
                 undo.callback(opened[-1].close)
+            checkpoints = None
+            if readers:
+                checkpoints = Checkpoints(connect(path, read_only=True))
+                undo.callback(checkpoints.close)
+                execute = writer.database.connection.execute
+                execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
             undo.pop_all()
-        return cls(writer, tuple(opened), claim)
+        return cls(writer, tuple(opened), checkpoints, claim)
 
     def close(self) -> None:
+        if self.checkpoints is not None:
+            self.checkpoints.close()
         for runner in (*self.readers, self.writer):
             runner.close()
         if self.claim is not None:
