@@ -22,8 +22,19 @@ def test_without_a_quota_nobody_waits():
     assert {budget.take(5.0) for _ in range(1000)} == {5.0}
 
 
-def test_a_refusal_stops_all_questions_and_repeated_ones_for_longer():
+def test_a_server_that_says_it_was_too_much_is_asked_less_from_then_on():
     budget = Budget(None)
+    for _ in range(200):
+        budget.take(5.0)
+    budget.refused(5.0)
+    asked = [max(at, budget.take(at)) for at in [7.0] * 60]
+    assert asked[:2] == [7.0, 7.0]
+    # What flows in during a minute is half of the usual quota.
+    assert asked[-1] == 65.0
+
+
+def test_a_refusal_stops_all_questions_and_repeated_ones_for_longer():
+    budget = Budget(10_000)
     budget.refused(10.0)
     budget.refused(10.5)
     assert budget.take(11.0) == budget.resumes(11.0) == 12.0, "one refusal, told twice"

@@ -128,7 +128,7 @@ def test_who_left_has_nothing_to_catch_up_until_it_is_back():
 
 def test_a_conversation_that_has_been_silent_for_long_is_forgotten():
     delivery = Delivery()
-    delivery.begin(0)
+    delivery.begin(0, 0.0)
     delivery.accept("c", 5, "a")
     delivery.hear(FORGOTTEN + 2 * SLACK, 0.0)
     delivery.accept("d", FORGOTTEN, "b")
@@ -140,7 +140,7 @@ def test_a_conversation_that_has_been_silent_for_long_is_forgotten():
 
 def test_what_is_missing_begins_before_the_first_of_several_breaks():
     delivery = Delivery()
-    delivery.begin(100_000)
+    delivery.begin(100_000, 0.0)
     delivery.hear(200_000, 0.0)
     delivery.lose_link()
     assert delivery.away_since == 140_000

@@ -1,37 +1,52 @@
 """A server that follows the protocol and is unkind in every way that it allows.
 
-It keeps conversations, who is a member of them since when, and their histories; it pushes late,
-forgets, refuses by quota or for no reason, falls silent and breaks the line. A `Scenario` lets one
-client live through that, and at the end compares what it was told with what was said.
+It keeps conversations, who is a member of them since when, their histories and edits; it pushes
+late, forgets histories and sessions, refuses by quota or for no reason, falls silent, hangs and
+breaks the line. A `Scenario` lets one client live through that, with its state kept or in flight
+when the program stops, and at the end compares what it was told with what was said.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import json
+from urllib.parse import parse_qs, urlsplit
 
 import attrs
+import h11
 import trio
+from websockets.exceptions import InvalidState
 
 from tests.io.scripted_server import ScriptedServer, described, iso_ms, push
 from trio_realtime import (
     CommandTimeout,
     Gap,
+    Invited,
+    Kicked,
+    MessageRecalled,
     MessageReceived,
+    MessageUpdated,
+    NotificationGap,
     RealtimeError,
+    RecalledMessage,
     TextMessage,
     open_client,
 )
 from trio_realtime._values.times import ms_from_datetime
+from trio_realtime.testing import memory_streams
 from trio_realtime.wire import (
     CommandType,
     ConvCommand,
+    ErrorCommand,
     GenericCommand,
     JsonObjectMessage,
     LogItem,
     LogsCommand,
     OpType,
+    PatchCommand,
+    PatchItem,
     QueryDirection,
     UnreadCommand,
     UnreadTuple,
@@ -41,6 +56,14 @@ ME = "Tom"
 KINDS = {"a": 1, "b": 1, "new": 1, "news": 3, "_tmp:t": 4}
 """Conversations and their kinds; of "new" the client is no member to begin with."""
 EPOCH = 1_000_000_000
+REST = "http://rest.test"
+GONE = trio.BrokenResourceError, trio.ClosedResourceError, InvalidState
+PAST = 10_000
+RECALLED = '{"_lctype":-127}'
+OFFLINE = 20
+"""Messages of each conversation that are pushed after a login, where they are."""
+WRITTEN = 1.001
+"""Seconds within which a client writes down how far it has come."""
 
 
 def server_time():
@@ -62,6 +85,9 @@ class Said:
     """If the server has not pushed it when the line breaks, nothing tells that there is one."""
     owed: bool = True
     """The client has to be given it, or be told that it is missing."""
+    patched: int = 0
+    """When it was edited or recalled last."""
+    recalled: bool = False
 
 
 @attrs.define(eq=False)
@@ -75,6 +101,8 @@ class Room:
     """Since when the client is a member; None: it is not."""
     forgotten_until: int = 0
     """The history begins behind this time."""
+    acknowledged: int = 0
+    """Up to here the client has said that it has the messages."""
 
     def history(self):
         since = max(self.joined_at or 0, self.forgotten_until + 1)
@@ -91,16 +119,36 @@ class Room:
 
 
 class Scenario:
-    """One client's life, step by step."""
+    """One client's life, step by step.
 
-    def __init__(self) -> None:
+    Args:
+        push: missed messages are pushed after a login, the latest of them.
+        rest: there is a REST API, that knows which memberships were missed.
+        ack: see `open_client`.
+    """
+
+    def __init__(self, *, push: bool = False, rest: bool = False, ack: str = "delivery") -> None:
+        self.push = push
+        self.rest = rest
+        self.ack = ack
         self.scripted = ScriptedServer()
         self.rooms = {cid: Room(cid, kind) for cid, kind in KINDS.items()}
         self.rooms["new"].joined_at = None
         self.state = {}
         self.received = []
-        self.mine = set()
-        """Ids of what the client sent itself, and knows to be stored."""
+        self.told_at = {}
+        """When the client was told of each event."""
+        self.again = set()
+        """Events that may be told a second time: the program stopped before it was noted."""
+        self.unnoted = set()
+        """What it was told before that, and not again."""
+        self.notices = []
+        """Memberships that began and ended."""
+        self.patched = 0
+        self.faults = 0
+        self.resting = "well"
+        self.mine = {}
+        """Ids of what the client sent itself, and when it learnt that they are stored."""
         self.tokens = {}
         self.quota = None
         self.asked = (0, 0)
@@ -110,6 +158,9 @@ class Scenario:
         self.names = True
         self.delay = 0.0
         self.link = None
+        """Where the client can be told something."""
+        self.wire = None
+        """Where it listens, or believes to."""
         self.pushes = None
         self.client = None
         self.begun_at = None
@@ -127,30 +178,96 @@ class Scenario:
     async def serve_link(self, link):
         async with trio.open_nursery() as nursery:
             while (command := await link.receive_any()) is not None:
+                if link.hangs:
+                    continue
                 if command.cmd == CommandType.SESSION and command.op == OpType.OPEN:
                     # Back to where `welcome` finds it.
                     link.commands.appendleft(command)
                     await link.welcome(at=server_time())
-                    self.begun_at = self.begun_at or server_time()
-                    send, receive = trio.open_memory_channel(float("inf"))
-                    self.link, self.pushes = link, send
-                    nursery.start_soon(self.push_all, link, receive)
-                    self.name_unread()
-                    continue
-                nursery.start_soon(self.answer, link, command)
+                    pushes, receive = trio.open_memory_channel(float("inf"))
+                    self.link = self.wire = link
+                    self.pushes, link.sessionless = pushes, False
+                    nursery.start_soon(self.push_all, link, pushes, receive)
+                    self.welcome(command.session_message)
+                elif link.sessionless:
+                    await self.refuse_stranger(link, command)
+                else:
+                    nursery.start_soon(self.answer, link, command)
             if self.link is link:
                 self.link = None
             nursery.cancel_scope.cancel()
 
-    async def push_all(self, link, receive):
+    async def push_all(self, link, pushes, receive):
         async for command in receive:
             if self.delay:
                 await trio.sleep(self.delay)
+            if self.link is not link or self.pushes is not pushes:
+                return
             await self.send(link, command)
+            if command.cmd == CommandType.GOAWAY:
+                self.lose_link()
 
     async def send(self, link, command):
-        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        with contextlib.suppress(*GONE):
             await link.send(command)
+
+    def welcome(self, session):
+        """What follows the login by itself."""
+        if self.begun_at is None:
+            self.begin()
+        if self.push:
+            for room in self.rooms.values():
+                self.push_missed(room)
+        else:
+            self.name_unread()
+        edited = [
+            (one.patched, room.cid, one)
+            for room in self.rooms.values()
+            for one in room.said
+            if one.patched > session.last_patch_time and room.joined_at is not None
+        ]
+        for _, cid, one in sorted(edited, key=lambda item: item[0]):
+            self.pushes.send_nowait(self.patch(cid, one))
+
+    def begin(self):
+        """The first login: what was said before is told only where it is pushed."""
+        self.begun_at = server_time()
+        for room in self.rooms.values():
+            for one in room.said:
+                one.owed = self.push and one.sender != ME and room.joined_at is not None
+
+    def push_missed(self, room):
+        if room.joined_at is None:
+            return
+        missed = [one for one in room.history() if one.at > room.acknowledged and one.sender != ME]
+        more = len(missed) > OFFLINE
+        for one in missed[-OFFLINE:]:
+            self.pushes.send_nowait(self.direct(room, one, offline=True, has_more=more or None))
+
+    def direct(self, room, one, **fields):
+        return push(
+            room.cid, one.mid, one.at, one.body, one.sender, ME, conv_type=room.kind, **fields
+        )
+
+    def patch(self, cid, one):
+        item = PatchItem(cid=cid, mid=one.mid, timestamp=one.at, from_=one.sender, data=one.body)
+        item.patch_timestamp, item.recall = one.patched, one.recalled
+        return GenericCommand(
+            cmd=CommandType.PATCH,
+            op=OpType.MODIFY,
+            peer_id=ME,
+            patch_message=PatchCommand(patches=[item]),
+        )
+
+    async def refuse_stranger(self, link, command):
+        if command.i:
+            with contextlib.suppress(*GONE):
+                await link.refuse(command, 4105)
+        else:
+            error = ErrorCommand(code=4105, reason="SESSION_REQUIRED")
+            await self.send(
+                link, GenericCommand(cmd=CommandType.ERROR, peer_id=ME, error_message=error)
+            )
 
     def name_unread(self):
         convs = []
@@ -172,14 +289,19 @@ class Scenario:
         )
 
     async def answer(self, link, command):
-        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        with contextlib.suppress(*GONE):
             await self.handle(link, command)
 
     async def handle(self, link, command):
         await trio.sleep(0.01)
+        if link.hangs:
+            return
         if command.cmd == CommandType.LOGS:
             if self.over_quota():
                 await link.refuse(command, 4116)
+            elif self.faults:
+                self.faults -= 1
+                await link.refuse(command, 4200)
             elif not self.silent:
                 await self.logs(link, command)
         elif command.cmd == CommandType.CONV and command.op == OpType.QUERY:
@@ -197,6 +319,10 @@ class Scenario:
             )
         elif command.cmd == CommandType.DIRECT:
             await self.store(link, command)
+        elif command.cmd == CommandType.ACK:
+            ack = command.ack_message
+            room = self.rooms[ack.cid]
+            room.acknowledged = max(room.acknowledged, ack.tots)
         elif command.cmd == CommandType.SESSION:
             await link.send(GenericCommand(cmd=CommandType.SESSION, op=OpType.CLOSED, i=command.i))
 
@@ -269,12 +395,9 @@ class Scenario:
 
     # What happens.
 
-    def keep(self, cid, sender, body=None, **fields):
+    def keep(self, cid, sender, body=None, *, at=None, **fields):
         room = self.rooms[cid]
-        last = room.last
-        at = server_time()
-        if last is not None:
-            at = max(at, last.at + 1)
+        at = at or after_all(room, max(server_time(), room.joined_at or 0))
         number = next(self.ids)
         # The order of ids is not that of times.
         mid = f"{(number * 7919) % 1000:03d}-{number}"
@@ -286,9 +409,7 @@ class Scenario:
     def tell(self, cid, one):
         room = self.rooms[cid]
         if self.link is not None and room.joined_at is not None:
-            self.pushes.send_nowait(
-                push(cid, one.mid, one.at, one.body, one.sender, ME, conv_type=room.kind)
-            )
+            self.pushes.send_nowait(self.direct(room, one))
         elif not one.stored:
             one.owed = False
 
@@ -302,18 +423,31 @@ class Scenario:
             one.owed = False
         self.notice(OpType.LEFT, cid)
 
-    def notice(self, op, cid):
+    def notice(self, op, cid, after=0):
+        at = max(server_time(), self.begun_at + 1, after)
+        if self.notices:
+            at = max(at, self.notices[-1][2] + 1)
+        self.notices.append((op, cid, at))
         if self.link is not None:
             self.pushes.send_nowait(
                 GenericCommand(
                     cmd=CommandType.CONV,
                     op=op,
                     peer_id=ME,
-                    server_ts=server_time(),
+                    server_ts=at,
                     notification_type=1,
                     conv_message=ConvCommand(cid=cid, init_by="Jerry"),
                 )
             )
+        return at
+
+    def heard(self):
+        """What the client was told, and has not forgotten."""
+        return [
+            event
+            for event in self.received
+            if isinstance(event, MessageReceived) and id(event) not in self.unnoted
+        ]
 
     async def do_wait(self, seconds):
         await trio.sleep(seconds)
@@ -326,7 +460,7 @@ class Scenario:
 
     def can_be_heard(self, room):
         """Whether this client can know what it sends there elsewhere: no counter tells."""
-        heard = any(event.conversation_id == room.cid for event in self.received)
+        heard = any(event.conversation_id == room.cid for event in self.heard())
         return room.joined_at is not None and (room.kind == 1 or (room.kind == 4 and heard))
 
     async def do_twins(self, cid):
@@ -356,17 +490,65 @@ class Scenario:
     async def send_own(self, client, cid):
         with contextlib.suppress(RealtimeError):
             sent = await client.send(cid, TextMessage(f"own {next(self.ids)}"))
-            self.mine.add(sent.id)
+            self.mine[sent.id] = trio.current_time()
 
     async def do_break(self, seconds):
         self.scripted.refusing = True
-        link, self.link = self.link, None
-        if link is not None:
-            self.disown_unwritten()
-            await link.abort()
+        self.lose_link()
+        if self.wire is not None:
+            await self.wire.abort()
         await trio.sleep(seconds)
         self.scripted.refusing = False
         self.client.retry()
+
+    def lose_link(self):
+        link, self.link = self.link, None
+        if link is not None:
+            self.disown_unwritten()
+        return link
+
+    async def do_hang(self, seconds):
+        """Nothing comes through any more, and after a while the line breaks."""
+        if (link := self.lose_link()) is not None:
+            link.hangs = True
+            await trio.sleep(seconds)
+            await link.abort()
+
+    async def do_goaway(self):
+        if self.link is not None:
+            self.pushes.send_nowait(GenericCommand(cmd=CommandType.GOAWAY))
+
+    async def do_lose(self):
+        """The server forgets the session."""
+        if (link := self.lose_link()) is not None:
+            link.sessionless = True
+
+    async def do_pause(self, seconds):
+        self.lose_link()
+        self.client.pause()
+        await trio.sleep(seconds)
+        self.client.resume()
+
+    async def do_fault(self, count):
+        """So many histories are refused for no reason."""
+        self.faults = count
+
+    async def do_edit(self, cid):
+        self.change(cid, recalled=False)
+
+    async def do_recall(self, cid):
+        self.change(cid, recalled=True)
+
+    def change(self, cid, *, recalled):
+        room = self.rooms[cid]
+        if room.last is None or room.joined_at is None or room.last not in room.history():
+            return
+        one = room.last
+        self.patched = one.patched = max(self.patched + 1, server_time(), self.begun_at + 1)
+        one.body = RECALLED if recalled else f"{one.mid} edited {one.patched}"
+        one.recalled = recalled
+        if self.link is not None:
+            self.pushes.send_nowait(self.patch(cid, one))
 
     def disown_unwritten(self):
         """What is not written yet, and in no place to be found, never will be."""
@@ -381,10 +563,8 @@ class Scenario:
     async def do_invite(self, cid):
         room = self.rooms[cid]
         if room.joined_at is None:
-            room.joined_at = server_time()
-            if room.last is not None:
-                room.joined_at = max(room.joined_at, room.last.at + 1)
-            self.notice(OpType.JOINED, cid)
+            after = 0 if room.last is None else room.last.at + 1
+            room.joined_at = self.notice(OpType.JOINED, cid, after)
 
     async def do_remove(self, cid):
         room = self.rooms[cid]
@@ -415,13 +595,16 @@ class Scenario:
         if room.last is not None:
             room.forgotten_until = room.last.at
             for one in room.said:
-                # What still comes now comes after what is in the history.
+                # What still comes now comes after what is in the history; of what was said
+                # before the first login nothing tells but the pushes.
                 one.late = True
+                if one.at < self.begun_at:
+                    one.owed = False
 
     def disown_unheard(self, room):
         """Of a conversation never heard of nobody can know that something is gone."""
         stored = {one.mid for one in room.said if one.stored}
-        heard = {e.message.id for e in self.received if isinstance(e, MessageReceived)}
+        heard = {event.message.id for event in self.heard()}
         if not stored & heard:
             for one in room.said:
                 one.owed = False
@@ -431,9 +614,67 @@ class Scenario:
     async def listen(self, events):
         async for event in events:
             self.received.append(event)
+            self.told_at[id(event)] = trio.current_time()
+
+    async def open_stream(self, host, port):
+        if host != "rest.test":
+            return await self.scripted.open_stream(host, port)
+        ours, theirs = memory_streams()
+        if self.resting == "down":
+            raise ConnectionRefusedError("refused by the script")
+        self.nursery.start_soon(self.serve_rest, theirs)
+        return ours
+
+    async def serve_rest(self, stream):
+        with contextlib.suppress(trio.BrokenResourceError, h11.RemoteProtocolError):
+            await self.answer_rest(stream)
+        await stream.aclose()
+
+    async def answer_rest(self, stream):
+        connection = h11.Connection(h11.SERVER)
+        while (event := connection.next_event()) is h11.NEED_DATA:
+            connection.receive_data(await stream.receive_some())
+        if not isinstance(event, h11.Request):
+            return
+        if self.resting == "silent":
+            await trio.sleep(60)
+        body = json.dumps(self.replay(event.target.decode())).encode()
+        headers = [("Content-Length", str(len(body))), ("Connection", "close")]
+        for part in (
+            h11.Response(status_code=200, headers=headers),
+            h11.Data(data=body),
+            h11.EndOfMessage(),
+        ):
+            await stream.send_all(connection.send(part) or b"")
+
+    def replay(self, target):
+        """The answer of the REST API: what was missed of memberships."""
+        since = int(parse_qs(urlsplit(target).query)["start_ts"][0])
+        items = [
+            {
+                "cmd": "conv",
+                "op": op.name.lower(),
+                "cid": cid,
+                "initBy": "Jerry",
+                "m": [ME],
+                "serverTs": at,
+                "notificationType": 1,
+            }
+            for op, cid, at in self.notices
+            if at > since
+        ]
+        return {"notifications": items, "hasMore": False}
 
     async def run(self, steps):
-        """Live through these steps and a calm end; then see what was told."""
+        """Live through these steps and a calm end; then see what was told.
+
+        What the first steps say, if it is "past", was said before the client ever came.
+        """
+        while steps and steps[0][0] == "past":
+            _, cid, count = steps[0]
+            steps = steps[1:]
+            for _ in range(count):
+                self.keep(cid, "Jerry", at=after_all(self.rooms[cid], EPOCH - PAST))
         steps = iter((*steps, ("calm",)))
         async with trio.open_nursery() as self.nursery:
             self.nursery.start_soon(self.serve)
@@ -445,19 +686,45 @@ class Scenario:
 
     async def live(self, steps):
         """One run of the program; whether it was the last."""
-        options = {**self.scripted.options, "state": self.state}
+        options = {**self.scripted.options, "state": self.state, "ack": self.ack}
+        options["open_stream"] = self.open_stream
+        options |= {"offline_messages": "push" if self.push else "unread"}
+        if self.rest:
+            options["server"] = REST
+        written = None
         async with open_client(ME, **options) as self.client:
-            events = self.client.events(MessageReceived, Gap, max_buffer=10**6)
+            types = MessageReceived, MessageUpdated, MessageRecalled, Gap
+            events = self.client.events(*types, Invited, Kicked, NotificationGap, max_buffer=10**6)
             self.nursery.start_soon(self.listen, events)
             for name, *args in steps:
-                if name == "restart":
+                if name in {"restart", "crash"}:
                     self.disown_unwritten()
-                    return False
+                    written = copy.deepcopy(self.state) if name == "crash" else self.state
+                    stopped = trio.current_time()
+                    break
                 await getattr(self, f"do_{name}")(*args)
-        return True
+        if written is None:
+            return True
+        if name == "crash":
+            # The program was killed: what it had noted by then is all it leaves.
+            stopped -= WRITTEN
+            self.disown_sent(stopped)
+        if name == "crash" or self.ack == "next":
+            unnoted = [one for one in self.received if self.told_at[id(one)] >= stopped]
+            self.again |= {key_of(event) for event in unnoted}
+            self.unnoted |= {id(event) for event in unnoted}
+        self.state = written
+        return False
+
+    def disown_sent(self, since):
+        """What was sent since then the client does not know as its own any more."""
+        for one in self.tokens.values():
+            if self.mine.get(one.mid, float("inf")) >= since:
+                self.mine.pop(one.mid, None)
+                one.late = True
 
     async def do_calm(self):
-        self.quota, self.delay = None, 0
+        self.quota, self.delay, self.faults, self.resting = None, 0, 0, "well"
         self.blind = self.silent = self.deaf = False
         await self.do_break(0)
         await trio.sleep(600)
@@ -467,36 +734,94 @@ class Scenario:
     def audit(self):
         """Every message once, in order, or a gap that is true."""
         for cid, room in self.rooms.items():
-            events = [event for event in self.received if event.conversation_id == cid]
-            gaps = [event for event in events if isinstance(event, Gap)]
-            told = [event.message for event in events if isinstance(event, MessageReceived)]
-            mids = [message.id for message in told]
-            assert len(mids) == len(set(mids)), f"{cid}: told twice: {mids}"
-            assert not self.mine.intersection(mids), f"{cid}: its own: {mids}"
-            late = {one.mid for one in room.said if one.late}
-            times = [message.timestamp_ms for message in told if message.id not in late]
-            assert times == sorted(times), f"{cid}: out of order: {mids}"
-            missing = [one for one in room.said if one.owed and one.mid not in mids]
-            for one in missing:
-                assert one.at < self.begun_at or any(covers(gap, one) for gap in gaps), (
+            self.audit_room(cid, room)
+        self.audit_notices()
+
+    def audit_room(self, cid, room):
+        events = [one for one in self.received if getattr(one, "conversation_id", None) == cid]
+        gaps = [event for event in events if isinstance(event, Gap)]
+        told = self.once([event for event in events if isinstance(event, MessageReceived)])
+        mids = [event.message.id for event in told]
+        assert not set(self.mine).intersection(mids), f"{cid}: its own: {mids}"
+        late = {one.mid for one in room.said if one.late}
+        times = [event.message.timestamp_ms for event in told if event.message.id not in late]
+        assert times == sorted(times), f"{cid}: out of order: {mids}"
+        for one in room.said:
+            if one.owed and one.mid not in mids:
+                assert any(covers(gap, one) for gap in gaps), (
                     f"{cid}: {one} is missing without a gap: {mids}, {gaps}"
                 )
-            for gap in gaps:
-                self.check(gap, room, mids)
+        for gap in gaps:
+            self.check(gap, room, mids)
+        self.audit_edits(room, events)
+
+    def once(self, events):
+        """These events without what was told again because a program stopped."""
+        kept = {}
+        for event in events:
+            key = key_of(event)
+            assert key not in kept or key in self.again, f"told twice: {event}"
+            kept.setdefault(key, event)
+        return list(kept.values())
+
+    def audit_edits(self, room, events):
+        """What the client knows of each message is what became of it."""
+        if any(cid == room.cid and op == OpType.LEFT for op, cid, _ in self.notices):
+            return
+        changes = MessageReceived, MessageUpdated, MessageRecalled
+        known = {event.message.id: event for event in events if isinstance(event, changes)}
+        for one in room.said:
+            event = known.get(one.mid)
+            if event is None or not one.patched:
+                continue
+            assert isinstance(event.message, RecalledMessage) is one.recalled, (
+                f"{one} is known as {event}"
+            )
+            assert one.recalled or event.message.body == one.body, f"{one} is known as {event}"
+
+    def audit_notices(self):
+        told = self.once([event for event in self.received if isinstance(event, Invited | Kicked)])
+        if not self.rest or any(isinstance(event, NotificationGap) for event in self.received):
+            return
+        assert {key_of(event) for event in told} == {
+            (TOLD_AS[op], cid, at) for op, cid, at in self.notices
+        }
 
     def check(self, gap, room, mids):
-        if gap.error is None and gap.missing_from is not None:
+        if gap.error is not None:
+            refused = getattr(gap.error, "code", None)
+            assert refused in {4200, 4312} or isinstance(gap.error, CommandTimeout), gap
+        elif gap.missing_until is not None:
             lost = [one for one in room.said if one.mid not in mids and covers(gap, one)]
-            after = ms_from_datetime(gap.missing_from)
+            after = 0 if gap.missing_from is None else ms_from_datetime(gap.missing_from)
             # A history that was given up does not say whether it had more; nor does the last
             # message that was heard say that it was a will.
             unknown = room.forgotten_until >= after or any(
                 not one.stored and one.at == after for one in room.said
             )
+            # Nor is a member told of everything that it has been out in between.
+            unknown |= any(
+                op == OpType.LEFT and cid == room.cid and at >= after
+                for op, cid, at in self.notices
+            )
             assert lost or unknown, f"{gap} and nothing is missing"
-        elif gap.error is not None:
-            refused = getattr(gap.error, "code", None)
-            assert refused == 4312 or isinstance(gap.error, CommandTimeout), gap
+
+
+def after_all(room, at):
+    """A time behind everything that was said, and not before this one."""
+    return at if room.last is None else max(at, room.last.at + 1)
+
+
+TOLD_AS = {OpType.JOINED: Invited, OpType.LEFT: Kicked}
+
+
+def key_of(event):
+    """What makes an event the same as another one."""
+    if isinstance(event, MessageReceived):
+        return event.conversation_id, event.message.id
+    if isinstance(event, Invited | Kicked):
+        return type(event), event.conversation_id, ms_from_datetime(event.at)
+    return id(event)
 
 
 def covers(gap, one):

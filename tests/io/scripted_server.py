@@ -40,13 +40,17 @@ class Link:
 
     def __init__(self, stream):
         self.stream = stream
-        self.protocol = ServerProtocol(subprotocols=["lc.protobuf2.3"])
+        self.protocol = ServerProtocol(subprotocols=["lc.protobuf2.3", "lc.protobuf2.1"])
         self.protocol.extensions = []
         self.commands = deque()
         self.login = None
         self.closed_with = None
         self.last = None
         self.sending = trio.Lock()
+        self.hangs = False
+        """Whether the script has stopped to answer."""
+        self.sessionless = False
+        """Whether it has forgotten the client."""
 
     async def _feed(self):
         data = await self.stream.receive_some()

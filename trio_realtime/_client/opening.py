@@ -13,7 +13,6 @@ from trio_realtime._io.authentication import Credentials
 from trio_realtime._io.connection import ClientConnection, run_connection
 from trio_realtime._io.options import (
     COMMAND_TIMEOUT,
-    HISTORY_QUOTA,
     AckMode,
     ClientOptions,
     ConnectionOptions,
@@ -53,7 +52,7 @@ class RealtimeConnection:
         message_types: Sequence[type[TypedMessage]] = (),
         plugins: Sequence[Plugin] = (),
         catch_up: bool = True,
-        history_quota: float | None = HISTORY_QUOTA,
+        history_quota: float | None = None,
         state: StateLocation | None = None,
         ack: AckMode = "delivery",
         command_timeout: float = COMMAND_TIMEOUT,
@@ -95,6 +94,7 @@ async def run_client(
         await session.open()
         with session.ending.raised():
             try:
+                await session.keep_state()
                 client = IMClient(session)
                 show_client(plugins, client)
                 yield client
@@ -180,7 +180,7 @@ async def open_client(
     message_types: Sequence[type[TypedMessage]] = (),
     plugins: Sequence[Plugin] = (),
     catch_up: bool = True,
-    history_quota: float | None = HISTORY_QUOTA,
+    history_quota: float | None = None,
     state: StateLocation | None = None,
     ack: AckMode = "delivery",
     command_timeout: float = COMMAND_TIMEOUT,
@@ -218,8 +218,11 @@ async def open_client(
         message_types: classes of custom messages, see `message_type`.
         plugins: extensions, see `Plugin`.
         catch_up: fetch and deliver, after a broken connection, what was missed.
-        history_quota: how many histories the server lets a client read in a minute. Catching
-            up keeps to it: the first half at once, the rest evenly. None: as fast as it can.
+        history_quota: how many histories the server lets a client read in a minute (120 on
+            LeanCloud). Catching up keeps to it: the first half at once, the rest evenly, so
+            that the other half is left to the program. None: it goes as fast as the server
+            answers, until that says that it was too much (4116); then it pauses, and keeps
+            to 120 a minute. Neither loses anything.
         state: a file (or a mapping, to be kept by the application) in which this client notes
             how far it has come. The next run of the program that names it is given what was
             missed in between, and gets into the same session. It belongs to one client.

@@ -33,6 +33,10 @@ Place = tuple[int, str]
 message of that time."""
 
 
+NOWHERE: Place = (-1, "")
+"""Before every message."""
+
+
 @attrs.define(eq=False)
 class Track(Generic[E]):
     """What is known of one conversation's stream of messages."""
@@ -41,7 +45,7 @@ class Track(Generic[E]):
     """Up to here everything was delivered; None: nothing has been since the login."""
     seen: dict[str, int | None] = attrs.field(factory=dict)
     """Ids of the latest messages, with their times; None: not kept in any history."""
-    known: Place = (-1, "")
+    known: Place = NOWHERE
     """Up to here everything was delivered, or is this client's own, though no ids are left."""
     deferred: list[E] | None = None
     """Live events that wait while the conversation is caught up."""
@@ -132,12 +136,20 @@ class Delivery(Generic[E]):
         self.away_since: int | None = None
         """Server time since which something may have been missed; None: nothing has been."""
         self._heard_at = float("-inf")
+        self.begun: bool = True
+        """Whether what the server pushes after the first login has come."""
+        self._begun_at = float("-inf")
 
     # While the link is up.
 
-    def begin(self, server_time: int) -> None:
+    def begin(self, server_time: int, now: float) -> None:
         """The first login."""
         self.begun_at = self.heard = server_time
+        self.begun, self._begun_at = False, now
+
+    def begun_settled(self, now: float) -> bool:
+        """Whether by now, on the link of the first login, what it brings has come."""
+        return self.begun or (self.away_since is None and self._begun_at + SETTLED <= now)
 
     def hear(self, server_time: int, now: float) -> None:
         """Something was pushed that the server wrote down at this time."""
@@ -190,6 +202,7 @@ class Delivery(Generic[E]):
     def lose_link(self) -> None:
         """The link broke: from now on something may be missed in every conversation."""
         if self.away_since is None:
+            self.begun = self.begun_settled(self._heard_at)
             for track in self.tracks.values():
                 track.settle(self._heard_at)
         self.away_since = self.complete_until
@@ -211,6 +224,14 @@ class Delivery(Generic[E]):
         """Where catching up begins."""
         mark = self.tracks[cid].mark
         return (self.complete_until, "") if mark is None else mark
+
+    def precedes(self, cid: str, timestamp: int, mid: str) -> bool:
+        """Whether a message is not known, and older than where catching up begins."""
+        track = self.tracks.get(cid)
+        if track is None or track.mark is None or not track.mark[1]:
+            return timestamp < self.complete_until or not self.begun
+        known = mid in track.seen or (timestamp, mid) <= track.known
+        return not known and timestamp < track.mark[0]
 
     def begin_at(self, cid: str, timestamp: int) -> None:
         """Of a conversation without a mark everything since this time is missing."""

@@ -5,14 +5,19 @@ Protocol: docs/protocol/session.md §7.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from trio_realtime._values.events import Event
-from trio_realtime._values.times import ms_from_datetime
+from trio_realtime._values.times import datetime_from_ms, ms_from_datetime
 
 from .login import PERSONAL_NOTICES
 
 PERSONAL = tuple(PERSONAL_NOTICES.values())
+BY_NAME = {kind.__name__: kind for kind in PERSONAL}
+
+Notice = tuple[str, str, int]
+"""The name of an event's class, its conversation and time."""
 
 REMEMBERED = 64
 """Notices that are remembered in any case."""
@@ -45,3 +50,19 @@ class ToldNotices:
                 break
             del self._told[oldest]
         return True
+
+    def since(self, timestamp: int) -> list[Notice]:
+        """What was told of the time after this one."""
+        told = [_plain(notice) for notice in self._told]
+        return [notice for notice in told if notice[2] > timestamp]
+
+    def restore(self, notices: Iterable[Notice]) -> None:
+        """An earlier run of the program has told these."""
+        for kind, cid, at in notices:
+            if kind in BY_NAME:
+                self._told[BY_NAME[kind], cid, datetime_from_ms(at)] = None
+
+
+def _plain(notice: tuple[type[Event], str, datetime]) -> Notice:
+    kind, cid, at = notice
+    return kind.__name__, cid, ms_from_datetime(at)

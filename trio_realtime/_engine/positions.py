@@ -19,10 +19,10 @@ from trio_realtime._values.events import (
     MessageReceived,
     MessageUpdated,
 )
-from trio_realtime._values.times import ms_from_datetime
+from trio_realtime._values.times import datetime_from_ms, ms_from_datetime
 
 from .delivery import SETTLED, Place
-from .notices import PERSONAL
+from .notices import BY_NAME, PERSONAL, Notice
 
 OPEN = 65_536
 """Messages of one conversation that may wait to be dealt with; then its position stands still."""
@@ -161,6 +161,11 @@ class Positions:
         if isinstance(event, PERSONAL) and event.at is not None:
             return _removed(self._notices, (type(event), event.conversation_id, event.at))
         return False
+
+    def has_dealt_with(self, notice: Notice) -> bool:
+        """Whether news about this client, of which it was told, do not wait any more."""
+        kind, cid, at = notice
+        return (BY_NAME[kind], cid, datetime_from_ms(at)) not in self._notices
 
     def patches_until(self, known: int | None) -> int | None:
         """Up to when edits and recalls are dealt with, of those known."""

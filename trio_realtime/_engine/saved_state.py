@@ -10,8 +10,9 @@ import msgspec
 
 from trio_realtime._values.errors import StateDamaged, StateError
 
-from .delivery import FORGOTTEN, SLACK, Delivery, Track
+from .delivery import FORGOTTEN, NOWHERE, SLACK, Delivery, Track
 from .login import LoginState
+from .notices import ToldNotices
 from .positions import Positions, Progress
 
 VERSION = 1
@@ -27,6 +28,8 @@ class SavedConversation:
     """Time and id of the newest message behind the user; without an id: none of that time is."""
     ahead: dict[str, int] = attrs.field(factory=dict)
     """Ids and times of later ones that are dealt with all the same."""
+    heard: bool = True
+    """Whether the user has been given anything before the mark; else it may still come."""
 
 
 @attrs.frozen(kw_only=True)
@@ -45,6 +48,10 @@ class SavedState:
     patch_time: int | None
     notification_time: int | None
     conversations: dict[str, SavedConversation] = attrs.field(factory=dict)
+    begun: bool = True
+    """Whether what the server pushed after the very first login has come."""
+    notices: list[tuple[str, str, int]] = attrs.field(factory=list)
+    """Kinds, conversations and times of later news about this client that it has been told."""
 
 
 def decoded(data: bytes) -> SavedState:
@@ -87,6 +94,7 @@ def save(
     login: LoginState,
     delivery: Delivery[Any],
     positions: Positions,
+    notices: ToldNotices,
     notices_from: int | None,
     now: float,
 ) -> SavedState:
@@ -96,6 +104,7 @@ def save(
         login: token and times.
         delivery: up to when nothing is missing.
         positions: how far the user has come.
+        notices: the news about this client that have been told.
         notices_from: server time from which news about this client are still to be fetched.
         now: the present, on the clock of the answers to what was sent.
     """
@@ -110,12 +119,16 @@ def save(
         ahead = {} if progress is None else progress.ahead()
         if track.mark is not None and not track.mark[1] and mark[1] and mark[0] <= track.mark[0]:
             ahead[mark[1]], mark = mark[0], track.mark
-        if not track.left and mark[0] >= oldest:
-            conversations[cid] = SavedConversation(mark=mark, ahead=ahead)
+        # What was missed before it was left is still to be told.
+        settled = track.left and track.deferred is None
+        if not settled and mark[0] >= oldest:
+            heard = progress is not None and progress.reached is not None
+            conversations[cid] = SavedConversation(mark=mark, ahead=ahead, heard=heard)
     if len(conversations) > CONVERSATIONS:
         latest = sorted(conversations, key=lambda cid: conversations[cid].mark)
         conversations = {cid: conversations[cid] for cid in latest[-CONVERSATIONS:]}
     notified = login.notification_watermark if notices_from is None else notices_from
+    notified_until = positions.notices_until(notified)
     return SavedState(
         app_id=login.app_id,
         client_id=login.assigned_id,
@@ -124,13 +137,23 @@ def save(
         token_expires_at=login.token_expires_at,
         complete_until=delivery.complete_until,
         patch_time=positions.patches_until(login.patch_watermark),
-        notification_time=positions.notices_until(notified),
+        notification_time=notified_until,
         conversations=conversations,
+        begun=delivery.begun_settled(now),
+        notices=[
+            notice
+            for notice in notices.since(notified_until or 0)
+            if positions.has_dealt_with(notice)
+        ],
     )
 
 
 def restore(
-    state: SavedState, login: LoginState, delivery: Delivery[Any], positions: Positions
+    state: SavedState,
+    login: LoginState,
+    delivery: Delivery[Any],
+    positions: Positions,
+    notices: ToldNotices,
 ) -> None:
     """Go on where an earlier run of the program stopped.
 
@@ -149,13 +172,16 @@ def restore(
     login.patch_watermark = state.patch_time
     login.notification_watermark = state.notification_time
     login.anew = True
+    notices.restore(state.notices)
     delivery.begun_at = state.complete_until
     delivery.heard = state.complete_until + SLACK
     for cid, saved in state.conversations.items():
         timestamp, mid = saved.mark
-        track: Track[Any] = Track(saved.mark, known=(timestamp, ""))
+        known = (timestamp, "") if saved.heard or mid else NOWHERE
+        track: Track[Any] = Track(saved.mark, known=known)
         track.seen = {**({mid: timestamp} if mid else {}), **saved.ahead}
         delivery.tracks[cid] = track
-        reached = saved.mark if mid else None
+        reached = saved.mark if saved.heard or mid else None
         positions.conversations[cid] = Progress(reached, dict(saved.ahead))
     delivery.lose_link()
+    delivery.begun = state.begun

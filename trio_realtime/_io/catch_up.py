@@ -37,6 +37,7 @@ from trio_realtime._values.errors import (
     QuotaExceeded,
     RealtimeError,
     Retry,
+    SessionRequired,
 )
 from trio_realtime._values.events import (
     Event,
@@ -324,7 +325,12 @@ class CatchUp:
         self._finish()
 
     def _is_dead(self, error: Exception) -> bool:
-        """Whether not the server refuses but the link is dead: on the next it may succeed."""
+        """Whether not the server refuses but the link, or the session on it, is dead.
+
+        After the next login it may succeed.
+        """
+        if isinstance(error, SessionRequired):
+            return True
         if isinstance(error, CommandTimeout) and self._link.silent_for(error.seconds):
             self._link.drop(str(error))
             return True

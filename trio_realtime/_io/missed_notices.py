@@ -55,7 +55,7 @@ class MissedNotices:
         self._rest = rest
         self._receive = receive
         self._publish = publish
-        self._told = ToldNotices()
+        self.told: ToldNotices = ToldNotices()
         self._unfetched_from: int | None = None
         """Server time after which notices still have to be fetched."""
         self._settled = trio.Event()
@@ -64,7 +64,7 @@ class MissedNotices:
 
     def note(self, event: Event) -> bool:
         """Take note of a live event that a replay may repeat; False if it has been told."""
-        return self._told.note(
+        return self.told.note(
             event, self._unfetched_from or self._login.notification_watermark or 0
         )
 

@@ -26,9 +26,6 @@ from .state import StateLocation
 COMMAND_TIMEOUT = 20.0
 """Seconds to wait for a reply: docs/protocol/transport.md §5."""
 
-HISTORY_QUOTA = 120.0
-"""Questions about histories that LeanCloud allows a client in a minute."""
-
 AckMode = Literal["delivery", "next"]
 
 MAX_NAME = 256
@@ -168,7 +165,7 @@ class ClientOptions:
     message_types: Sequence[type[TypedMessage]] = ()
     plugins: Sequence[MessageHooks] = ()
     catch_up: bool = True
-    history_quota: float | None = attrs.field(default=HISTORY_QUOTA, validator=_quota)
+    history_quota: float | None = attrs.field(default=None, validator=_quota)
     state: StateLocation | None = attrs.field(default=None, validator=optional(_state))
     ack: AckMode = attrs.field(default="delivery", validator=_choice(get_args(AckMode)))
     command_timeout: float = attrs.field(default=COMMAND_TIMEOUT, validator=_seconds)

@@ -186,7 +186,7 @@ class ClientSession:
         saved = await keeper.open()
         try:
             if saved is not None:
-                restore(saved, self.login, self.delivery, self.inbox.positions)
+                restore(saved, self.login, self.delivery, self.inbox.positions, self._notices.told)
                 self._notices.link_lost()
             self._keeper = keeper
             self.inbox.on_progress = keeper.changed
@@ -197,8 +197,14 @@ class ClientSession:
             await keeper.close()
 
     def _state(self) -> SavedState:
-        unfetched_from, positions = self._notices.unfetched_from, self.inbox.positions
-        return save(self.login, self.delivery, positions, unfetched_from, trio.current_time())
+        return save(
+            self.login,
+            self.delivery,
+            self.inbox.positions,
+            self._notices.told,
+            self._notices.unfetched_from,
+            trio.current_time(),
+        )
 
     async def open(self) -> None:
         """Log in for the first time. Raises what the server or the link says."""
@@ -217,9 +223,12 @@ class ClientSession:
             if self._catch_up.returned:
                 # An earlier run of the program has been here.
                 self._catch_up.start()
+
+    async def keep_state(self) -> None:
+        """Leave a state to the next run, from the very beginning. Raises `StateError`."""
         if self._keeper is not None:
-            self.connection.start_soon(self._keeper.run, self._state)
-            self._keeper.changed()
+            await self._keeper.begin(self._state)
+            self.connection.start_soon(self._keeper.run)
 
     async def _begin_login(self) -> None:
         """Wait for a link, and take it for the first login."""
@@ -256,7 +265,7 @@ class ClientSession:
         """The server has let the client in; pushes may follow at once."""
         self._logins.succeeded()
         if not returned:
-            self.delivery.begin(self.login.returned_at)
+            self.delivery.begin(self.login.returned_at, trio.current_time())
         elif self.options.catch_up:
             self._catch_up.begin()
         self.connection.address(self, self.client_id)

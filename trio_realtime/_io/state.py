@@ -190,9 +190,15 @@ class StateKeeper:
         """There may be something to write."""
         self._changed.set()
 
-    async def run(self, take: Callable[[], SavedState]) -> None:
-        """Write what `take` says, whenever it has changed, until `close`."""
+    async def begin(self, take: Callable[[], SavedState]) -> None:
+        """Write what `take` says for the first time. Raises `StateError`."""
         self._take = take
+        await self._write(take())
+
+    async def run(self) -> None:
+        """Write the state whenever it has changed, until `close`."""
+        take = self._take
+        assert take is not None, "not begun"
         with self._scope:
             while True:
                 await self._changed.wait()
