@@ -341,10 +341,10 @@ class GatewayConnection:
         if answer.result is not None:
             then(answer.result)
             return
-        gap = self.buffer.gap()
+        slot = self.buffer.slot()
 
         def fill(result: outcome.Outcome[T]) -> None:
-            with self.buffer.filling(gap):
+            with self.buffer.filling(slot):
                 then(result)
 
         answer.then(self.under_way(fill))

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import attrs
 
-from .send_buffer import Gap, SendBuffer
+from .send_buffer import SendBuffer, Slot
 
 
 @attrs.define(eq=False)
@@ -21,7 +21,7 @@ class Turn:
     """A command of the session that is not answered yet."""
 
     reads: bool
-    gap: Gap | None = None
+    slot: Slot | None = None
     """Its place in the buffer, once a later change has been answered."""
 
 
@@ -43,8 +43,8 @@ class ReplyOrder:
     def answering(self, turn: Turn) -> Iterator[None]:
         """What is queued within the block, without waiting, is the answer to a command."""
         try:
-            if turn.gap is not None:
-                with self._buffer.filling(turn.gap):
+            if turn.slot is not None:
+                with self._buffer.filling(turn.slot):
                     yield
             else:
                 if not turn.reads:
@@ -68,5 +68,5 @@ class ReplyOrder:
         for turn in self._turns:
             if turn is before:
                 return
-            if turn.reads and turn.gap is None:
-                turn.gap = self._buffer.gap(awaits_read=True)
+            if turn.reads and turn.slot is None:
+                turn.slot = self._buffer.slot(awaits_read=True)

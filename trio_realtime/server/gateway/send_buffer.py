@@ -56,7 +56,7 @@ class Flusher:
 
 
 @attrs.frozen(eq=False)
-class Gap:
+class Slot:
     """A place in the queue for what is not known yet. What is queued later waits behind it."""
 
     awaits_read: bool = False
@@ -104,8 +104,8 @@ class SendBuffer:
         self._waiting = {NORMAL: 0, LOW: 0}
         self._begun: deque[tuple[int, bytes]] = deque()
         """What is being written. It counts until the socket has taken it."""
-        self._held: deque[tuple[int, bytes] | Gap | Pause] = deque()
-        """What waits behind the gap or pause that is its first item."""
+        self._held: deque[tuple[int, bytes] | Slot | Pause] = deque()
+        """What waits behind the slot or pause that is its first item."""
         self._behind = 0
         """The bytes of it."""
         self._touched = False
@@ -144,24 +144,24 @@ class SendBuffer:
         if len(self._held) == 1:
             self._go_on()
 
-    def gap(self, *, awaits_read: bool = False) -> Gap:
+    def slot(self, *, awaits_read: bool = False) -> Slot:
         """Keep a place in the queue; `filling` fills it."""
-        gap = Gap(awaits_read)
+        slot = Slot(awaits_read)
         if not self._broken:
-            self._held.append(gap)
-        return gap
+            self._held.append(slot)
+        return slot
 
     @contextmanager
-    def filling(self, gap: Gap) -> Iterator[None]:
-        """What is queued within the block, without waiting, takes the place of the gap.
+    def filling(self, slot: Slot) -> Iterator[None]:
+        """What is queued within the block, without waiting, takes the place of the slot.
 
-        If the gap has been forgotten meanwhile, it is queued at the end.
+        If the slot has been forgotten meanwhile, it is queued at the end.
         """
         held = list(self._held)
-        if gap not in held:
+        if slot not in held:
             yield
             return
-        place = held.index(gap)
+        place = held.index(slot)
         before = self._held = deque(held[:place])
         try:
             yield
@@ -173,10 +173,10 @@ class SendBuffer:
                     self._go_on()
 
     def close_gaps(self) -> None:
-        """Forget every gap: nobody will fill it any more."""
+        """Forget every slot: nobody will fill it any more."""
         held = self._held
-        waited = bool(held) and isinstance(held[0], Gap)
-        rest = [item for item in held if not isinstance(item, Gap)]
+        waited = bool(held) and isinstance(held[0], Slot)
+        rest = [item for item in held if not isinstance(item, Slot)]
         held.clear()
         held.extend(rest)
         if waited:
@@ -210,7 +210,7 @@ class SendBuffer:
     def due(self) -> int:
         """Bytes that do not wait for a read of this connection, which may wait for them."""
         first = self._held[0] if self._held else None
-        if isinstance(first, Gap) and first.awaits_read:
+        if isinstance(first, Slot) and first.awaits_read:
             return self.size - self._behind
         return self.size
 
@@ -302,12 +302,12 @@ class SendBuffer:
             self._draining = False
 
     def _go_on(self) -> None:
-        """Queue what was held, up to the next gap or pause."""
+        """Queue what was held, up to the next slot or pause."""
         self._below.unpark_all()
         held = self._held
         while held:
             item = held[0]
-            if isinstance(item, Gap):
+            if isinstance(item, Slot):
                 return
             if isinstance(item, Pause):
                 self._spawn(self._resume_after, item)
