@@ -6,6 +6,7 @@ import pytest
 
 from tests.server.store.world import query
 from trio_realtime.server.store.interface import (
+    SAME_MARK,
     Kind,
     NewMessage,
     NotStorable,
@@ -86,7 +87,7 @@ def test_apps_do_not_see_each_other(world):
         assert world.see(lambda tx: tx.find(query({})), app) == []
         assert world.see(lambda tx: tx.find(query({"m": "tom"})), app) == []
         assert world.see(lambda tx: tx.document("t", "k"), app) is None
-        assert world.see(lambda tx: tx.conversation_by_unique_id("u", Kind.NORMAL), app) is None
+        assert world.see(lambda tx: unique(tx, Kind.NORMAL, "tom"), app) == []
         with pytest.raises(StoreError):
             world.do(lambda tx: tx.add_members(chat.id, ["eve"]), app)
     assert world.see(lambda tx: tx.find(query({})), "one") == [chat]
@@ -111,14 +112,28 @@ def test_updating_what_does_not_exist_fails(world):
         world.do(lambda tx: tx.update_conversation("0" * 24, name="x"))
 
 
+def unique(tx, kind, *members):
+    return tx.conversations_by_unique_id("u", kind, members)
+
+
 def test_unique_ids_are_looked_up_by_kind(world):
     first = world.create("tom", unique_id="u")
-    world.create("tom", unique_id="u")
+    second = world.create("tom", unique_id="u")
     temporary = world.create("tom", unique_id="u", kind=Kind.TEMPORARY, expires_at=world.now + 10)
-    see = world.see
-    assert see(lambda tx: tx.conversation_by_unique_id("u", Kind.NORMAL)) == first
-    assert see(lambda tx: tx.conversation_by_unique_id("u", Kind.TEMPORARY)) == temporary
-    assert see(lambda tx: tx.conversation_by_unique_id("u", Kind.ROOM)) is None
+    assert world.see(lambda tx: unique(tx, Kind.NORMAL, "tom")) == [first, second]
+    assert world.see(lambda tx: unique(tx, Kind.TEMPORARY, "tom", "tom")) == [temporary]
+    assert world.see(lambda tx: unique(tx, Kind.ROOM, "tom")) == []
+
+
+def test_of_one_unique_id_those_of_the_members_are_found(world):
+    world.create("jerry", unique_id="u")
+    world.create("tom", "jerry", unique_id="u")
+    world.create("ann", "tom", unique_id="other")
+    mine = world.create("tom", "ann", unique_id="u")
+    assert world.see(lambda tx: unique(tx, Kind.NORMAL, "ann")) == []
+    assert mine in world.see(lambda tx: unique(tx, Kind.NORMAL, "ann", "tom"))
+    many = [world.create("ann", unique_id="u") for _ in range(SAME_MARK + 5)]
+    assert world.see(lambda tx: unique(tx, Kind.NORMAL, "ann")) == many[:SAME_MARK]
 
 
 def test_a_deleted_conversation_takes_everything_along(world):
@@ -144,7 +159,7 @@ def test_an_expired_conversation_is_gone(world):
     assert len(world.see(lambda tx: tx.unread_of("jerry"))) == 1
     world.now += 1
     assert world.see(lambda tx: tx.conversation(brief.id)) is None
-    assert world.see(lambda tx: tx.conversation_by_unique_id("u", Kind.TEMPORARY)) is None
+    assert world.see(lambda tx: unique(tx, Kind.TEMPORARY, "tom", "jerry")) == []
     assert world.see(lambda tx: tx.find(by_ids)) == []
     assert world.see(lambda tx: tx.members(brief.id)) == []
     assert not world.see(lambda tx: tx.is_member(brief.id, "tom"))

@@ -8,8 +8,7 @@ from typing import Any
 
 from trio_realtime._values.errors import ErrorCode
 from trio_realtime._values.protocol import CONVERSATION_KEYS, SERVICE_KEYS, TEMPORARY_KEYS
-from trio_realtime.server.store.conditions import parse_condition, parse_sort
-from trio_realtime.server.store.interface import ConversationRow, Kind, Query, Tx
+from trio_realtime.server.store.interface import ConversationRow, Kind, Tx
 from trio_realtime.wire import CommandType, ConvCommand, GenericCommand, OpType
 
 from .checks import (
@@ -153,23 +152,15 @@ def seconds_left(row: ConversationRow, now: int) -> int:
 
 
 def same_members(tx: Tx, mark: str, kind: Kind, members: Sequence[str]) -> ConversationRow | None:
-    """The conversation of this kind that is unique to these members."""
-    row = tx.conversation_by_unique_id(mark, kind)
-    if row is None:
-        return None
-    if row.creator in members and set(tx.members(row.id)) == set(members):
-        return row
-    # Ids are joined without a separator, so that other members can have the same mark:
-    # {"ab", "c"} and {"a", "bc"}. Nobody may end up in a stranger's conversation.
-    where = {
-        "uniqueId": mark,
-        "conv_type": int(kind),
-        "m": {"$all": list(members), "$size": len(members)},
-        "c": {"$in": list(members)},
-    }
-    query = Query(parse_condition(where), parse_sort([("createdAt", False)]), limit=1)
-    rows = tx.find(query)
-    return rows[0] if rows else None
+    """The conversation of this kind that is unique to these members, its creator among them.
+
+    Ids are joined without a separator, so that other members can have the same mark: {"ab", "c"}
+    and {"a", "bc"}. Nobody may end up in a stranger's conversation.
+    """
+    rows = tx.conversations_by_unique_id(mark, kind, members)
+    present = tx.members_of([row.id for row in rows]) if rows else {}
+    wanted = set(members)
+    return next((row for row in rows if set(present.get(row.id, ())) == wanted), None)
 
 
 def created_pushes(tx: Tx, row: ConversationRow, members: Sequence[str]) -> list[Push]:

@@ -25,6 +25,9 @@ from .errors import StoreUnavailable as StoreUnavailable  # noqa: PLC0414 - part
 
 T = TypeVar("T")
 
+SAME_MARK = 20
+"""How many conversations of one mark are looked at: members of other names may have the same."""
+
 TOKENS_KEPT = 100
 """How many session tokens are kept for a client; the oldest go first."""
 
@@ -210,7 +213,12 @@ class Tx(Protocol):
     def conversations(self, cids: Sequence[str]) -> dict[str, ConversationRow]:
         """Those of these conversations that exist, by id."""
 
-    def conversation_by_unique_id(self, unique_id: str, kind: Kind) -> ConversationRow | None: ...
+    def conversations_by_unique_id(
+        self, unique_id: str, kind: Kind, members: Sequence[str]
+    ) -> list[ConversationRow]:
+        """Conversations with this mark that one of these clients has made, and that have as many
+        members; the oldest first, at most `SAME_MARK` of them.
+        """
 
     def create_conversation(
         self,

@@ -15,7 +15,7 @@ from trio_realtime.server.store.sqlite.find import find_sql
 
 OPERATIONS = {
     "conversation": lambda tx, c, m: tx.conversation(c),
-    "unique": lambda tx, c, m: tx.conversation_by_unique_id("u", Kind.NORMAL),
+    "unique": lambda tx, c, m: tx.conversations_by_unique_id("u", Kind.NORMAL, ["tom", "ann"]),
     "create": lambda tx, c, m: tx.create_conversation(
         kind=Kind.TEMPORARY, creator="tom", members=["tom", "new"], expires_at=tx.now + 9
     ),

@@ -9,7 +9,7 @@ import pytest
 
 from tests.server.store.sqlite.support import SqliteRules
 from tests.server.store.world import World
-from trio_realtime.server.store.interface import Listing, TokenRow
+from trio_realtime.server.store.interface import Kind, Listing, TokenRow
 from trio_realtime.server.store.sqlite import schema
 
 TOKENS_1 = """
@@ -46,8 +46,20 @@ def names(path):
         return {name for (name,) in connection.execute("SELECT name FROM clients")}
 
 
+def fourth(path):
+    """Make of the tables what version 4 had."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "DROP INDEX conversations_by_members;"
+            "CREATE INDEX conversations_by_members ON conversations (app, unique_id)"
+            " WHERE unique_id IS NOT NULL;"
+            "PRAGMA user_version = 4;"
+        )
+
+
 def third(path):
     """Make of the tables what version 3 had."""
+    fourth(path)
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
             "ALTER TABLE notifications RENAME TO notifications_4;"
@@ -149,6 +161,24 @@ def test_the_third_version(tmp_path):
         again = world.see(lambda tx: tx.notifications("tom", 0, limit=9))
         assert [row.item["n"] for row in again] == [0, 1, 2, 3]
         assert not rules.connection.execute("PRAGMA foreign_key_check").fetchall()
+
+
+def test_the_fourth_version(tmp_path):
+    path = tmp_path / "data.db"
+    with SqliteRules.opened(path) as rules:
+        world = World(rules)
+        chat = world.create("tom", "jerry", unique_id="u")
+        now = world.now
+    fourth(path)
+    for _ in range(2):
+        with SqliteRules.opened(path) as rules:
+            world = World(rules, now)
+            found = world.see(
+                lambda tx: tx.conversations_by_unique_id("u", Kind.NORMAL, ["jerry", "tom"])
+            )
+            assert found == [chat]
+            stat = "SELECT stat FROM sqlite_stat1 WHERE idx = 'conversations_by_members'"
+            assert rules.connection.execute(stat).fetchall() == [("1000000 1000000 1 1",)]
 
 
 def test_an_upgrade_that_fails_leaves_everything_as_it_was(tmp_path, monkeypatch):

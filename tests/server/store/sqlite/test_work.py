@@ -6,7 +6,8 @@ import pytest
 
 from tests.server.store.sqlite.support import SqliteRules
 from tests.server.store.world import World
-from trio_realtime.server.store.interface import NewMessage, TokenRow
+from trio_realtime.server.rules.start import same_members
+from trio_realtime.server.store.interface import Kind, NewMessage, TokenRow
 
 LATER = 10**15
 SMALL, LARGE = 1500, 6000
@@ -65,7 +66,22 @@ def fill_with_tokens(world, size):
     ]
 
 
-@pytest.mark.parametrize("fill", [fill_with_receipts, fill_with_tokens])
+def fill_with_marks(world, size):
+    """Conversations of strangers whose members have the same mark as some others."""
+    for number in range(size):
+        world.create(f"stranger {number}", unique_id="u")
+    mine = world.create("tom", "jerry", unique_id="u")
+
+    def find(tx):
+        assert same_members(tx, "u", Kind.NORMAL, ["jerry", "tom"]) == mine
+
+    def find_none(tx):
+        assert same_members(tx, "u", Kind.NORMAL, ["ann", "tom"]) is None
+
+    return [("find", find), ("find none", find_none)]
+
+
+@pytest.mark.parametrize("fill", [fill_with_receipts, fill_with_tokens, fill_with_marks])
 def test_work_does_not_grow(fill):
     taken = []
     for size in (SMALL, LARGE):

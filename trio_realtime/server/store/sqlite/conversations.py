@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trio_realtime.server.store.ids import object_id, temporary_id
-from trio_realtime.server.store.interface import ConversationRow, Kind, Query
+from trio_realtime.server.store.interface import SAME_MARK, ConversationRow, Kind, Query
 from trio_realtime.server.store.json import to_json
 
 from .base import AMONG, CONVERSATION, TxBase, conversation_row
@@ -33,14 +34,19 @@ class Conversations(TxBase):
         found = (conversation_row(row) for row in rows)
         return {row.id: row for row in found}
 
-    def conversation_by_unique_id(self, unique_id: str, kind: Kind) -> ConversationRow | None:
-        row = self._execute(
+    def conversations_by_unique_id(
+        self, unique_id: str, kind: Kind, members: Sequence[str]
+    ) -> list[ConversationRow]:
+        names = list(dict.fromkeys(members))
+        rows = self._execute(
             f"SELECT {CONVERSATION} FROM conversations c WHERE c.app = ? AND c.unique_id = ?"
-            " AND c.kind = ? AND (c.expires_at IS NULL OR c.expires_at > ?)"
-            " ORDER BY c.id LIMIT 1",
-            (self._app, unique_id, kind, self.now),
-        ).fetchone()
-        return None if row is None else conversation_row(row)
+            " AND c.creator IN (SELECT value FROM json_each(?)) AND c.kind = ?"
+            " AND (c.expires_at IS NULL OR c.expires_at > ?)"
+            " AND (SELECT count(*) FROM members WHERE conversation = c.id) = ?"
+            " ORDER BY c.id LIMIT ?",
+            (self._app, unique_id, json.dumps(names), kind, self.now, len(names), SAME_MARK),
+        )
+        return [conversation_row(row) for row in rows]
 
     def create_conversation(
         self,

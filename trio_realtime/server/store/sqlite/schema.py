@@ -20,7 +20,7 @@ from .functions import add_functions
 APPLICATION_ID = 0x54525454
 """Marks a file as ours (``PRAGMA application_id``)."""
 
-VERSION = 4
+VERSION = 5
 """The version of the tables (``PRAGMA user_version``)."""
 
 _OLDEST_SQLITE = (3, 35, 0)
@@ -87,7 +87,8 @@ CREATE TABLE conversations (
 );
 CREATE INDEX conversations_by_message ON conversations (app, last_message_at);
 CREATE INDEX conversations_by_creator ON conversations (app, creator);
-CREATE INDEX conversations_by_members ON conversations (app, unique_id)
+-- With the creator, since other members may have the same mark.
+CREATE INDEX conversations_by_members ON conversations (app, unique_id, creator)
     WHERE unique_id IS NOT NULL;
 CREATE INDEX conversations_by_expiry ON conversations (expires_at)
     WHERE expires_at IS NOT NULL;
@@ -221,6 +222,15 @@ DROP INDEX notifications_by_notice;
 INSERT INTO notifications SELECT client, timestamp, position, notice FROM notifications_3;
 DROP TABLE notifications_3;
 """,
+    # However many conversations of others have the same mark, they are not looked at.
+    4: """
+DROP INDEX conversations_by_members;
+CREATE INDEX conversations_by_members ON conversations (app, unique_id, creator)
+    WHERE unique_id IS NOT NULL;
+INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
+    ('conversations', 'conversations_by_members', '1000000 1000000 1 1');
+ANALYZE sqlite_master;
+""",
 }
 """What makes of the tables of a version those of the next one."""
 
@@ -231,7 +241,7 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('conversations', 'sqlite_autoindex_conversations_1', '1000000 1000000 1'),
     ('conversations', 'conversations_by_message', '1000000 1000000 1'),
     ('conversations', 'conversations_by_creator', '1000000 1000000 100'),
-    ('conversations', 'conversations_by_members', '1000000 1000000 1'),
+    ('conversations', 'conversations_by_members', '1000000 1000000 1 1'),
     ('members', 'members_by_client', '10000000 100 1'),
     ('muted', 'muted_by_client', '1000000 100 1');
 ANALYZE sqlite_master;
