@@ -264,6 +264,11 @@ def test_a_command_that_names_many_counts_as_many(many):
     assert weight(direct("x", "y")) == 1
 
 
+def test_a_renewal_counts_as_many():
+    renewal = GenericCommand(cmd=CommandType.SESSION, op=OpType.REFRESH)
+    assert 1 < weight(renewal) < Limits().commands_in_flight
+
+
 @pytest.mark.parametrize("how", ["asked about", "behind a login"])
 async def test_one_connection_does_not_have_many_such_commands_under_way(how, clock):
     """Whoever writes waits for all that others have under way."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import trio
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.server.gateway.world import HANDSHAKE, masked, opening, peer_of, world
 from trio_realtime.server import Limits
+from trio_realtime.server.gateway.connection import HANDLED_AT_ONCE
 from trio_realtime.server.gateway.pace import BURST, Pace
 from trio_realtime.wire import CommandType, GenericCommand, encode
 
@@ -93,3 +96,22 @@ async def test_others_have_a_turn_between_the_frames_of_one(clock):
             await peer.call(GenericCommand(cmd=CommandType.ECHO))
             assert metrics.commands_total - before < 10_000
             nursery.cancel_scope.cancel()
+
+
+async def test_few_commands_of_one_are_handled_between_the_turns_of_others(clock):
+    limits = Limits(idle_frames_per_second=1e9)
+    async with world(limits=limits) as server:
+        flood = await server.connect()
+        await flood.send_all(HANDSHAKE)
+        await received(flood, 1)
+        metrics = server.server.gateway.metrics
+        seen = [metrics.commands_total]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(flood.send_all, ECHO * 5000)
+            nursery.start_soon(received, flood, 1e6)
+            while seen[-1] - seen[0] < 5000:
+                await trio.lowlevel.checkpoint()
+                seen.append(metrics.commands_total)
+            nursery.cancel_scope.cancel()
+        # Who is first among those that may run is left to chance.
+        assert max(later - before for before, later in pairwise(seen)) <= 2 * HANDLED_AT_ONCE

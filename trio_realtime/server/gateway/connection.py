@@ -41,6 +41,9 @@ READ_SIZE = 64 * 1024
 PARSED_AT_ONCE = 2 * 1024
 """Bytes after which others have a turn, whatever is in them: a few hundred frames at most."""
 
+HANDLED_AT_ONCE = 16
+"""Commands after which others have a turn, however small they are."""
+
 SLOW_CONSUMER = 1013
 """Close code for a receiver that does not keep up: try again later."""
 LOST = 1006
@@ -221,7 +224,9 @@ class GatewayConnection:
     async def _read(self) -> None:
         websocket = self._websocket
         while True:
-            for payload, text in websocket.messages():
+            for number, (payload, text) in enumerate(websocket.messages(), 1):
+                if not number % HANDLED_AT_ONCE:
+                    await trio.lowlevel.checkpoint()
                 await self._wait_for_room()
                 if self._close_code is not None or not self._decode(payload, text=text):
                     break

@@ -38,6 +38,7 @@ from .backlog import expect_backlog, send_backlog
 from .connection import GatewayConnection
 from .context import AppContext
 from .session import GatewaySession
+from .weight import weight
 
 TOKENS_REMEMBERED = 16
 """Of one session: more than a client has asked for before it has seen any of the answers."""
@@ -296,6 +297,7 @@ def _refresh(
         app,
         lambda tx: refresh_session(tx, app.app, client_id, message, row, ttl, kicks),
         refreshed,
+        weight=weight(command),
     )
 
 

@@ -7,15 +7,20 @@ a command that names many counts as many.
 
 from __future__ import annotations
 
-from trio_realtime.wire import GenericCommand
+from trio_realtime.wire import CommandType, GenericCommand, OpType
 
 CLIENTS = 4
 """So many clients, or conversations to be read, count as one command."""
+
+RENEWAL = 16
+"""As how many commands the renewal of a token counts: nobody needs several at once."""
 
 
 def weight(command: GenericCommand) -> int:
     """As how many commands it counts, at least as one."""
     count = 1
+    if command.cmd == CommandType.SESSION and command.op == OpType.REFRESH:
+        count = RENEWAL
     if conv := command.conv_message:
         count += len(conv.m) // CLIENTS
     if listed := command.blacklist_message:
