@@ -11,7 +11,7 @@ import trio
 
 from ._version import __version__
 
-COMMANDS = ("serve", "demo", "decode", "tap")
+COMMANDS = ("serve", "demo", "pull", "decode", "tap")
 
 SERVER_PACKAGES = frozenset({"h11", "websockets"})
 

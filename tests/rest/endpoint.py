@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 import attrs
 import trio
 
+from trio_realtime._io.exception_groups import background_nursery
 from trio_realtime.server.http import HttpConnection, Request, Response
 from trio_realtime.server.limits import Limits
 from trio_realtime.testing._pipe import memory_streams
@@ -85,17 +86,21 @@ class Endpoint:
     @asynccontextmanager
     async def running(self):
         """Reachable by `open_stream`."""
-        async with trio.open_nursery() as nursery:
+        async with background_nursery() as nursery:
             self._nursery = nursery
-            yield self
-            nursery.cancel_scope.cancel()
+            try:
+                yield self
+            finally:
+                nursery.cancel_scope.cancel()
 
     @asynccontextmanager
     async def listening(self):
         """Reachable at ``url``, which is changed."""
-        async with trio.open_nursery() as nursery:
+        async with background_nursery() as nursery:
             listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
             self.url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
             nursery.start_soon(trio.serve_listeners, self.serve, listeners)
-            yield self
-            nursery.cancel_scope.cancel()
+            try:
+                yield self
+            finally:
+                nursery.cancel_scope.cancel()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -19,6 +18,8 @@ from trio_realtime._engine import saved_state
 from trio_realtime._engine.saved_state import SavedState
 from trio_realtime._values.errors import StateError, StateInUse
 
+from .durable_files import claim, private, sync_folder
+
 logger = logging.getLogger("trio_realtime")
 
 INTERVAL = 1.0
@@ -28,18 +29,6 @@ FINAL_WRITE = 5.0
 
 StateLocation = str | os.PathLike[str] | MutableMapping[str, Any]
 """Where a state is kept: a file, or a mapping that takes texts, numbers, lists and dicts."""
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: IO[bytes]) -> None:
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock(file: IO[bytes]) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class StateStore(Protocol):
@@ -90,11 +79,11 @@ class StateFile:
         """Claim the file, and read it."""
         path = self._path
         try:
-            self._claim = open(_beside(path, ".lock"), "ab", opener=_private)  # noqa: SIM115
+            self._claim = open(_beside(path, ".lock"), "ab", opener=private)  # noqa: SIM115
         except OSError as error:
             raise StateError(f"cannot use {path}: {error.strerror}") from error
         try:
-            _lock(self._claim)
+            claim(self._claim)
         except OSError as error:
             self.close()
             raise StateInUse(f"{path} is in use by another client") from error
@@ -113,12 +102,12 @@ class StateFile:
         """Replace the file, durably."""
         path, new = self._path, _beside(self._path, ".new")
         try:
-            with open(new, "wb", opener=_private) as file:
+            with open(new, "wb", opener=private) as file:
                 file.write(saved_state.encoded(state))
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except OSError as error:
             raise StateError(f"cannot write {path}: {error.strerror}") from error
 
@@ -131,20 +120,6 @@ class StateFile:
 
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _sync_folder(folder: Path) -> None:
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def store_of(location: StateLocation) -> StateStore:

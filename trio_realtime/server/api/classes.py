@@ -10,6 +10,8 @@ from typing import Any
 
 import attrs
 
+from trio_realtime._values.json import decode_date
+from trio_realtime._values.times import ms_from_datetime
 from trio_realtime.server.http import HttpError, Request, Response, Router, json_response
 from trio_realtime.server.rules.direct import SERVICE_MESSAGES
 from trio_realtime.server.rules.json import MAX_DEPTH, BadJson, iso, parse_object
@@ -27,6 +29,7 @@ NOT_FOUND = 101
 BAD_QUERY = 102
 COUNTED_AT_ONCE = 1000
 LARGEST_PAGE = 1000
+EPOCH_TEXT = "1970-01-01T00:00:00.000Z"
 CONVERSATION = "/1.1/classes/_Conversation"
 
 
@@ -90,7 +93,8 @@ class Classes(Operator):
     async def member_infos(self, request: Request) -> Response:
         """The roles stored: for the operator all of them, for a member those of a conversation."""
         app = authorized_app(self.gateway, request)
-        cid, after = _wanted(request, "cid")
+        wanted = _wanted(request, "cid")
+        cid, after = wanted.conversation, wanted.after
         limit = page(request, default=PAGE, most=LARGEST_PAGE)
         skip = max(0, number(request, "skip", 0))
         if shows_master_key(self.gateway, app, request):
@@ -113,16 +117,10 @@ class Classes(Operator):
     async def service_messages(self, request: Request) -> Response:
         """What clients have written to services, by conversation and id."""
         app = self.app(request)
-        conversation, after = _wanted(request, "conv")
+        wanted = _wanted(request, "conv")
         limit = page(request, default=PAGE, most=LARGEST_PAGE)
-        start = "/".join(after.rpartition(".")[::2]) if after else None
-
-        def rule(tx: Tx) -> list[dict[str, Any]]:
-            prefix = f"{conversation}/" if conversation else ""
-            found = tx.documents(SERVICE_MESSAGES, prefix=prefix, after=start, limit=limit)
-            return [_service_message_json(key, row) for key, row in found]
-
-        return json_response({"results": await self.read(app, rule)})
+        found = await self.read(app, lambda tx: _service_messages(tx, wanted, limit), query=True)
+        return json_response({"results": found})
 
 
 def _count(tx: Tx, query: Query) -> int:
@@ -160,8 +158,36 @@ def _service_message_json(key: str, row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, **times, "objectId": f"{cid}.{mid}"}
 
 
-def _wanted(request: Request, column: str) -> tuple[str | None, str]:
-    """Which conversation a ``where`` names, and after which id the rows begin.
+def _service_messages(tx: Tx, wanted: Wanted, limit: int) -> list[dict[str, Any]]:
+    prefix = f"{wanted.conversation}/" if wanted.conversation else ""
+    after = "/".join(wanted.after.rpartition(".")[::2]) if wanted.after else None
+    found: list[dict[str, Any]] = []
+    while len(found) < limit:
+        rows = tx.documents(SERVICE_MESSAGES, prefix=prefix, after=after, limit=LARGEST_PAGE)
+        if not rows:
+            break
+        after = rows[-1][0]
+        found += [
+            _service_message_json(key, row)
+            for key, row in rows
+            if row["timestamp"] >= wanted.created_since
+        ]
+    return found[:limit]
+
+
+@attrs.frozen
+class Wanted:
+    """What a ``where`` asks of a class that knows but few conditions."""
+
+    conversation: str | None
+    after: str
+    """Rows with ids behind this one."""
+    created_since: int
+    """Rows of this time in milliseconds, or later."""
+
+
+def _wanted(request: Request, column: str) -> Wanted:
+    """Which conversation a ``where`` names, after which id the rows begin, and since when.
 
     That is all that is asked of these classes. Raises `HttpError` 400 for anything else.
     """
@@ -169,12 +195,18 @@ def _wanted(request: Request, column: str) -> tuple[str | None, str]:
         where = parse_object(request.query.get("where", "{}"), MAX_DEPTH)
     except BadJson as error:
         raise HttpError(400, BAD_QUERY, f"where is {error}.") from error
-    value, ids = where.pop(column, None), where.pop("objectId", {})
+    value = where.pop(column, None)
+    ids, times = where.pop("objectId", {}), where.pop("createdAt", {})
     if isinstance(value, dict):
         value = value.get("objectId", value)
     after = ids.pop("$gt", "") if isinstance(ids, dict) else None
-    if where or ids or not isinstance(after, str) or not isinstance(value, str | None):
+    since = decode_date(times.pop("$gte", EPOCH_TEXT)) if isinstance(times, dict) else None
+    wrong = where or ids or times or since is None
+    if wrong or not isinstance(after, str) or not isinstance(value, str | None):
         raise HttpError(
-            400, BAD_QUERY, f"where knows {column}, and objectId with $gt, for this class."
+            400,
+            BAD_QUERY,
+            f"where knows {column}, objectId with $gt, and createdAt with $gte, for this class.",
         )
-    return value, after
+    assert since is not None
+    return Wanted(value, after, ms_from_datetime(since))
