@@ -167,6 +167,23 @@ async def test_a_long_time_later(service, tmp_path, clock):
     assert check(tmp_path).whole
 
 
+async def test_a_window_that_is_missing_is_noticed(service, tmp_path, clock):
+    await pull(service, tmp_path)
+    for _ in range(2):
+        service.now += 3 * 86_400_000
+        service.say(5)
+        await pull(service, tmp_path, Scope(again=86_400))
+    assert check(tmp_path).whole
+    manifest = tmp_path / "manifest.json"
+    fields = json.loads(manifest.read_text())
+    lost = sorted((part for part in fields["parts"] if "low" in part), key=lambda one: one["low"])[
+        2
+    ]
+    fields["parts"].remove(lost)
+    manifest.write_text(json.dumps(fields))
+    assert "Nothing was asked for between" in check(tmp_path).problems[0]
+
+
 async def test_following(service, tmp_path, clock):
     async with puller(service, tmp_path) as one:
         for number in range(30):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +115,16 @@ def _problems_of_rows(path: Path, part: Part) -> Iterator[str]:
 
 
 def _gaps(manifest: Manifest) -> Iterator[str]:
-    parts = sorted(manifest.of("messages"), key=lambda part: (part.low or 0, part.high or 0))
-    for earlier, later in pairwise(parts):
-        if (later.low or 0) > (earlier.high or 0):
+    parts = sorted(manifest.of("messages"), key=lambda part: part.low or 0)
+    furthest = parts[0] if parts else None
+    for part in parts:
+        assert furthest is not None
+        if (part.low or 0) > (furthest.high or 0):
             yield (
-                f"Nothing was asked for between {earlier.file} and {later.file}: "
-                f"from {earlier.high} to {later.low} ms."
+                f"Nothing was asked for between {furthest.file} and {part.file}: "
+                f"from {furthest.high} to {part.low} ms."
             )
+        furthest = max(furthest, part, key=lambda one: one.high or 0)
 
 
 def _blobs(path: Path, findings: Findings) -> Iterator[str]:
