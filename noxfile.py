@@ -60,6 +60,27 @@ def newest(session: nox.Session) -> None:
 
 
 @nox.session
+def compiled(session: nox.Session) -> None:
+    """The tests with the codec compiled, in a copy of the checkout. Needs a C compiler."""
+    copy = Path(session.create_tmp()) / "checkout"
+    files = session.run("git", "ls-files", external=True, silent=True).splitlines()
+    shutil.rmtree(copy, ignore_errors=True)
+    for file in filter(Path.is_file, map(Path, files)):
+        (copy / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy / file)
+    session.chdir(copy)
+    # The modules are left beside their sources, which come before what is installed.
+    session.install(
+        ".[speedups,server,media,awesome]", *group("test"),
+        env={"HATCH_BUILD_HOOK_ENABLE_MYPYC": "1"},
+    )  # fmt: skip
+    session.run(
+        "python", "-c", "from trio_realtime.wire import _codec; assert _codec.__file__[-3:] != '.py'"
+    )
+    session.run("pytest", "-m", TESTS, *session.posargs)
+
+
+@nox.session
 def interop(session: nox.Session) -> None:
     """The unmodified npm SDK against our server and our SDK. Needs node and npm."""
     if shutil.which("npm") is None:
