@@ -75,7 +75,9 @@ def compiled(session: nox.Session) -> None:
         env={"HATCH_BUILD_HOOK_ENABLE_MYPYC": "1"},
     )  # fmt: skip
     session.run(
-        "python", "-c", "from trio_realtime.wire import _codec; assert _codec.__file__[-3:] != '.py'"
+        "python",
+        "-c",
+        "from trio_realtime.wire import _codec; assert _codec.__file__[-3:] != '.py'",
     )
     session.run("pytest", "-m", TESTS, *session.posargs)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import ipaddress
 import json
 import os
@@ -190,6 +191,7 @@ async def _run(
         with trio.open_signal_receiver(*SIGNALS) as signals:
             async with open_server(config) as server:
                 _warn(args, apps)
+                _tune_interpreter()
                 print(_ready(server.url, apps, made=made, as_json=args.ready_json), flush=True)
                 async for number in signals:
                     if number in ENDING:
@@ -210,6 +212,20 @@ def _use_all_descriptors() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _tune_interpreter() -> None:
+    """Set up the interpreter for a process that does nothing but serve.
+
+    What has been loaded stays, and need not be looked through again and again. What a message
+    leaves behind is in no circles, so that looking for circles after every 700 objects was a
+    fifth of the work of a send. The event loop and the writer share one lock; whoever waits for
+    it is let in sooner than after the usual 5 ms.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    sys.setswitchinterval(0.001)
 
 
 def _ready(url: str, apps: list[App], *, made: bool, as_json: bool) -> str:

@@ -225,32 +225,33 @@ class LocalBus:
     def deliver(self, pushes: Iterable[Push], *, actor: LiveSession | None, at: int) -> None:
         paused = False
         for push in pushes:
-            command = push.command
+            command, needs = push.command, push.needs
             command.service = IM
             if command.server_ts is None:
                 command.server_ts = at
             outgoing = OutgoingCommand(command)
             # Only chat rooms may lose messages.
             priority = push.priority if isinstance(push.to, Room) else HIGH
+            left_out = actor if push.except_actor else None
+            except_client = push.except_client
+            beside = actor if command.cmd == CommandType.CONV and not paused else None
+            pushed = 0
+            # Everything that is the same for all of them is above: there may be thousands.
             for session in self._audience(push):
+                client_id = session.client_id
                 if (
-                    (push.except_actor and session is actor)
-                    or session.client_id == push.except_client
-                    or push.needs & ~session.features
+                    session is left_out
+                    or client_id == except_client
+                    or (needs and needs & ~session.features)
                 ):
                     continue
                 connection = session.connection
-                if (
-                    not paused
-                    and actor is not None
-                    and session is not actor
-                    and connection is actor.connection
-                    and command.cmd == CommandType.CONV
-                ):
+                if beside is not None and session is not beside and connection is beside.connection:
                     connection.pause_behind_reply()
-                    paused = True
-                connection.push(outgoing, session.client_id, priority)
-                self._metrics.pushes_total += 1
+                    beside, paused = None, True
+                connection.push(outgoing, client_id, priority)
+                pushed += 1
+            self._metrics.pushes_total += pushed
 
     def _audience(self, push: Push) -> list[LiveSession]:
         if isinstance(push.to, Room):
