@@ -146,6 +146,8 @@ class Scenario:
         """Memberships that began and ended."""
         self.patched = 0
         self.faults = 0
+        self.lag = 0.0
+        """Seconds after which a history shows what was said."""
         self.resting = "well"
         self.mine = {}
         """Ids of what the client sent itself, and when it learnt that they are stored."""
@@ -339,15 +341,16 @@ class Scenario:
         if room.joined_at is None:
             await link.refuse(command, 4312)
             return
+        history = self.shown(room)
         start = (logs.t or 0, logs.mid or "")
         if logs.direction == QueryDirection.NEW:
             found = [
                 one
-                for one in room.history()
+                for one in history
                 if (one.at, one.mid) > start or (logs.t_included and (one.at, one.mid) == start)
             ][: logs.l]
         else:
-            found = [one for one in room.history() if (one.at, one.mid) <= start][-logs.l :]
+            found = [one for one in history if (one.at, one.mid) <= start][-logs.l :]
         items = [
             LogItem(from_=one.sender, data=one.body, timestamp=one.at, msg_id=one.mid)
             for one in found
@@ -355,6 +358,19 @@ class Scenario:
         await link.send(
             GenericCommand(cmd=CommandType.LOGS, i=command.i, logs_message=LogsCommand(logs=items))
         )
+
+    def shown(self, room):
+        """The history as far as it shows already."""
+        history = room.history()
+        shown = [one for one in history if one.at <= server_time() - int(self.lag * 1000)]
+        named = self.names and not self.blind and not self.push and room.kind in {1, 4}
+        if len(shown) < len(history) and not (named and shown):
+            # Nothing tells that there is more.
+            for one in history[len(shown) :]:
+                one.owed = False
+        for one in history[len(shown) :]:
+            one.late = True
+        return shown
 
     async def query(self, link, command):
         conv = command.conv_message
@@ -725,6 +741,7 @@ class Scenario:
 
     async def do_calm(self):
         self.quota, self.delay, self.faults, self.resting = None, 0, 0, "well"
+        self.lag = 0
         self.blind = self.silent = self.deaf = False
         await self.do_break(0)
         await trio.sleep(600)

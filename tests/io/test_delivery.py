@@ -231,6 +231,44 @@ async def test_a_gap_ends_where_a_conversation_was_that_is_ahead_of_the_clock(
         assert gap.missing_until == datetime.fromtimestamp(until / 1000, UTC)
 
 
+@pytest.mark.parametrize("shows_at", [1, float("inf")])
+async def test_a_history_that_does_not_show_the_last_message_yet_is_read_again(
+    shows_at, scripted, autojump_clock
+):
+    async def server():
+        link = await scripted.log_in()
+        await link.send(push(mid="a", timestamp=10))
+        await link.abort()
+        link = await scripted.log_in(at=80, last={"c": (70, "c")})
+        began = trio.current_time()
+        while (asked := await link.receive()) is not None and asked.cmd == CommandType.LOGS:
+            history = [item("a", 10), item("b", 60)]
+            if trio.current_time() >= began + shows_at:
+                history.append(item("c", 70))
+            since = asked.logs_message.t
+            await answer_history(link, asked, *(one for one in history if one.timestamp >= since))
+        again = await scripted.log_in(at=100_000, last={"c": (70, "c")})
+        await again.serve_goodbye()
+
+    async with in_background(server), open_client("Tom", **scripted.options) as tom:
+        events = tom.events(MessageReceived, Gap)
+        assert await ids(events, 2) == ["a", "b"]
+        if shows_at == 1:
+            assert await ids(events, 1) == ["c"]
+            assert await anext(events) == Gap("c", filled=2)
+        else:
+            gap = await anext(events)
+            assert (gap.filled, gap.error) == (1, None)
+            assert gap.missing_from == datetime.fromtimestamp(0.06, UTC)
+            assert gap.missing_until == datetime.fromtimestamp(0.07, UTC)
+        # It is said once.
+        tom.pause()
+        tom.resume()
+        with trio.move_on_after(100) as scope:
+            await anext(events)
+        assert scope.cancelled_caught
+
+
 @pytest.mark.parametrize("older_exists", [False, True])
 async def test_history_that_no_longer_reaches_back_is_reported(
     older_exists, scripted, autojump_clock

@@ -25,7 +25,7 @@ from trio_realtime._engine.changes import (
     changed,
     last_messages,
 )
-from trio_realtime._engine.delivery import SLACK, Delivery
+from trio_realtime._engine.delivery import NOWHERE, SLACK, Delivery, Place
 from trio_realtime._engine.login import LoginState
 from trio_realtime._engine.mapping import message_from_log_item
 from trio_realtime._engine.reading import Reading
@@ -65,6 +65,8 @@ SETTLED = 10.0
 """Seconds after a login in which its unread counters may come."""
 PATIENCE = 5.0
 """Seconds to wait for the news that says since when this client is a member."""
+NOT_SHOWN_YET = (0.5, 1.0, 2.0, 4.0)
+"""Seconds after which a history is read again that does not have the last message yet."""
 AGAIN_AFTER = (1.0, 2.0, 4.0, 8.0)
 """Seconds after which a history is asked for again that a fault in the server withheld."""
 
@@ -120,8 +122,8 @@ class CatchUp:
         self._reading: dict[str, bool] = {}
         """Conversations whose history is, or is about to be, read; whether something is
         certain to be there."""
-        self._named: dict[str, int] = {}
-        """Server times of the last messages that the server has named since this login."""
+        self._named: dict[str, Place] = {}
+        """The last messages that the server has named since this login."""
         self._live: dict[str, int] = {}
         """Server times of the first messages that were pushed since, while others waited."""
         self._own: list[MessageReceived] = []
@@ -184,7 +186,7 @@ class CatchUp:
             if track is None:
                 self._read(cid, expected=True)
             return
-        self._name(cid, last.timestamp_ms)
+        self._name(cid, (last.timestamp_ms, last.id))
         if self._settled and last.timestamp_ms > self._login.returned_at:
             # It was pushed on this link. Sooner it may have come before the login all the
             # same: a busy conversation is ahead of the clock.
@@ -197,8 +199,8 @@ class CatchUp:
         if missed:
             self._read(cid, expected=True)
 
-    def _name(self, cid: str, timestamp: int) -> None:
-        self._named[cid] = max(self._named.get(cid, 0), timestamp)
+    def _name(self, cid: str, place: Place) -> None:
+        self._named[cid] = max(self._named.get(cid, NOWHERE), place)
 
     def heard(self, cid: str, timestamp: int) -> None:
         """A message is pushed that was said just now, and will be in the history."""
@@ -272,7 +274,7 @@ class CatchUp:
             cid = last.cid
             track = self._delivery.tracks.get(cid)
             if last.timestamp is not None:
-                self._name(cid, last.timestamp)
+                self._name(cid, (last.timestamp, last.mid or ""))
             if cid in self._reading:
                 continue
             if changed(track, last):
@@ -376,7 +378,7 @@ class CatchUp:
         until = self._live.get(cid)
         if until is None:
             named = self._named.get(cid)
-            until = returned + SLACK if named is None else max(returned, named)
+            until = returned + SLACK if named is None else max(returned, named[0])
         return optional_datetime(until)
 
     def _report(self, gap: Gap) -> None:
@@ -392,9 +394,44 @@ class CatchUp:
                 self._report(Gap(cid))
 
     async def _fill(self, cid: str) -> Gap:
-        """Deliver the history since the last message known."""
+        """Deliver the history since the last message known.
+
+        A history may not show yet what was said last: it is read again after a while.
+        """
         start = self._delivery.start(cid)
-        reading = Reading(cid, start, expected=self._reading[cid])
+        filled = 0
+        for delay in (*NOT_SHOWN_YET, None):
+            reading = Reading(cid, self._delivery.start(cid), expected=self._reading[cid])
+            filled += await self._deliver(cid, reading)
+            if reading.cut:
+                until = optional_datetime(reading.cut_until) or self._missed_until(cid)
+                return self._missing(cid, filled, start[0], until)
+            if self._is_shown(cid, reading):
+                return Gap(cid, filled=filled)
+            if delay is not None:
+                await trio.sleep(delay)
+        reached, named = self._delivery.start(cid), self._named[cid]
+        # Said once: on the next link this is not missing again.
+        self._delivery.known_upto(cid, *named)
+        return self._missing(cid, filled, reached[0], optional_datetime(named[0]))
+
+    def _missing(self, cid: str, filled: int, after: int, until: datetime | None) -> Gap:
+        after_time = optional_datetime(after)
+        return Gap(cid, filled=filled, missing_from=after_time, missing_until=until)
+
+    def _is_shown(self, cid: str, reading: Reading) -> bool:
+        """Whether the history has what the server has named as the last message, if it must.
+
+        It need not where it was said before this client became a member, or is a broadcast.
+        """
+        track, (timestamp, mid) = self._delivery.tracks[cid], self._named.get(cid, NOWHERE)
+        if not mid or mid in track.seen or track.kind == ConversationKind.SERVICE:
+            return True
+        reached = reading.upto or self._delivery.start(cid)
+        return not reached[1] or (timestamp, mid) <= reached
+
+    async def _deliver(self, cid: str, reading: Reading) -> int:
+        """Deliver what a history shows; returns how many messages these were."""
         filled = 0
         while (command := reading.command) is not None:
             reply = await self._ask_history(command)
@@ -414,15 +451,7 @@ class CatchUp:
                     filled += self._publish(event)
             if reading.upto is not None:
                 self._delivery.known_upto(cid, *reading.upto)
-        if not reading.cut:
-            return Gap(cid, filled=filled)
-        until = optional_datetime(reading.cut_until)
-        return Gap(
-            cid,
-            filled=filled,
-            missing_from=optional_datetime(start[0]),
-            missing_until=until or self._missed_until(cid),
-        )
+        return filled
 
     def _in_order(self, cid: str, page: Sequence[LogItem]) -> list[MessageReceived]:
         """The messages of a page, and those that wait though they belong between them.
