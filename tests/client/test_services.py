@@ -88,7 +88,7 @@ async def test_the_same_over_rest():
         app_key = {"X-LC-Id": server.app_id, "X-LC-Key": server.app_key}
         for headers, path, body, status in (
             (app_key, base, {"name": "x"}, 401),
-            (master, f"{base}/{'0' * 24}/broadcasts", said, 400),
+            (master, f"{base}/{'0' * 24}/broadcasts", said, 404),
             (master, f"{base}/{news}/broadcasts", {"message": 5}, 400),
             (master, f"{base}/{news}/broadcasts", said | {"message": "x" * 6000}, 400),
         ):
