@@ -24,9 +24,9 @@ from trio_realtime._io.subscription import DEFAULT_BUFFER, Hub, Subscription
 
 @pytest.fixture
 def hub():
-    taken = []
-    hub = Hub(taken.append)
-    hub.taken = taken
+    taken, seen = [], []
+    hub = Hub(taken.append, on_error_seen=lambda: seen.append(True))
+    hub.taken, hub.seen = taken, seen
     return hub
 
 
@@ -226,11 +226,11 @@ async def test_the_error_of_the_client_is_told_to_every_clone(hub):
     hub.publish(Reconnected())
     hub.end(ClientClosed("over"))
     assert await events.receive() == Reconnected()
-    assert not hub.error_seen
+    assert not hub.seen
     for channel in (events, other, events):
         with pytest.raises(ClientClosed, match="over"):
             await channel.receive()
-    assert hub.error_seen
+    assert hub.seen
 
 
 async def test_clones_share_the_events(hub, autojump_clock):

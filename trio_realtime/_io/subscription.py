@@ -170,9 +170,7 @@ class Hub:
         """What was dropped before there was a subscription."""
         self._ended = False
         self._error: Exception | None = None
-        self._on_error_seen = on_error_seen
-        self.error_seen: bool = False
-        """Whether a loop was told why the client ended."""
+        self.on_error_seen: Callable[[], None] = on_error_seen
 
     @property
     def listening(self) -> bool:
@@ -258,11 +256,6 @@ class Hub:
         """The subscription is over."""
         if buffer in self._buffers:
             self._buffers.remove(buffer)
-
-    def tell_error_seen(self) -> None:
-        """A loop is told why the client ended."""
-        self.error_seen = True
-        self._on_error_seen()
 
     def end(self, error: Exception | None) -> None:
         """The client ended: loops finish what is buffered, then stop or raise."""
@@ -375,7 +368,7 @@ class Subscription(trio.abc.ReceiveChannel[E_co]):
             self._hub.discard(buffer)
             raise buffer.dropped
         if buffer.error is not None:
-            self._hub.tell_error_seen()
+            self._hub.on_error_seen()
             raise buffer.error
         if buffer.ended:
             raise trio.EndOfChannel
