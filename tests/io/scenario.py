@@ -147,6 +147,8 @@ class Scenario:
         self.notices = []
         """Memberships that began and ended."""
         self.patched = 0
+        self.lazy = 0.0
+        """Seconds that the program takes for each event."""
         self.faults = 0
         self.faulted = 0
         self.lag = 0.0
@@ -631,10 +633,12 @@ class Scenario:
 
     # The client.
 
-    async def listen(self, events):
-        async for event in events:
-            self.received.append(event)
-            self.told_at[id(event)] = trio.current_time()
+    async def listen(self, events, scope):
+        with scope:
+            async for event in events:
+                self.received.append(event)
+                self.told_at[id(event)] = trio.current_time()
+                await trio.sleep(self.lazy)
 
     async def open_stream(self, host, port):
         if host != "rest.test":
@@ -715,9 +719,11 @@ class Scenario:
         async with open_client(ME, **options) as self.client:
             types = MessageReceived, MessageUpdated, MessageRecalled, Gap
             events = self.client.events(*types, Invited, Kicked, NotificationGap, max_buffer=10**6)
-            self.nursery.start_soon(self.listen, events)
+            listening = trio.CancelScope()
+            self.nursery.start_soon(self.listen, events, listening)
             for name, *args in steps:
                 if name in {"restart", "crash"}:
+                    await self.stop_listening(events, listening)
                     self.disown_unwritten()
                     written = copy.deepcopy(self.state) if name == "crash" else self.state
                     stopped = trio.current_time()
@@ -736,6 +742,16 @@ class Scenario:
         self.state = written
         return False
 
+    async def stop_listening(self, events, listening):
+        """The loop ends: with ``ack="next"`` what it has not come back for will come again."""
+        if self.ack == "next":
+            listening.cancel()
+            self.again |= {key_of(event) for event in self.received[-1:]}
+        else:
+            self.lazy = 0
+            while events._buffer.events:  # noqa: ASYNC110 - the loop tells nobody that it is done
+                await trio.sleep(0.1)
+
     def disown_sent(self, since):
         """What was sent since then the client does not know as its own any more."""
         for one in self.tokens.values():
@@ -745,7 +761,7 @@ class Scenario:
 
     async def do_calm(self):
         self.quota, self.delay, self.faults, self.resting = None, 0, 0, "well"
-        self.lag = 0
+        self.lag = self.lazy = 0
         self.blind = self.silent = self.deaf = False
         await self.do_break(0)
         await trio.sleep(600)

@@ -33,6 +33,7 @@ STEPS = st.one_of(
     st.tuples(st.just("set"), st.sampled_from(["blind", "silent", "deaf", "names"]), st.booleans()),
     st.tuples(st.just("set"), st.just("delay"), st.sampled_from([0, 0.02, 0.3])),
     st.tuples(st.just("set"), st.just("lag"), st.sampled_from([0, 0.5, 2, 20])),
+    st.tuples(st.just("set"), st.just("lazy"), st.sampled_from([0, 0.01, 5])),
     st.tuples(st.just("set"), st.just("resting"), st.sampled_from(["well", "silent", "down"])),
     st.tuples(st.sampled_from(["edit", "recall"]), cids),
     st.tuples(st.sampled_from(["hang", "pause"]), seconds),
