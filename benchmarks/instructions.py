@@ -1,0 +1,103 @@
+"""What a message costs the client, in instructions: python -m benchmarks.instructions.
+
+Counted by valgrind, so that the figure is the same on a busy machine as on an idle one. A short
+run is taken from a long one, which leaves what the additional messages cost. The peer is the
+neutral one of the other benchmarks; of what it does nothing is counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SCENARIOS = ("send_ack_1", "send_ack_64", "receive")
+TRANSPORTS = ("websockets", "trio-websocket")
+SHORT, LONG = 300, 1800
+COUNTED = re.compile(r"I +refs: +([\d,]+)")
+HERE = Path(__file__).resolve().parents[1]
+
+
+def _environment(checkout: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(checkout), "PYTHONHASHSEED": "0"}
+
+
+@contextmanager
+def responder() -> Iterator[str]:
+    """The neutral peer; its URL."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.responder"],
+        cwd=HERE,
+        env=_environment(HERE),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield f"ws://127.0.0.1:{int(process.stdout.readline())}/"
+        process.stdin.close()
+
+
+def instructions(checkout: Path, scenario: str, transport: str, url: str) -> float:
+    """Instructions that one message costs."""
+    short, long = (_count(checkout, scenario, transport, url, n) for n in (SHORT, LONG))
+    return (long - short) / (LONG - SHORT)
+
+
+def _count(checkout: Path, scenario: str, transport: str, url: str, messages: int) -> int:
+    tool = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
+    worker = [sys.executable, "-m", "benchmarks.worker", scenario, url, str(messages), transport]
+    done = subprocess.run(
+        [*tool, *worker],
+        cwd=checkout,
+        env=_environment(checkout),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = COUNTED.search(done.stderr)
+    if done.returncode or found is None:
+        raise SystemExit(f"{scenario} over {transport} failed:\n{done.stderr[-2000:]}")
+    return int(found[1].replace(",", ""))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__)
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare with another one")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON")
+    parser.add_argument("--only", choices=SCENARIOS, help="a single scenario")
+    args = parser.parse_args()
+    if shutil.which("valgrind") is None:
+        parser.error("valgrind is needed and was not found")
+    rows: list[dict[str, object]] = []
+    with responder() as url:
+        for scenario in [args.only] if args.only else SCENARIOS:
+            for transport in TRANSPORTS:
+                ours = instructions(HERE, scenario, transport, url)
+                row: dict[str, object] = {
+                    "name": scenario,
+                    "transport": transport,
+                    "ours": round(ours),
+                    "unit": "instructions per message",
+                }
+                line = f"{scenario:12} {transport:15} {ours / 1000:8.1f} thousand"
+                if args.against is not None:
+                    other = instructions(args.against.resolve(), scenario, transport, url)
+                    row |= {"other": round(other), "ratio": round(other / ours, 3)}
+                    line += f"   there {other / 1000:8.1f}   ratio {other / ours:.3f}"
+                rows.append(row)
+                print(line, flush=True)
+    if args.json is not None:
+        args.json.write_text(json.dumps(rows, indent=2))
+
+
+if __name__ == "__main__":
+    main()
