@@ -19,6 +19,7 @@ from .api.clients import Clients
 from .api.conversations import Conversations
 from .api.files import Files
 from .api.history import History
+from .api.imports import Imports
 from .api.messages import Messages
 from .api.moderation import Moderation
 from .api.rest import SdkEndpoints
@@ -55,6 +56,7 @@ OPERATOR_ENDPOINTS = (
     ServiceConversations,
     Classes,
     VersionOne,
+    Imports,
 )
 """What only the master key opens."""
 

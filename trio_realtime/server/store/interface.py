@@ -115,6 +115,23 @@ class NewMessage:
 
 
 @attrs.frozen
+class ImportedMessage:
+    """A message that another server has stored."""
+
+    id: str
+    sender: str
+    timestamp: int
+    body: str | bytes
+    recalled: bool = False
+    lctype: int | None = None
+    ack_at: int | None = None
+
+
+ImportOutcome = Literal["new", "changed", "known"]
+"""What became of something imported: ``known`` where nothing was to be done."""
+
+
+@attrs.frozen
 class PatchRow:
     """One edit or recall, as it is pushed to clients."""
 
@@ -430,6 +447,23 @@ class Tx(Protocol):
 
     def clients_seen(self, expiring_after: int) -> int:
         """How many clients have a token that lives beyond this time."""
+
+    # Importing what another server has stored. Members count as having read what they find.
+
+    def import_conversation(
+        self, row: ConversationRow, members: Sequence[str], muted: Sequence[str]
+    ) -> ImportOutcome:
+        """Store with the id and the times given, or bring up to date what is older here."""
+
+    def import_messages(self, cid: str, messages: Sequence[ImportedMessage]) -> list[ImportOutcome]:
+        """Store with the ids and the times given. Of what is here another body counts, unless it
+        was edited here; of two with one id the later one.
+        """
+
+    def import_role(self, cid: str, client_id: str, role: str, role_id: str) -> ImportOutcome: ...
+
+    def import_subscriber(self, cid: str, client_id: str, joined_at: int) -> ImportOutcome:
+        """Raises `StoreError` if it is no service."""
 
     # Receipts and unread.
 

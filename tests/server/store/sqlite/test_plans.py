@@ -136,7 +136,8 @@ def test_a_page_of_history_is_read_in_order(world, page, search):
     cid = world.create("tom").id
     plan = sql_of(world, lambda tx: tx.history(cid, **page))
     assert f"SEARCH m USING INDEX {search}" in plan
-    assert "TEMP B-TREE" not in plan
+    # Those of one time, one by one.
+    assert "TEMP B-TREE" not in plan.replace("USE TEMP B-TREE FOR LAST TERM OF ORDER BY", "")
 
 
 def plan(connection, where, **more):

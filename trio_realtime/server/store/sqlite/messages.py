@@ -137,7 +137,9 @@ class Messages(TxBase):
             parameters.append(lctype)
         order = "ASC" if newer else "DESC"
         rows = self._execute(
-            f"{MESSAGES} WHERE {' AND '.join(conditions)} ORDER BY m.timestamp {order} LIMIT ?",
+            f"{MESSAGES} WHERE {' AND '.join(conditions)}"
+            # Only what was imported has two messages of one time.
+            f" ORDER BY m.timestamp {order}, m.id {order} LIMIT ?",
             (*parameters, max(0, limit)),
         ).fetchall()
         return [message_row(row) for row in (rows if newer else reversed(rows))]
