@@ -165,6 +165,17 @@ def scenarios(session: nox.Session) -> None:
 
 
 @nox.session
+def archive(session: nox.Session) -> None:
+    """200,000 messages from a server to an archive and into another, killed at twenty points.
+
+    ARCHIVE_MESSAGES in the environment chooses another number.
+    """
+    install(session, "test")
+    tests = ["tests/archive", "tests/cli/test_pull.py", "tests/cli/test_import.py"]
+    session.run("pytest", "-m", "slow", "-s", "--durations=0", *tests, *session.posargs)
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """A thousand clients come, go and break: ``nox -s soak -- --minutes 60``; 10 otherwise."""
     install(session, "test")

@@ -11,7 +11,9 @@ import trio
 
 from ._version import __version__
 
-COMMANDS = ("serve", "demo", "pull", "decode", "tap")
+COMMANDS = ("serve", "demo", "pull", "import", "verify", "export", "decode", "tap")
+MODULES = {"import": "import_"}
+"""Of commands whose names no module can have."""
 
 SERVER_PACKAGES = frozenset({"h11", "websockets"})
 
@@ -29,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     subparsers = parser.add_subparsers(metavar="command", required=True)
     given = list(sys.argv[1:] if arguments is None else arguments)
     for name in [name for name in COMMANDS if name in given[:1]] or COMMANDS:
-        command = import_module(f"trio_realtime._cli.{name}")
+        command = import_module(f"trio_realtime._cli.{MODULES.get(name, name)}")
         command.add_parser(subparsers)
     args = parser.parse_args(given)
     args.arguments = given[1:]

@@ -6,9 +6,11 @@ Never from the command line, which everybody on a machine can read; and never wr
 from __future__ import annotations
 
 import getpass
+import ipaddress
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from .usage import UsageError
 
@@ -59,3 +61,20 @@ def _checked(key: str) -> str:
     if not key.isascii() or not key.isprintable():
         raise UsageError("The master key has characters that no key has.")
     return key
+
+
+def warn_of_plain_http(server: str) -> None:
+    """Say that the key could be read on the way, where it can."""
+    parts = urlsplit(server)
+    if parts.scheme != "http" or parts.hostname == "localhost":
+        return
+    try:
+        local = ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        print(
+            f"trio-realtime: {server} is not encrypted: others on the way can read the master "
+            "key. Use https:// if the server has it.",
+            file=sys.stderr,
+        )

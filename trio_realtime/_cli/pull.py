@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import logging
 import os
 import signal
@@ -17,8 +16,9 @@ from urllib.parse import urlsplit
 
 import trio
 
-from .keys import APP_ID, SERVER, from_environ, master_key
+from .keys import APP_ID, SERVER, from_environ, master_key, warn_of_plain_http
 from .progress_bar import ProgressBar, bar, duration, size
+from .refusals import said
 from .usage import UsageError
 
 if TYPE_CHECKING:
@@ -48,6 +48,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "and server may stand in TRIO_REALTIME_APP_ID and TRIO_REALTIME_SERVER, and are "
         "remembered in the archive.",
     )
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Everything that can be said about a copy."""
     parser.add_argument("directory", type=Path, help="where the archive is, or is to be")
     parser.add_argument(
         "--server", metavar="URL", help="the API, for instance https://api.example.com"
@@ -101,7 +107,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--repair", action="store_true", help="check first, and fetch again what is damaged"
     )
-    parser.set_defaults(run=run)
 
 
 async def run(args: argparse.Namespace) -> int:
@@ -120,7 +125,7 @@ async def run(args: argparse.Namespace) -> int:
     except ArchiveError as error:
         problem = str(error)
     except RestError as error:
-        problem = _said(error)
+        problem = said(error, GO_ON)
     print(f"trio-realtime: {problem}", file=sys.stderr)
     return FAILED
 
@@ -136,7 +141,7 @@ async def _pull(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         raise UsageError("--at-once takes a number from 1 to 64.")
     server, app_id = await trio.to_thread.run_sync(_which, args, environ)
     key = master_key(args.key_file, app_id, environ)
-    _warn_of_plain_http(server)
+    warn_of_plain_http(server)
     if args.repair:
         await _repair(args.directory)
     progress = Progress()
@@ -225,36 +230,6 @@ def _which(args: argparse.Namespace, environ: Mapping[str, str]) -> tuple[str, s
     if not app_id:
         raise UsageError("--app-id is needed: the id of the app.")
     return server, app_id
-
-
-def _warn_of_plain_http(server: str) -> None:
-    parts = urlsplit(server)
-    if parts.scheme != "http" or parts.hostname == "localhost":
-        return
-    try:
-        local = ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        local = False
-    if not local:
-        print(
-            f"trio-realtime: {server} is not encrypted: others on the way can read the master "
-            "key. Use https:// if the server has it.",
-            file=sys.stderr,
-        )
-
-
-def _said(error: Exception) -> str:
-    from trio_realtime.rest import Refused, Unauthorized
-
-    text = str(error).rstrip(".")
-    if isinstance(error, Unauthorized):
-        return (
-            f"The server does not accept the key ({text}). It must be the master key of this "
-            "very app; an app key does not do."
-        )
-    if isinstance(error, Refused):
-        return f"The server refuses: {text}. Is it the API of LeanCloud, or one like it?"
-    return f"{text}. {GO_ON}"
 
 
 # Checking.

@@ -38,6 +38,7 @@ class Family:
         *,
         params: Mapping[str, Any] | None = None,
         body: Any = None,
+        content: bytes | None = None,
         repeatable: bool | None = None,
         patience: float | None = None,
     ) -> Any:
@@ -48,6 +49,7 @@ class Family:
             path: the path with its version, for instance ``/1.1/date``.
             params: the query; what is no text is written as JSON, None is left out.
             body: JSON to send.
+            content: bytes to send instead.
             repeatable: whether to ask again when no answer came, though it may have been carried
                 out. By default all but ``POST``.
             patience: seconds for which to repeat it, if not those of `open_rest`.
@@ -58,7 +60,13 @@ class Family:
         Protocol: docs/protocol/rest.md §1.
         """
         return await self._requests.call(
-            method, path, params=params, body=body, repeatable=repeatable, patience=patience
+            method,
+            path,
+            params=params,
+            body=body,
+            content=content,
+            repeatable=repeatable,
+            patience=patience,
         )
 
     async def _object(self, method: str, path: str, **options: Any) -> dict[str, Any]:

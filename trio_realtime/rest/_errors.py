@@ -53,6 +53,6 @@ class Refused(RestError):
 
 
 class NotFound(Refused):
-    """There is no such thing (404): a conversation or a row that was removed, or a request
+    """There is no such thing (404, 4303): a conversation or a row that was removed, or a request
     that this server does not know.
     """

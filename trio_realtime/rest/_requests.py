@@ -36,6 +36,8 @@ LONGEST_RETRY_AFTER = 3600.0
 REPEATABLE = frozenset({"GET", "PUT", "DELETE"})
 TOO_MUCH = 429
 NOT_NOW = 503
+MISSING = frozenset({101, 4303})
+"""Codes for what is not there, whatever the status."""
 
 
 @attrs.frozen
@@ -94,6 +96,7 @@ class Requests:
         *,
         params: Mapping[str, Any] | None = None,
         body: Any = None,
+        content: bytes | None = None,
         repeatable: bool | None = None,
         patience: float | None = None,
     ) -> Any:
@@ -104,7 +107,7 @@ class Requests:
         give_up_at = trio.current_time() + patience
         while True:
             await self._take_turn()
-            answer = await self._once(method, path, _encoded(params), body)
+            answer = await self._once(method, path, _encoded(params), body, content)
             wait = None
             if isinstance(answer, NoAnswer):
                 failure: RestError = answer.error
@@ -139,7 +142,7 @@ class Requests:
             await trio.sleep_until(resumes)
 
     async def _once(
-        self, method: str, path: str, params: Mapping[str, str], body: Any
+        self, method: str, path: str, params: Mapping[str, str], body: Any, content: bytes | None
     ) -> Answer | NoAnswer:
         import httpx2
 
@@ -150,7 +153,7 @@ class Requests:
         try:
             client = self._http.client
             request = client.build_request(
-                method, url, params=params, headers=self._headers, json=body
+                method, url, params=params, headers=self._headers, json=body, content=content
             )
             request.stream = Body(request.content)
             with trio.fail_after(self._timeout):
@@ -231,4 +234,5 @@ def _failure(method: str, path: str, answer: Answer) -> RestError:
         return Unavailable(f"{what}{reason}{f': {said}' if said else ''}", status=status)
     if status == 401:
         return Unauthorized(said or what, status=status)
-    return (NotFound if status == 404 else Refused)(code, said, status=status)
+    missing = status == 404 or code in MISSING
+    return (NotFound if missing else Refused)(code, said, status=status)

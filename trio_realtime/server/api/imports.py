@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import attrs
+import msgspec
 
 from trio_realtime.server.http import HttpError, Request, Response, Router, json_response
 from trio_realtime.server.rules.operator.imports import KINDS, Imported, Undo, import_rows
@@ -66,7 +68,10 @@ def _rows(body: bytes) -> list[Any]:
 
 
 def _row(line: bytes) -> Any:
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return msgspec.json.decode(line)
     try:
+        # It takes halves of surrogate pairs.
         return json.loads(line)
     except (ValueError, RecursionError):
         # Refused by itself, as what is no object.

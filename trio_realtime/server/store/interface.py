@@ -455,9 +455,15 @@ class Tx(Protocol):
     ) -> ImportOutcome:
         """Store with the id and the times given, or bring up to date what is older here."""
 
-    def import_messages(self, cid: str, messages: Sequence[ImportedMessage]) -> list[ImportOutcome]:
-        """Store with the ids and the times given. Of what is here another body counts, unless it
-        was edited here; of two with one id the later one.
+    def which_conversations(self, cids: Sequence[str]) -> set[str]:
+        """Those of these that exist."""
+
+    def import_messages(
+        self, messages: Sequence[tuple[str, ImportedMessage]]
+    ) -> list[ImportOutcome]:
+        """Store messages of conversations with the ids and the times given. Of what is here
+        another body counts, unless it was edited here; of two with one id the later one. Raises
+        `StoreError` if a conversation is missing.
         """
 
     def import_role(self, cid: str, client_id: str, role: str, role_id: str) -> ImportOutcome: ...

@@ -53,6 +53,13 @@ class NotTaken(Exception):
     """Why a row cannot be taken."""
 
 
+class NoConversation(NotTaken):
+    """The row is of a conversation that is not here."""
+
+    def __init__(self) -> None:
+        super().__init__("there is no such conversation")
+
+
 class Undo(Exception):
     """Undoes a rule that was only tried."""
 
@@ -83,7 +90,11 @@ class Imported:
 
 
 def import_rows(tx: Tx, kind: str, rows: Sequence[Any], *, dry_run: bool) -> Imported:
-    """Take rows of a kind. With ``dry_run`` nothing is kept: raises `Undo`."""
+    """Take rows of a kind. With ``dry_run`` nothing is kept: raises `Undo`.
+
+    What is only tried finds no conversation of those that were tried before, so that it is not
+    told whether there is one.
+    """
     result = Imported()
     if kind == "messages":
         _import_messages(tx, rows, result)
@@ -93,7 +104,10 @@ def import_rows(tx: Tx, kind: str, rows: Sequence[Any], *, dry_run: bool) -> Imp
             try:
                 result.count(taker(tx, _object(row)))
             except NotTaken as reason:
-                result.skipped.append((number, str(reason)))
+                if dry_run and isinstance(reason, NoConversation):
+                    result.count("new")
+                else:
+                    result.skipped.append((number, str(reason)))
             except (NotStorable, StoreError) as error:
                 result.skipped.append((number, f"it cannot be stored: {error}"))
     if dry_run:
@@ -102,28 +116,28 @@ def import_rows(tx: Tx, kind: str, rows: Sequence[Any], *, dry_run: bool) -> Imp
 
 
 def _import_messages(tx: Tx, rows: Sequence[Any], result: Imported) -> None:
-    by_conversation: dict[tuple[str, bool], list[ImportedMessage]] = {}
+    messages: list[tuple[str, ImportedMessage]] = []
+    rooms: set[str] = set()
     for number, row in enumerate(rows):
         try:
             given = _object(row)
-            cid = _id(given, "to")
-            message = _message(given, tx.now)
+            cid = _lasting_id(given, "to")
+            messages.append((cid, _message(given, tx.now)))
         except NotTaken as reason:
             result.skipped.append((number, str(reason)))
             continue
-        key = (cid, given.get("is-room") is True)
-        by_conversation.setdefault(key, []).append(message)
-    existing = tx.conversations([cid for cid, _ in by_conversation])
-    for (cid, is_room), messages in by_conversation.items():
-        if cid not in existing and tx.conversation(cid) is None:
-            at = min(message.timestamp for message in messages)
-            placeholder = ConversationRow(
-                cid, Kind.ROOM if is_room else Kind.NORMAL, creator="", created_at=at, updated_at=0
-            )
-            tx.import_conversation(placeholder, [], [])
-            result.placeholders += 1
-        for outcome in tx.import_messages(cid, messages):
-            result.count(outcome)
+        if given.get("is-room") is True:
+            rooms.add(cid)
+    cids = {cid for cid, _ in messages}
+    for cid in sorted(cids - tx.which_conversations(list(cids))):
+        at = min(message.timestamp for named, message in messages if named == cid)
+        kind = Kind.ROOM if cid in rooms else Kind.NORMAL
+        # Older than anything that may come.
+        placeholder = ConversationRow(cid, kind, creator="", created_at=at, updated_at=0)
+        tx.import_conversation(placeholder, [], [])
+        result.placeholders += 1
+    for outcome in tx.import_messages(messages):
+        result.count(outcome)
 
 
 def _message(row: Row, now: int) -> ImportedMessage:
@@ -155,9 +169,7 @@ def _message(row: Row, now: int) -> ImportedMessage:
 
 
 def _conversation(tx: Tx, row: Row) -> ImportOutcome:
-    cid = _id(row, "objectId")
-    if cid.startswith(TEMPORARY_PREFIX):
-        raise NotTaken("temporary conversations are not imported")
+    cid = _lasting_id(row, "objectId")
     kind = Kind.NORMAL
     if row.get("sys") is True:
         kind = Kind.SERVICE
@@ -265,7 +277,7 @@ KINDS = frozenset({*TAKERS, "messages"})
 
 def _require(tx: Tx, cid: str) -> None:
     if tx.conversation(cid) is None:
-        raise NotTaken("there is no such conversation")
+        raise NoConversation
 
 
 def _object(row: Any) -> Row:
@@ -279,6 +291,13 @@ def _id(row: Row, name: str) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= LONGEST_ID or not is_unicode(value):
         raise NotTaken(f"{name} is no id")
     return value
+
+
+def _lasting_id(row: Row, name: str) -> str:
+    cid = _id(row, name)
+    if cid.startswith(TEMPORARY_PREFIX):
+        raise NotTaken("temporary conversations are not imported")
+    return cid
 
 
 def _client(value: Any, name: str) -> str:

@@ -1,9 +1,13 @@
 """Taking over what another server has stored, with its ids and times."""
 
+# ruff: noqa: S608 - SQL text is joined from constants of this program only.
+
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+
+import attrs
 
 from trio_realtime.server.store.interface import (
     ConversationRow,
@@ -14,7 +18,17 @@ from trio_realtime.server.store.interface import (
 )
 from trio_realtime.server.store.json import to_json
 
-from .base import TxBase
+from .base import AMONG, TxBase
+
+
+@attrs.frozen
+class Known:
+    """A message that is here already."""
+
+    key: int
+    body: str | bytes
+    patched: bool
+    """Whether it was edited here."""
 
 
 class Imports(TxBase):
@@ -87,41 +101,63 @@ class Imports(TxBase):
             ],
         )
 
-    def import_messages(self, cid: str, messages: Sequence[ImportedMessage]) -> list[ImportOutcome]:
-        place = self._existing(cid)
-        ids = json.dumps([message.id for message in messages])
-        known = {
-            mid: (key, body, timestamp, patched)
-            for key, mid, body, timestamp, patched in self._execute(
-                "SELECT rowid, id, body, timestamp, patched_at FROM messages"
-                " WHERE conversation = ? AND id IN (SELECT value FROM json_each(?))",
-                (place.key, ids),
-            )
-        }
+    def which_conversations(self, cids: Sequence[str]) -> set[str]:
+        rows = self._execute(f"SELECT c.cid FROM {AMONG}", self._among(cids))
+        return {cid for (cid,) in rows}
+
+    def import_messages(
+        self, messages: Sequence[tuple[str, ImportedMessage]]
+    ) -> list[ImportOutcome]:
+        rows = self._execute(
+            f"SELECT c.cid, c.id, c.kind FROM {AMONG}", self._among(cid for cid, _ in messages)
+        )
+        places = {cid: (key, kind) for cid, key, kind in rows}
+        if missing := next((cid for cid, _ in messages if cid not in places), None):
+            raise StoreError(f"there is no conversation {missing!r}")
+        keyed = [(places[cid][0], message) for cid, message in messages]
+        known = self._known_messages([(key, message.id) for key, message in keyed])
         outcomes: list[ImportOutcome] = []
-        new: dict[str, ImportedMessage] = {}
-        for message in messages:
-            before = known.get(message.id)
+        new: dict[tuple[int, str], ImportedMessage] = {}
+        for key, message in keyed:
+            name = (key, message.id)
+            before = known.get(name)
             if before is None:
-                outcomes.append("changed" if message.id in new else "new")
-                new[message.id] = message
-            elif before[1] == message.body or before[3] is not None:
+                outcomes.append("changed" if name in new else "new")
+                new[name] = message
+            elif before.body == message.body or before.patched:
                 # What was edited here since stands.
                 outcomes.append("known")
             else:
                 self._execute(
                     "UPDATE messages SET body = ?, recalled = ?, lctype = ?, mentions = NULL,"
                     " mention_all = 0 WHERE rowid = ?",
-                    (message.body, message.recalled, message.lctype, before[0]),
+                    (message.body, message.recalled, message.lctype, before.key),
                 )
-                known[message.id] = (before[0], message.body, before[2], None)
+                known[name] = Known(before.key, message.body, patched=False)
                 outcomes.append("changed")
+        self._insert_messages(new)
+        self._note_latest(new, {key for key, kind in places.values() if kind == Kind.SERVICE})
+        return outcomes
+
+    def _known_messages(self, names: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Known]:
+        rows = self._execute(
+            "SELECT m.conversation, m.id, m.rowid, m.body, m.patched_at FROM json_each(?) j"
+            " JOIN messages m ON m.conversation = json_extract(j.value, '$[0]')"
+            " AND m.id = json_extract(j.value, '$[1]')",
+            (json.dumps(names),),
+        )
+        return {
+            (conversation, mid): Known(key, body, patched=patched is not None)
+            for conversation, mid, key, body, patched in rows
+        }
+
+    def _insert_messages(self, new: Mapping[tuple[int, str], ImportedMessage]) -> None:
         self._database.connection.executemany(
             "INSERT INTO messages (conversation, timestamp, id, sender, body, mention_all, receipt,"
             " recalled, ack_at, lctype) VALUES (?, ?, ?, ?, ?, 0, 0, ?, ?, ?)",
             [
                 (
-                    place.key,
+                    key,
                     one.timestamp,
                     one.id,
                     self._any_client(one.sender),
@@ -130,19 +166,23 @@ class Imports(TxBase):
                     one.ack_at,
                     one.lctype,
                 )
-                for one in new.values()
+                for (key, _), one in new.items()
             ],
         )
-        if new:
-            latest = max(one.timestamp for one in new.values())
-            said = None if place.kind is Kind.SERVICE else latest
-            self._execute(
-                "UPDATE conversations SET clock = max(clock, ?1), last_message_at ="
-                " CASE WHEN ?2 IS NULL THEN last_message_at"
-                " ELSE max(coalesce(last_message_at, 0), ?2) END WHERE id = ?3",
-                (latest, said, place.key),
-            )
-        return outcomes
+
+    def _note_latest(
+        self, new: Mapping[tuple[int, str], ImportedMessage], services: Collection[int]
+    ) -> None:
+        """Let clocks and times of last messages follow."""
+        latest: dict[int, int] = {}
+        for (key, _), one in new.items():
+            latest[key] = max(latest.get(key, 0), one.timestamp)
+        self._database.connection.executemany(
+            "UPDATE conversations SET clock = max(clock, ?1), last_message_at ="
+            " CASE WHEN ?2 IS NULL THEN last_message_at"
+            " ELSE max(coalesce(last_message_at, 0), ?2) END WHERE id = ?3",
+            [(at, None if key in services else at, key) for key, at in latest.items()],
+        )
 
     def import_role(self, cid: str, client_id: str, role: str, role_id: str) -> ImportOutcome:
         key = self._existing(cid).key

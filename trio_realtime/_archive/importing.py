@@ -1,0 +1,81 @@
+"""Bringing rows into a running server, in batches; again, nothing happens to what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+import trio
+
+from trio_realtime.rest import RestClient
+
+from .errors import UnexpectedAnswer
+from .sources import Batch, Item, Note
+
+COUNTS = ("new", "changed", "known", "placeholders")
+
+
+@attrs.define
+class Counts:
+    """What became of the rows of a kind."""
+
+    new: int = 0
+    changed: int = 0
+    known: int = 0
+    placeholders: int = 0
+    """Conversations that were made because messages name them and nothing else does."""
+    skipped: int = 0
+
+
+@attrs.define
+class Importer:
+    """Sends what is read to a server."""
+
+    rest: RestClient
+    dry_run: bool = False
+    note: Callable[[Note], None] = lambda _: None
+    """Hears of each row that is not imported."""
+    counts: dict[str, Counts] = attrs.field(factory=dict)
+    notes: int = 0
+    rows: int = 0
+    file: str = ""
+    """What is being read."""
+
+    async def run(self, items: Iterator[Item]) -> None:
+        """Import everything.
+
+        Raises:
+            RestError: the server does not answer, or refuses.
+            ArchiveError: something cannot be read, or the server is none of ours.
+        """
+        while (item := await trio.to_thread.run_sync(next, items, None)) is not None:
+            if isinstance(item, Note):
+                self._skip(item)
+            else:
+                await self._send(item)
+
+    async def _send(self, batch: Batch) -> None:
+        self.file = batch.file
+        path = f"/trio-realtime/import/{batch.kind}"
+        params = {"dry_run": "true"} if self.dry_run else None
+        content = b"\n".join(batch.lines)
+        answer = await self.rest.call("POST", path, params=params, content=content, repeatable=True)
+        counts = self.counts.setdefault(batch.kind, Counts())
+        try:
+            for name in COUNTS:
+                setattr(counts, name, getattr(counts, name) + int(answer[name]))
+            skipped: list[tuple[int, Any]] = [(int(at), why) for at, why in answer["skipped"]]
+            notes = [Note(batch.file, batch.numbers[at], str(why)) for at, why in skipped]
+        except (IndexError, KeyError, TypeError, ValueError) as error:
+            raise UnexpectedAnswer(
+                "The server has not said what became of the rows. Is it trio-realtime?"
+            ) from error
+        counts.skipped += len(notes)
+        self.rows += len(batch.lines)
+        for note in notes:
+            self._skip(note)
+
+    def _skip(self, note: Note) -> None:
+        self.notes += 1
+        self.note(note)

@@ -1,0 +1,282 @@
+"""What can be imported: archives, and the exports and backups of LeanCloud's console.
+
+Everything is read as a stream, and handed on in batches of lines with their numbers.
+
+Protocol: docs/protocol/exports.md §4 and §7.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any, cast
+
+import attrs
+
+from .archive import content_of, line_of, read_manifest
+from .bson import BadBson, documents
+from .errors import ArchiveDamaged, ArchiveError
+from .manifest import NAME
+
+ROWS = 1000
+BATCH_BYTES = 4 * 1024 * 1024
+LONGEST_LINE = 8 * 1024 * 1024
+LARGEST_JSON = 256 * 1024 * 1024
+"""Bytes of a file that is one JSON value, which has to be read at once."""
+
+ORDER = (
+    "conversations",
+    "member-infos",
+    "lists",
+    "subscribers",
+    "messages",
+    "service-messages",
+)
+"""Kinds in the order in which they are imported: members need their conversation."""
+
+CLASSES: Mapping[str, str] = {
+    "_Conversation": "conversations",
+    "_ConversationMemberInfo": "member-infos",
+    "_SysMessage": "service-messages",
+}
+
+_HEADER = b"#filetype:"
+_NAME = re.compile(r"(\w+?)(?:_all|\.\d+)?\.(?:jsonl?|bson)(?:\.gz)?\Z")
+_SUFFIXES = (".json", ".jsonl", ".bson", ".json.gz", ".jsonl.gz", ".bson.gz")
+_TARS = (".tar.gz", ".tgz", ".tar")
+
+
+@attrs.define
+class Batch:
+    """Rows of one file."""
+
+    kind: str
+    file: str
+    lines: list[bytes] = attrs.field(factory=list)
+    numbers: list[int] = attrs.field(factory=list)
+    """Of each line its number in the file, from 1."""
+    size: int = 0
+
+    def add(self, line: bytes, number: int) -> None:
+        """Add a row."""
+        self.lines.append(line)
+        self.numbers.append(number)
+        self.size += len(line)
+
+    @property
+    def full(self) -> bool:
+        """Whether it should be sent before more is added."""
+        return len(self.lines) >= ROWS or self.size >= BATCH_BYTES
+
+
+@attrs.frozen
+class Note:
+    """Something in a file that is not imported, and why."""
+
+    file: str
+    number: int
+    """Line or document, from 1; 0 for the file as a whole."""
+    reason: str
+
+
+Item = Batch | Note
+
+
+def read_sources(paths: list[Path]) -> Iterator[Item]:
+    """Everything in these files and directories, conversations first.
+
+    Raises:
+        ArchiveError: one of them cannot be read at all.
+    """
+    for kind in ORDER:
+        for path in paths:
+            if (path / NAME).exists():
+                yield from _archive(path, kind)
+            else:
+                yield from _exports(path, kind)
+
+
+def _archive(path: Path, kind: str) -> Iterator[Item]:
+    for part in read_manifest(path).parts:
+        if part.kind == kind:
+            lines = _lines_of(content_of(path, part))
+            yield from _batches(kind, str(path / part.file), lines)
+
+
+def _lines_of(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
+
+
+def _batches(kind: str, file: str, lines: Iterator[bytes]) -> Iterator[Item]:
+    batch = Batch(kind, file)
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith(b"#"):
+            continue
+        if len(line) > LONGEST_LINE:
+            yield Note(file, number, f"it has more than {LONGEST_LINE:,} bytes")
+            continue
+        batch.add(line, number)
+        if batch.full:
+            yield batch
+            batch = Batch(kind, file)
+    if batch.lines:
+        yield batch
+
+
+# Exports.
+
+
+def _exports(path: Path, kind: str) -> Iterator[Item]:
+    if not path.exists():
+        raise ArchiveError(f"There is no {path}.")
+    if path.is_dir():
+        files = sorted(
+            (file for file in path.rglob("*") if file.name.endswith((*_SUFFIXES, *_TARS))),
+            key=_in_parts,
+        )
+        if not files:
+            raise ArchiveError(f"{path} is no archive, and holds no exports.")
+    else:
+        files = [path]
+    for file in files:
+        try:
+            if file.name.endswith(_TARS):
+                yield from _tar(file, kind)
+            else:
+                with file.open("rb", buffering=256 * 1024) as stream:
+                    yield from _file(stream, str(file), kind)
+        except OSError as error:
+            raise ArchiveError(f"{file} cannot be read: {error.strerror or error}.") from error
+
+
+def _in_parts(path: Path) -> list[Any]:
+    """Sorts the parts of a class by their numbers."""
+    pieces = re.split(r"(\d+)", str(path))
+    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]
+
+
+def _tar(path: Path, kind: str) -> Iterator[Item]:
+    try:
+        with tarfile.open(path, "r|*") as tar:
+            for member in tar:
+                if not member.isfile() or not member.name.endswith(_SUFFIXES):
+                    continue
+                stream = tar.extractfile(member)
+                if stream is not None:
+                    yield from _file(stream, f"{path}:{member.name}", kind)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        if kind == ORDER[0]:
+            yield Note(str(path), 0, f"the rest cannot be read: {error}")
+
+
+def _file(stream: IO[bytes], name: str, kind: str) -> Iterator[Item]:
+    packed = _peek(stream).startswith(b"\x1f\x8b")
+    try:
+        with ExitStack() as stack:
+            if packed:
+                stream = cast("IO[bytes]", stack.enter_context(gzip.GzipFile(fileobj=stream)))
+            yield from _unpacked(stream, name, kind)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        yield Note(name, 0, f"the rest cannot be read: {error}")
+
+
+def _unpacked(stream: IO[bytes], name: str, kind: str) -> Iterator[Item]:
+    start = _peek(stream).removeprefix(b"\xef\xbb\xbf").lstrip()
+    wanted, class_name = _kind_of(start, name)
+    if wanted is None:
+        if kind == ORDER[0]:
+            yield Note(name, 0, f"the class {class_name} is not imported")
+        return
+    if wanted != kind:
+        return
+    if name.removesuffix(".gz").endswith(".bson"):
+        yield from _values(kind, name, _bson(stream))
+    elif start.startswith((b"[", b'{"results"', b'{ "results"')):
+        yield from _values(kind, name, _json(stream, name))
+    else:
+        yield from _batches(kind, name, _read_lines(stream))
+
+
+def _kind_of(start: bytes, name: str) -> tuple[str | None, str]:
+    """The kind of the rows in a file, and the class it is of: by its header, else by its name."""
+    if start.startswith(_HEADER):
+        try:
+            header = json.loads(start.split(b"\n", 1)[0].split(b" ", 1)[1])
+            class_name = str(header.get("class"))
+            if header.get("type") != "Class":
+                return None, f"{class_name} ({header.get('type')})"
+        except (AttributeError, IndexError, ValueError):
+            return None, "of an unreadable header"
+    else:
+        match = _NAME.search(Path(name.rpartition(":")[2]).name)
+        class_name = match[1] if match else name
+    return CLASSES.get(class_name), class_name
+
+
+def _peek(stream: IO[bytes]) -> bytes:
+    return bytes(cast("io.BufferedReader", stream).peek(1024)[:1024])
+
+
+def _read_lines(stream: IO[bytes]) -> Iterator[bytes]:
+    first = True
+    while line := stream.readline(LONGEST_LINE + 2):
+        if first:
+            line, first = line.removeprefix(b"\xef\xbb\xbf"), False
+        whole = line.endswith(b"\n")
+        yield line.rstrip(b"\r\n")
+        while not whole:
+            # Too long: what is left of it is of no use.
+            rest = stream.readline(LONGEST_LINE)
+            whole = not rest or rest.endswith(b"\n")
+
+
+def _json(stream: IO[bytes], name: str) -> Iterator[Any]:
+    data = stream.read(LARGEST_JSON + 1)
+    if len(data) > LARGEST_JSON:
+        raise ArchiveDamaged(
+            f"{name} is one JSON value of more than {LARGEST_JSON >> 20} MiB; as JSON lines it "
+            "could be read."
+        )
+    try:
+        value = json.loads(data.removeprefix(b"\xef\xbb\xbf"))
+    except (ValueError, RecursionError) as error:
+        yield BadBson(f"the file is no JSON: {error}")
+        return
+    yield from value.get("results", []) if isinstance(value, dict) else value
+
+
+def _bson(stream: IO[bytes]) -> Iterator[Any]:
+    try:
+        yield from documents(stream)
+    except BadBson as error:
+        yield error
+
+
+def _values(kind: str, file: str, values: Iterator[Any]) -> Iterator[Item]:
+    batch = Batch(kind, file)
+    for number, value in enumerate(values, 1):
+        if isinstance(value, BadBson):
+            yield Note(file, number, str(value))
+            continue
+        line = line_of(value)[:-1] if isinstance(value, dict) else b"null"
+        if len(line) > LONGEST_LINE:
+            yield Note(file, number, f"it has more than {LONGEST_LINE:,} bytes")
+            continue
+        batch.add(line, number)
+        if batch.full:
+            yield batch
+            batch = Batch(kind, file)
+    if batch.lines:
+        yield batch
