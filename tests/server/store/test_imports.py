@@ -50,8 +50,9 @@ def test_a_conversation_is_as_it_was(world):
     assert world.see(lambda tx: tx.members(ROW.id)) == ["tom", "jerry"]
     assert world.see(lambda tx: tx.muted_by(ROW.id)) == ["jerry"]
     assert world.see(lambda tx: tx.joined_at(ROW.id, "tom")) == ROW.created_at
-    found = world.see(lambda tx: tx.conversation_by_unique_id("mark", Kind.NORMAL))
-    assert found == ROW
+    members = ["jerry", "tom"]
+    found = world.see(lambda tx: tx.conversations_by_unique_id("mark", Kind.NORMAL, members))
+    assert found == [ROW]
 
 
 def test_again_nothing_happens(world):
