@@ -187,10 +187,22 @@ class Service(Endpoint):
         }[name]
         where = json.loads(query["where"])
         after = where.pop("objectId", {}).get("$gt", "")
-        rows = [row for row in rows if row["objectId"] > after and holds(where, row)]
-        assert query["order"] == "objectId"
+        # Ids of its own and others are of two types: in one order, but never compared.
+        rows = [
+            row
+            for row in rows
+            if (not after or (own_id(after) == own_id(row["objectId"]) and row["objectId"] > after))
+            and holds(where, row)
+        ]
+        keys = {
+            "objectId": lambda row: (own_id(row["objectId"]), row["objectId"]),
+            "createdAt,objectId": lambda row: (
+                row["createdAt"], own_id(row["objectId"]), row["objectId"]
+            ),
+        }  # fmt: skip
         limit = min(int(query["limit"]), self.largest_page)
-        return {"results": sorted(rows, key=lambda row: row["objectId"])[:limit]}
+        skip = int(query.get("skip", 0))
+        return {"results": sorted(rows, key=keys[query["order"]])[skip : skip + limit]}
 
     def _listed(self, names, query):
         start = int(query.get("next") or 0)
@@ -205,6 +217,10 @@ class Service(Endpoint):
         if isinstance(found, Exception):
             raise found
         return Reply(found)
+
+
+def own_id(name):
+    return len(name) == 24 and all(letter in "0123456789abcdef" for letter in name)
 
 
 def holds(where, row):

@@ -158,6 +158,54 @@ async def test_more_is_read_again_if_wanted(service, tmp_path, clock):
     assert check(tmp_path).whole
 
 
+@pytest.mark.parametrize("size", [1, 3, 1000])
+async def test_conversations_with_ids_of_two_forms(size, tmp_path, clock):
+    """Those that were imported once: the service never compares them with its own."""
+    service = Service()
+    service.fill(conversations=10, messages=0)
+    for number in range(10):
+        at = START + number // 2 * 2
+        service.conversations.append({**conversation(50 + number, at), "objectId": f"zz{number}"})
+    service.largest_page = size
+    await pull(service, tmp_path)
+    found = {row["objectId"] for row in rows(tmp_path, "conversations")}
+    assert found == {row["objectId"] for row in service.conversations}
+    assert len(rows(tmp_path, "conversations")) == 20
+
+
+async def test_many_conversations_of_one_moment(tmp_path, clock):
+    service = Service()
+    for number in range(35):
+        service.conversations.append(conversation(number, START + number // 30))
+    service.largest_page = 10
+    await pull(service, tmp_path)
+    assert rows(tmp_path, "conversations") == service.conversations
+
+
+async def test_a_server_that_cannot_begin_at_the_other_end(service, tmp_path, clock):
+    answer = service.answer_request
+
+    def newest_only(request):
+        request.query.pop("reversed", None)
+        return answer(request)
+
+    service.answer_request = newest_only
+    await pull(service, tmp_path)
+    assert by_place(rows(tmp_path, "messages")) == by_place(service.messages)
+    assert check(tmp_path).whole
+
+
+async def test_lists_that_are_refused_are_told(service, tmp_path, clock):
+    answer = service.answer_request
+    service.answer_request = lambda request: (
+        Reply({"code": 107, "error": "not here"}, 400)
+        if "silenceds" in request.path
+        else answer(request)
+    )
+    await pull(service, tmp_path)
+    assert "of 4 conversations" in read_manifest(tmp_path).unanswered["lists"]
+
+
 async def test_a_long_time_later(service, tmp_path, clock):
     await pull(service, tmp_path)
     service.now += 40 * 86_400_000

@@ -184,6 +184,32 @@ async def test_following_until_it_is_interrupted(tmp_path):
         assert (await run(copy, "--check"))[0] == 0
 
 
+async def test_following_waits_for_a_server_that_is_away(tmp_path, monkeypatch, capsys):
+    from argparse import Namespace
+
+    from trio_realtime._archive.progress import Progress
+    from trio_realtime._archive.pulling import Puller, Scope
+    from trio_realtime._cli.progress_bar import ProgressBar
+    from trio_realtime._cli.pull import _next_round
+    from trio_realtime.rest import RateLimited, Unavailable
+
+    answers = [Unavailable("nobody listens"), RateLimited("too much"), None]
+
+    async def look(self, scope):
+        answer = answers.pop(0)
+        if answer is not None:
+            raise answer
+
+    monkeypatch.setattr(Puller, "round", look)
+    puller = Puller(None, None, None, Progress())
+    await _next_round(Namespace(every=0), puller, Scope(), ProgressBar(lambda: ""))
+    assert answers == []
+    assert capsys.readouterr().err.splitlines() == [
+        "trio-realtime: nobody listens. It is tried again.",
+        "trio-realtime: too much. It is tried again.",
+    ]
+
+
 async def test_a_wrong_key(tmp_path):
     async with running(messages=5) as service:
         env = environ(TRIO_REALTIME_MASTER_KEY="wrong-key-of-somebody")

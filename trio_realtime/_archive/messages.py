@@ -26,8 +26,8 @@ from .progress import Progress
 from .windows import EXTENDED, windows
 
 PAGE = 1000
-END_OF_TIME = 4_102_444_800_000
-"""Later than any message: the first moment of 2100."""
+BEGINNING = 1_356_998_400_000
+"""Earlier than any message: the first moment of 2013."""
 
 OVERLAP = 15 * 60_000
 """Milliseconds before the end of the last round that are read again: what was stored late, edited
@@ -88,14 +88,18 @@ class MessageReader:
         Raises:
             UnexpectedAnswer, RestError: the server does not say.
         """
-        newest = await self._page(timestamp=END_OF_TIME, limit=1)
+        newest = await self._page(limit=1)
         if not newest:
             return None
         high = newest[0]["timestamp"] + 1
         if self.archive.manifest.until is not None:
             return self.archive.manifest.until, high
         oldest = await self._page(reversed=True, limit=1)
-        return min([row["timestamp"] for row in oldest] + [high - 1]), high
+        low = oldest[0]["timestamp"] if oldest else high
+        # Not every server may know how to begin at the other end.
+        if low >= high or await self._page(timestamp=low, limit=1):
+            low = min(BEGINNING, high - 1)
+        return low, high
 
     def plan(self, ends: tuple[int, int] | None, again: int) -> None:
         """Decide what belongs to a round, as parts of the manifest.

@@ -19,7 +19,7 @@ import attrs
 import trio
 
 from trio_realtime._values.conversations import ConversationKind
-from trio_realtime.rest import NotFound, Refused, RestClient
+from trio_realtime.rest import CreationCursor, NotFound, Refused, RestClient
 
 from .archive import LARGEST_PART, Archive, line_of
 from .manifest import Kind
@@ -51,6 +51,8 @@ class TableReader:
     at_once: int
     last_subscribers: dict[str, str] = attrs.field(factory=dict)
     """Of each service conversation the subscriber behind whom to go on."""
+    refused: list[str] = attrs.field(factory=list)
+    """Conversations about which the server has not answered, and what it said."""
 
     def plan(self, *, all_lists: bool, all_subscribers: bool) -> None:
         """Have every part go on, or begin it.
@@ -78,12 +80,13 @@ class TableReader:
         where = self._changed_since(kind)
         await self.archive.commit()
         known = await trio.to_thread.run_sync(self._known, kind)
-        after = part.cursor or ""
         try:
-            while rows := await self.rest.rows_page(CLASSES[kind], where, after=after, limit=PAGE):
-                after = rows[-1]["objectId"]
+            while True:
+                rows, cursor = await self._page(kind, where, part.cursor)
+                if not rows:
+                    break
                 fresh = [row for row in rows if known.get(row["objectId"]) != _digest(row)]
-                await self.archive.append(part, fresh, cursor=after)
+                await self.archive.append(part, fresh, cursor=cursor)
                 if kind == "conversations":
                     self.progress.conversations += len(fresh)
                 else:
@@ -95,6 +98,26 @@ class TableReader:
             self._unanswered(kind, error)
         part.complete, part.cursor = True, None
         self.archive.changed()
+
+    async def _page(
+        self, kind: Kind, where: Mapping[str, Any] | None, cursor: Any
+    ) -> tuple[list[Row], Any]:
+        """A page of rows, and the cursor behind it.
+
+        Conversations have ids of several forms, which the service keeps apart: they go by their
+        creation. The ids of other classes are the service's own.
+        """
+        name = CLASSES[kind]
+        if kind != "conversations":
+            rows = await self.rest.rows_page(name, where, after=cursor or "", limit=PAGE)
+            return rows, rows[-1]["objectId"] if rows else cursor
+        place = None
+        if isinstance(cursor, dict):
+            place = CreationCursor(str(cursor["createdAt"]), frozenset(cursor["seen"]))
+        rows, place = await self.rest.created_page(name, where, place, limit=PAGE)
+        if place is None:
+            return rows, None
+        return rows, {"createdAt": place.created_at, "seen": sorted(place.seen)}
 
     def _changed_since(self, kind: Kind) -> Mapping[str, Any] | None:
         since = self.archive.manifest.since
@@ -153,6 +176,11 @@ class TableReader:
             self.progress.other_rows += len(found)
             if kind == "lists":
                 self.progress.looked_at += len(taken)
+        if self.refused:
+            self.archive.manifest.unanswered[kind] = (
+                f"of {len(self.refused)} conversations, such as {self.refused[0]}"
+            )
+            self.refused.clear()
         part.complete = True
         self.archive.changed()
 
@@ -175,9 +203,13 @@ class TableReader:
             try:
                 answers[number] = await ask(row)
             except Refused as error:
-                # What was removed meanwhile has no lists any more, nor has what cannot have them.
-                if isinstance(error, NotFound) and int(error.code) not in GONE:
+                if int(error.code) in GONE:
+                    # What was removed meanwhile has none any more.
+                    return
+                if isinstance(error, NotFound):
                     missing.append(error)
+                else:
+                    self.refused.append(f"{row['objectId']}: {error}")
 
         async with trio.open_nursery() as nursery:
             for number, row in enumerate(rows):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trio_realtime._archive.check import Findings
     from trio_realtime._archive.manifest import Manifest
     from trio_realtime._archive.progress import Progress
+    from trio_realtime._archive.pulling import Scope
 
 FAILED = 2
 NOT_WHOLE = 1
@@ -211,8 +212,26 @@ async def _rounds(args: argparse.Namespace, puller: object, line: ProgressBar) -
     while args.follow:
         line.clear()
         print(_summary(args.directory, puller.archive.manifest, puller.progress), flush=True)
+        await _next_round(args, puller, scope(all_subscribers=False), line)
+
+
+async def _next_round(
+    args: argparse.Namespace, puller: object, scope: Scope, line: ProgressBar
+) -> None:
+    """Look for what is new, a while later; a server that is away is waited for."""
+    from trio_realtime._archive.pulling import Puller
+    from trio_realtime.rest import RateLimited, Unavailable
+
+    assert isinstance(puller, Puller)
+    while True:
         await trio.sleep(args.every)
-        await puller.round(scope(all_subscribers=False))
+        try:
+            await puller.round(scope)
+        except (RateLimited, Unavailable) as error:
+            line.clear()
+            print(f"trio-realtime: {str(error).rstrip('.')}. It is tried again.", file=sys.stderr)
+        else:
+            return
 
 
 def _which(args: argparse.Namespace, environ: Mapping[str, str]) -> tuple[str, str]:

@@ -7,6 +7,8 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
+import attrs
+
 from trio_realtime._engine.mapping.conversations import conversation_from_json
 from trio_realtime._values.conversations import (
     BaseConversation,
@@ -23,6 +25,41 @@ from ._pages import Pages
 
 LARGEST_PAGE = 1000
 CLASS = "/1.1/classes/_Conversation"
+
+
+@attrs.frozen
+class CreationCursor:
+    """Where a page in the order of creation ended."""
+
+    created_at: str
+    """When the last row was created, as the server writes it."""
+    seen: frozenset[str]
+    """Ids of all rows of that moment that have come."""
+
+    def follow(self, page: list[Any], path: str) -> tuple[list[dict[str, Any]], CreationCursor]:
+        """The rows of a page that have not come yet, and where to go on.
+
+        Raises:
+            Unavailable: they are in no such order.
+        """
+        created_at, seen, fresh = self.created_at, set(self.seen), []
+        before = self.created_at
+        for row in page:
+            at, name = (
+                (row.get("createdAt"), row.get("objectId")) if isinstance(row, dict) else (0, 0)
+            )
+            if not isinstance(at, str) or not isinstance(name, str):
+                raise Unavailable(f"GET {path} was answered with rows without id or creation")
+            if at < before:
+                raise Unavailable(f"GET {path} was answered in another order than asked for")
+            before = at
+            if at == self.created_at and name in self.seen:
+                continue
+            if at != created_at:
+                created_at, seen = at, set()
+            seen.add(name)
+            fresh.append(row)
+        return fresh, CreationCursor(created_at, frozenset(seen))
 
 
 class ConversationRequests(Family):
@@ -125,21 +162,61 @@ class ConversationRequests(Family):
     def conversations(
         self, where: Mapping[str, Any] | None = None, *, page: int = LARGEST_PAGE
     ) -> AsyncIterator[BaseConversation]:
-        """All conversations that a condition holds for, in the order of their ids.
+        """All conversations that a condition holds for, in the order in which they were created.
 
         Raises:
-            ValueError: the condition itself is about ``objectId``.
             RestError: it had no success.
 
         Protocol: docs/protocol/rest.md §8.
         """
+        cursor: CreationCursor | None = None
 
-        async def fetch(last: BaseConversation | None) -> list[BaseConversation]:
-            after = "" if last is None else last.id
-            rows = await self.rows_page("_Conversation", where, after=after, limit=page)
+        async def fetch(_last: BaseConversation | None) -> list[BaseConversation]:
+            nonlocal cursor
+            rows, cursor = await self.created_page("_Conversation", where, cursor, limit=page)
             return [self._conversation(row) for row in rows]
 
         return Pages(fetch)
+
+    async def created_page(
+        self,
+        class_name: str,
+        where: Mapping[str, Any] | None = None,
+        cursor: CreationCursor | None = None,
+        *,
+        limit: int = LARGEST_PAGE,
+    ) -> tuple[list[dict[str, Any]], CreationCursor | None]:
+        """A page of the rows of a class in the order of their creation, and where to go on.
+
+        Unlike `rows_page` it is right for ids of any form: the service keeps those of its own and
+        those that were imported apart. An empty page is the end.
+
+        Args:
+            class_name: for instance ``_Conversation``.
+            where: a condition.
+            cursor: where the page before ended.
+            limit: at most so many, up to 1,000.
+
+        Raises:
+            RestError: it had no success.
+
+        Protocol: docs/protocol/rest.md §8.
+        """
+        path = f"/1.1/classes/{quote(class_name, safe='')}"
+        skip = 0
+        while True:
+            params = {
+                "where": _created_since(thaw(where or {}), cursor),
+                "order": "createdAt,objectId",
+                "limit": limit,
+                "skip": skip or None,
+            }
+            page = await self._array(path, params, "results")
+            fresh, following = (cursor or CreationCursor("", frozenset())).follow(page, path)
+            if fresh or not page:
+                return fresh, following
+            # All of one moment, and known: what is behind them?
+            skip += len(page)
 
     async def count(self, where: Mapping[str, Any] | None = None) -> int:
         """How many conversations a condition holds for. Raises `RestError`.
@@ -156,6 +233,8 @@ class ConversationRequests(Family):
         self, class_name: str, where: Mapping[str, Any] | None = None, *, page: int = LARGEST_PAGE
     ) -> AsyncIterator[dict[str, Any]]:
         """All rows of a class of the storage service, in the order of their ids, as they come.
+
+        For classes with ids that the service has made itself; see `created_page`.
 
         Args:
             class_name: for instance ``_ConversationMemberInfo``.
@@ -294,3 +373,10 @@ class ConversationRequests(Family):
             return conversation_from_json(row, utc_now(), self._registry, "")
         except MalformedReply as error:
             raise Unavailable(f"a conversation in an answer cannot be read: {error}") from error
+
+
+def _created_since(where: dict[str, Any], cursor: CreationCursor | None) -> dict[str, Any]:
+    if cursor is None or not cursor.created_at:
+        return where
+    since = {"createdAt": {"$gte": {"__type": "Date", "iso": cursor.created_at}}}
+    return {"$and": [where, since]} if "createdAt" in where else {**where, **since}
