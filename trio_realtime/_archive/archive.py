@@ -49,6 +49,8 @@ class _Open:
 
     part: Part
     hash: Any
+    durable: int
+    """Bytes that are committed."""
     pending: list[bytes] = attrs.field(factory=list)
     file: IO[bytes] | None = None
 
@@ -122,6 +124,8 @@ class Archive:
                 # What was counted is not there.
                 self._broken = write_error(self.path, error)
                 raise self._broken from error
+            for one, data in taken:
+                one.durable += len(data)
 
     async def keep_committing(self) -> None:
         """Commit every now and then. Raises `ArchiveError`."""
@@ -132,9 +136,10 @@ class Archive:
     def rows(self, part: Part, start: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
         """The rows of a part that are committed, each with where the next one begins.
 
-        Reads the disk; rows are not to be added to this part meanwhile. Raises `ArchiveDamaged`.
+        Reads the disk. Raises `ArchiveDamaged`.
         """
-        return rows_of(self.path, part, start)
+        opened = self._open.get(part.file)
+        return rows_of(self.path, part, start, None if opened is None else opened.durable)
 
     # Files.
 
@@ -160,7 +165,7 @@ class Archive:
             if part.bytes:
                 for data in content_of(self.path, part):
                     digest.update(data)
-            opened = self._open[part.file] = _Open(part, digest)
+            opened = self._open[part.file] = _Open(part, digest, part.bytes)
         return opened
 
     def _write(self, taken: list[tuple[_Open, bytes]], manifest: str) -> None:
@@ -230,9 +235,9 @@ def read_manifest(path: Path) -> Manifest:
     return parse_manifest(text, str(where))
 
 
-def content_of(path: Path, part: Part, start: int = 0) -> Iterator[bytes]:
+def content_of(path: Path, part: Part, start: int = 0, end: int | None = None) -> Iterator[bytes]:
     """The bytes of a part that belong to the archive, in pieces. Raises `ArchiveDamaged`."""
-    left = part.bytes - start
+    left = (part.bytes if end is None else end) - start
     try:
         with (path / part.file).open("rb") as file:
             file.seek(start)
@@ -251,10 +256,12 @@ def content_of(path: Path, part: Part, start: int = 0) -> Iterator[bytes]:
         raise ArchiveDamaged(f"{path / part.file} cannot be read: {error.strerror}.") from error
 
 
-def rows_of(path: Path, part: Part, start: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
+def rows_of(
+    path: Path, part: Part, start: int = 0, end: int | None = None
+) -> Iterator[tuple[dict[str, Any], int]]:
     """The rows of a part, each with where the next one begins. Raises `ArchiveDamaged`."""
     rest, place, number = b"", start, 0
-    for data in content_of(path, part, start):
+    for data in content_of(path, part, start, end):
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             place += len(line) + 1

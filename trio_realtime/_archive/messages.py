@@ -41,24 +41,30 @@ News = Literal["new", "changed", "known"]
 
 
 class Known:
-    """The messages of the last minutes, to tell what is new and what has changed."""
+    """The messages of a while, to tell what is new and what has changed."""
 
     def __init__(self) -> None:
         self._digests: dict[Key, tuple[int, bytes]] = {}
         self._low: int | None = None
 
-    def load(self, archive: Archive, low: int) -> None:
-        """Know what the archive has from this time on. Reads the disk, so far as need be."""
+    def forget(self) -> None:
+        """Know nothing."""
+        self._digests.clear()
+        self._low = None
+
+    def load(self, archive: Archive, low: int, high: int) -> None:
+        """Know what the archive has between two times. Reads the disk, so far as need be."""
         if self._low is not None and self._low <= low:
             kept = {key: value for key, value in self._digests.items() if value[0] >= low}
             self._digests, self._low = kept, low
             return
         self._digests.clear()
         for part in archive.manifest.of("messages"):
-            if part.last is not None and part.last >= low:
-                for row, _ in archive.rows(part):
-                    if row["timestamp"] >= low:
-                        self.add(row)
+            if part.first is None or part.last is None or part.first > high or part.last < low:
+                continue
+            for row, _ in archive.rows(part):
+                if low <= row["timestamp"] <= high:
+                    self.add(row)
         self._low = low
 
     def add(self, row: Row) -> None:
@@ -138,20 +144,25 @@ class MessageReader:
         self.progress.span_done = self.progress.span_before
 
         repeated = [part for part in unread if part.again]
-        if repeated:
-            await self.archive.commit()
-            low = min(part.reading or 0 for part in repeated)
-            await trio.to_thread.run_sync(self.known.load, self.archive, low)
+        if len(repeated) > 1:
+            # Each for itself: a long time at once would be too much to know.
+            self.known.forget()
 
         async def work() -> None:
             while unread:
-                await self._read(unread.popleft())
+                part = unread.popleft()
+                known = self.known if len(repeated) == 1 else Known()
+                if part.again:
+                    await self.archive.commit()
+                    low, high = part.reading or 0, part.high or 0
+                    await trio.to_thread.run_sync(known.load, self.archive, low, high)
+                await self._read(part, known)
 
         async with trio.open_nursery() as nursery:
             for _ in range(min(at_once, len(unread))):
                 nursery.start_soon(work)
 
-    async def _read(self, part: Part) -> None:
+    async def _read(self, part: Part, known: Known) -> None:
         low, high = part.reading or 0, part.high or 0
         cursor = Cursor.of(part)
         while True:
@@ -159,7 +170,7 @@ class MessageReader:
             page = await self._page(**place, till_timestamp=max(low - 1, 0), limit=PAGE)
             rows, cursor, more = following(page, cursor, low, high)
             before = _span_done(part)
-            fresh = self._fresh(rows) if part.again else rows
+            fresh = self._fresh(rows, known) if part.again else rows
             times = [row["timestamp"] for row in fresh]
             earlier = [time for time in (part.first, part.last) if time is not None]
             await self.archive.append(
@@ -186,13 +197,13 @@ class MessageReader:
             )
         return page
 
-    def _fresh(self, rows: Iterable[Row]) -> list[Row]:
+    def _fresh(self, rows: Iterable[Row], known: Known) -> list[Row]:
         fresh = []
         for row in rows:
-            news = self.known.tell(row)
+            news = known.tell(row)
             self.progress.changed += news == "changed"
             if news != "known":
-                self.known.add(row)
+                known.add(row)
                 fresh.append(row)
         return fresh
 
