@@ -189,3 +189,30 @@ def test_nothing_is_lost_and_the_order_of_each_is_kept(steps):
         run()
     assert done == came
     assert len(writer.queue) == 0
+
+
+def test_a_rule_that_only_waited_is_not_dear():
+    writer = Writer()
+    writer.queue.processor = lambda: 0.0  # somebody else has the processor
+    writer.put("slow", "a", "b", takes=DEAR)
+    assert writer.transaction() == "ab"
+    writer.put("slow", "c", "d")
+    assert writer.transaction() == "cd"
+
+
+def test_what_small_rules_took_is_not_laid_on_one_that_waits():
+    writer = Writer()
+    busy = 0.0
+    writer.queue.processor = lambda: busy
+    writer.put("small", *"sssssssss")
+    writer.put("waits", "s", "w", takes=CHEAP)
+    transaction = Transaction(writer.queue)
+    for job in transaction:
+        if job.app_id == "s":
+            writer.now += CHEAP
+            busy += CHEAP
+        else:
+            writer.now += DEAR
+    transaction.committed()
+    writer.put("waits", "x", "y")
+    assert writer.transaction() == "xy"
