@@ -8,11 +8,26 @@ import pytest
 import trio
 
 from tests.server.gateway.test_slow_bus import SECOND, SlowBus
-from tests.server.gateway.world import conversation_of, direct, opening, peer_of, world
+from tests.server.gateway.world import (
+    HANDSHAKE,
+    conversation_of,
+    direct,
+    masked,
+    opening,
+    peer_of,
+    world,
+)
 from trio_realtime.server.gateway import backlog
 from trio_realtime.server.store.sqlite.runner import Runner
-from trio_realtime.testing import open_server
-from trio_realtime.wire import CommandType, GenericCommand, OpType, PatchCommand, PatchItem
+from trio_realtime.testing import memory_streams, open_server
+from trio_realtime.wire import (
+    CommandType,
+    GenericCommand,
+    OpType,
+    PatchCommand,
+    PatchItem,
+    encode,
+)
 
 OFFLINE, COUNTED = "lc.protobuf2.1", "lc.protobuf2.3"
 PATIENCE = 20
@@ -127,3 +142,25 @@ async def test_an_edit_beside_a_login_follows_the_older_one(monkeypatch):
                     push = await jerry.push(CommandType.PATCH)
                     said.append(push.patch_message.patches[0].data)
         assert said == ["old", "new"]
+
+
+async def test_who_hangs_up_before_the_answer_is_not_online(autojump_clock, monkeypatch):
+    monkeypatch.setattr("trio_realtime.server.server.LocalBus", SlowBus)
+    async with world() as server:
+        ours, theirs = memory_streams()
+        server.server.accept(theirs)
+        await ours.send_all(HANDSHAKE)
+        await ours.receive_some()
+        send_all = theirs.send_all
+
+        async def send_slowly(data):
+            await trio.sleep(SECOND * 1.5)
+            await send_all(data)
+
+        # The login is granted while the answer to the goodbye is still being written.
+        theirs.send_all = send_slowly
+        login = opening(server.app_id, "Jerry")
+        login.i = 1
+        await ours.send_all(masked(encode(login)) + masked(b"\x03\xe8", opcode=0x88))
+        await trio.sleep(60)
+        assert server.stats().sessions == 0

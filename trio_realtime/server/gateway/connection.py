@@ -112,6 +112,7 @@ class GatewayConnection:
         self._in_flight = 0
         self._room_to_read = trio.lowlevel.ParkingLot()
         self._close_code: int | None = None
+        self._sessions_forgotten = False
 
     # The life of a connection.
 
@@ -206,7 +207,13 @@ class GatewayConnection:
             while await self._stream.receive_some(READ_SIZE):
                 pass
 
+    @property
+    def over(self) -> bool:
+        """Whether nobody can be logged in here any more; the rest may still have to leave."""
+        return self._sessions_forgotten or self.closed
+
     def _forget_sessions(self) -> None:
+        self._sessions_forgotten = True
         for session in list(self.sessions.values()):
             session.lose()
 

@@ -140,7 +140,7 @@ def _decided(
     result: outcome.Outcome[Opened],
 ) -> None:
     """The rule has spoken: what it granted becomes a session, if the bus agrees."""
-    if connection.closed:
+    if connection.over:
         del connection.opening[login.client_id]
         return
     if isinstance(result, outcome.Error):
