@@ -6,6 +6,7 @@ import json
 import stat
 import subprocess
 import sys
+import threading
 from contextlib import asynccontextmanager
 
 import pytest
@@ -333,6 +334,46 @@ def test_a_write_that_fails_leaves_the_old_state(tmp_path, monkeypatch):
     again = StateFile(tmp_path / "state")
     assert again.open() == state
     again.close()
+
+
+async def test_a_disk_that_hangs_keeps_nobody_logged_in(tmp_path, monkeypatch):
+    path = tmp_path / "state"
+    hanging, goes_on, encoded = threading.Event(), threading.Event(), saved_state.encoded
+
+    def hang(state):
+        hanging.set()
+        assert goes_on.wait(60)
+        return encoded(state)
+
+    monkeypatch.setattr(saved_state, "encoded", hang)
+    monkeypatch.setattr(state_module, "FINAL_WRITE", 0.1)
+    async with open_server() as server:
+
+        async def run(*, task_status=trio.TASK_STATUS_IGNORED):
+            with trio.CancelScope() as scope:
+                task_status.started(scope)
+                async with bot_of(server, path):
+                    await trio.sleep_forever()
+
+        try:
+            with trio.fail_after(30), pytest.RaisesGroup(StateError):
+                async with trio.open_nursery() as nursery:
+                    scope = await nursery.start(run)
+                    await trio.to_thread.run_sync(hanging.wait)
+                    scope.cancel()
+            assert server.stats().sessions == 0
+            # It may still be written.
+            with pytest.raises(StateInUse):
+                StateFile(path).open()
+        finally:
+            goes_on.set()
+        with trio.fail_after(30):
+            while True:
+                try:
+                    async with bot_of(server, path):
+                        break
+                except StateInUse:
+                    await trio.sleep(0.01)
 
 
 def test_a_folder_that_is_not_there_is_said_at_once(tmp_path):

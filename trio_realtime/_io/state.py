@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, MutableMapping
+import threading
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -67,16 +69,51 @@ class StateMapping:
 
 
 class StateFile:
-    """A state in a file of its own, which only its owner can read."""
+    """A state in a file of its own, which only its owner can read.
+
+    A thread that hangs on the disk keeps the claim until it is done: nobody else uses the file
+    as long as it may still be written.
+    """
 
     in_thread = True
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._claim: IO[bytes] | None = None
+        self._busy = threading.Lock()
+        self._given_up = False
 
     def open(self) -> SavedState | None:
         """Claim the file, and read it."""
+        with self._at_work():
+            return self._open()
+
+    def write(self, state: SavedState) -> None:
+        """Replace the file, durably."""
+        with self._at_work():
+            self._write(state)
+
+    def close(self) -> None:
+        """Give the file up, as soon as no thread is at work with it."""
+        self._given_up = True
+        if self._busy.acquire(blocking=False):
+            try:
+                if self._claim is not None:
+                    self._claim.close()
+                    self._claim = None
+            finally:
+                self._busy.release()
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        try:
+            with self._busy:
+                yield
+        finally:
+            if self._given_up:
+                self.close()
+
+    def _open(self) -> SavedState | None:
         path = self._path
         try:
             self._claim = open(_beside(path, ".lock"), "ab", opener=private)  # noqa: SIM115
@@ -85,7 +122,8 @@ class StateFile:
         try:
             claim(self._claim)
         except OSError as error:
-            self.close()
+            self._claim.close()
+            self._claim = None
             raise StateInUse(f"{path} is in use by another client") from error
         try:
             data = path.read_bytes()
@@ -98,8 +136,9 @@ class StateFile:
         except StateError as error:
             raise type(error)(f"{path}: {error}") from error.__cause__
 
-    def write(self, state: SavedState) -> None:
-        """Replace the file, durably."""
+    def _write(self, state: SavedState) -> None:
+        if self._claim is None:  # given up while this thread waited for another one
+            return
         path, new = self._path, _beside(self._path, ".new")
         try:
             with open(new, "wb", opener=private) as file:
@@ -110,12 +149,6 @@ class StateFile:
             sync_folder(path.parent)
         except OSError as error:
             raise StateError(f"cannot write {path}: {error.strerror}") from error
-
-    def close(self) -> None:
-        """Give the file up."""
-        if self._claim is not None:
-            self._claim.close()
-            self._claim = None
 
 
 def _beside(path: Path, suffix: str) -> Path:
@@ -143,8 +176,6 @@ class StateKeeper:
         self._written: SavedState | None = None
         self._scope = trio.CancelScope()
         self._writing = trio.Lock()
-        self._closing = False
-        """Whether a disk that hangs is waited for no longer than a while."""
 
     async def open(self) -> SavedState | None:
         """Claim the place; the state in it, if there is one.
@@ -192,7 +223,6 @@ class StateKeeper:
             StateError: that was not possible.
         """
         self._scope.cancel()
-        self._closing = True
         try:
             if self._take is not None:
                 with trio.move_on_after(FINAL_WRITE, shield=True) as scope:
@@ -210,6 +240,7 @@ class StateKeeper:
 
     async def _do(self, function: Callable[..., Any], *args: Any) -> Any:
         if self._store.in_thread:
-            return await trio.to_thread.run_sync(function, *args, abandon_on_cancel=self._closing)
+            # A disk that hangs keeps nobody: neither the login nor the program outlive a cancel.
+            return await trio.to_thread.run_sync(function, *args, abandon_on_cancel=True)
         await trio.lowlevel.checkpoint()
         return function(*args)
