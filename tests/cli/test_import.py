@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 
+import httpx2
 import pytest
 import trio
 
@@ -46,13 +47,16 @@ async def run(*arguments, env=None):
     return done.returncode, done.stdout.decode(), errors.strip()
 
 
-async def made(path, *, conversations=20, messages=2000, days=9.0):
+async def made(path, *, conversations=20, messages=2000, days=9.0, files=None, body=None):
     """An archive of the app that the program serves."""
     service = Service()
     service.fill(conversations=conversations, messages=messages, days=days)
     cids = [row["objectId"] for row in service.conversations]
     for row in service.conversations:
         row.pop("m") if row.get("m") is None else None
+    if files is not None:
+        service.files = files
+        service.say(body=body)
     service.silenced = {cids[0]: ["eve"]}
     service.subscribers[cids[2]] = ["ann", "bob"]
     service.infos = [{"objectId": "1" * 24, "cid": cids[0], "clientId": "bob", "role": "Manager"}]
@@ -122,6 +126,22 @@ async def test_killed_at_random_points(most, tmp_path):
         assert (await run("import", archive, "--server", program.url))[0] == 0
         status, out, _ = await run("verify", archive, "--server", program.url)
         assert status == 0, out
+
+
+async def test_files_come_along(tmp_path):
+    archive = tmp_path / "archive"
+    picture = os.urandom(70_000)
+    body = json.dumps({"_lctype": -2, "_lcfile": {"url": "http://endpoint.test/file/a.png"}})
+    await made(archive, conversations=3, messages=5, files={"/file/a.png": picture}, body=body)
+    async with Program("--data", tmp_path / "data", "--app", APP) as program:
+        status, out, errors = await run("import", archive, "--server", program.url)
+        assert (status, errors) == (0, "")
+        assert "  files: 1 new, 0 changed, 0 known" in out
+        async with httpx2.AsyncClient() as client:
+            reply = await client.get(f"{program.url}/file/a.png")
+        assert (reply.status_code, reply.content) == (200, picture)
+        status, out, _ = await run("import", archive, "--server", program.url, "--no-files")
+        assert (status, "files" in out) == (0, False)
 
 
 async def test_exports_of_the_console(tmp_path):

@@ -51,7 +51,7 @@ class Importer:
         """
         while (item := await trio.to_thread.run_sync(next, items, None)) is not None:
             if isinstance(item, Note):
-                self._skip(item)
+                self.skip(item)
             else:
                 await self._send(item)
 
@@ -74,8 +74,9 @@ class Importer:
         counts.skipped += len(notes)
         self.rows += len(batch.lines)
         for note in notes:
-            self._skip(note)
+            self.skip(note)
 
-    def _skip(self, note: Note) -> None:
+    def skip(self, note: Note) -> None:
+        """Count and tell what is not imported."""
         self.notes += 1
         self.note(note)

@@ -47,6 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--dry-run", action="store_true", help="only say what would become of the rows"
     )
+    parser.add_argument("--no-files", action="store_true", help="leave the files of archives out")
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write there why rows were not taken"
     )
@@ -101,6 +102,7 @@ async def run(args: argparse.Namespace) -> int:
 async def _import(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from trio_realtime._archive.importing import Importer
     from trio_realtime._archive.sources import read_sources
+    from trio_realtime._archive.uploading import FileImporter
     from trio_realtime._io.exception_groups import single_error
     from trio_realtime.rest import open_rest
 
@@ -127,6 +129,10 @@ async def _import(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(line.run)
                         await importer.run(read_sources(args.source))
+                        if not args.no_files:
+                            files = FileImporter(rest, importer, args.dry_run)
+                            for source in filter(_is_archive, args.source):
+                                await files.run(source)
                         nursery.cancel_scope.cancel()
     except ValueError as error:
         raise UsageError(f"{error}.") from error
@@ -137,9 +143,14 @@ async def _import(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 def _apps_of(sources: list[Path]) -> set[str]:
     """The apps of the archives among what is to be imported."""
     from trio_realtime._archive.archive import read_manifest
+
+    return {read_manifest(path).app_id for path in sources if _is_archive(path)}
+
+
+def _is_archive(path: Path) -> bool:
     from trio_realtime._archive.manifest import NAME
 
-    return {read_manifest(path).app_id for path in sources if (path / NAME).exists()}
+    return (path / NAME).exists()
 
 
 class _Notes:

@@ -154,6 +154,11 @@ class Router:
         self._metrics = metrics
         self._troubles = troubles
         self._routes: list[_Route] = []
+        self._otherwise: Endpoint | None = None
+
+    def otherwise(self, endpoint: Endpoint) -> None:
+        """Have an endpoint answer what is asked for (GET) at paths of no route."""
+        self._otherwise = endpoint
 
     def add(self, method: str, path: str, endpoint: Endpoint, *, streams: bool = False) -> None:
         """Have an endpoint answer this method and path.
@@ -220,6 +225,8 @@ class Router:
                 return await route.endpoint(attrs.evolve(request, parameters=parameters))
         if found:
             raise HttpError(405, 1, "Method not allowed.")
+        if self._otherwise is not None and method == "GET":
+            return await self._otherwise(request)
         raise HttpError(404, 1, "Not found.")
 
 

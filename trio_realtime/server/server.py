@@ -19,6 +19,7 @@ from .api.clients import Clients
 from .api.conversations import Conversations
 from .api.files import Files
 from .api.history import History
+from .api.imported_files import ImportedFiles
 from .api.imports import Imports
 from .api.messages import Messages
 from .api.moderation import Moderation
@@ -322,6 +323,7 @@ async def _assemble(
     History(gateway).routes(router)
     for endpoints in OPERATOR_ENDPOINTS:
         endpoints(gateway).routes(router)
+    ImportedFiles(gateway, files).routes(router)
     await files.recover()
     return Server(config, gateway, Listener(gateway, router, config.tls))
 

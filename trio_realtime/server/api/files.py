@@ -71,13 +71,13 @@ class Files:
 
     async def recover(self) -> None:
         """Decide about what a crash left in transit. Before the first request."""
-        apps = {_mark(app_id): app_id for app_id in self.gateway.apps}
+        apps = {mark_of(app_id): app_id for app_id in self.gateway.apps}
         for name in await self.blobs.in_transit():
             mark, _, rest = name.partition("-")
             app_id, file_id = apps.get(mark), rest.partition("-")[0]
             if app_id is None:
                 continue  # of an app that is not served today
-            row = await self.gateway.store.read(app_id, _finding(file_id))
+            row = await self.gateway.store.read(app_id, finding(file_id))
             if row is not None and row.blob == name:
                 await self.blobs.keep(name)
             else:
@@ -129,9 +129,9 @@ class Files:
             raise _no_token()
         length = request.headers.get("content-length")
         self._check_size(int(length) if length is not None else None)
-        name = f"{_mark(app.id)}-{row.id}-{secrets.token_hex(16)}"
+        name = f"{mark_of(app.id)}-{row.id}-{secrets.token_hex(16)}"
         try:
-            uploaded = await self._receive(request, attrs.evolve(row, blob=name))
+            uploaded = await self.receive(request, attrs.evolve(row, blob=name))
         except NoRoom as error:
             # A full disk is no limit of ours.
             cause = error.__cause__
@@ -205,7 +205,13 @@ class Files:
     async def download(self, request: Request) -> Response:
         """Hand out the bytes, or a range of them, to anybody who knows the URL."""
         row = await self._row(self._app(request), request)
-        if row.blob is None or request.parameters["tail"] != row.tail:
+        if request.parameters["tail"] != row.tail:
+            raise _no_file()
+        return await self.respond(row, request)
+
+    async def respond(self, row: FileRow, request: Request) -> Response:
+        """The bytes of a file, or a range of them."""
+        if row.blob is None:
             raise _no_file()
         headers: tuple[tuple[str, str], ...] = (
             ("etag", f'"{row.tag}"'),
@@ -237,7 +243,7 @@ class Files:
             content=_BlobPart(blob, span),
         )
 
-    async def _receive(self, request: Request, row: FileRow) -> FileRow:
+    async def receive(self, request: Request, row: FileRow) -> FileRow:
         """Write what arrives; the row with what is known then. Raises `NoRoom`."""
         size, digest = 0, hashlib.sha256()
         async with self.blobs.write(row.blob or "") as writer:
@@ -264,7 +270,7 @@ class Files:
         return app.app
 
     async def _row(self, app: App, request: Request) -> FileRow:
-        row = await self.gateway.store.read(app.id, _finding(request.parameters["id"]))
+        row = await self.gateway.store.read(app.id, finding(request.parameters["id"]))
         if row is None:
             raise _no_file()
         return row
@@ -295,11 +301,11 @@ class _BlobPart:
         self._blob.close()
 
 
-def _finding(file_id: str) -> Callable[[Tx], FileRow | None]:
+def finding(file_id: str) -> Callable[[Tx], FileRow | None]:
     return lambda tx: records.file_row(tx, file_id)
 
 
-def _mark(app_id: str) -> str:
+def mark_of(app_id: str) -> str:
     """An app's id as part of the name of a blob."""
     return hashlib.sha256(app_id.encode()).hexdigest()[:16]
 
