@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
-
-import attrs
+from typing import Any, NamedTuple
 
 from trio_realtime.server.store.interface import ConversationRow, Kind, StoreError
 from trio_realtime.server.store.json import object_from_json
@@ -27,8 +25,7 @@ AMONG = (
 """A table of several living conversations, for the parameters of `TxBase._among`."""
 
 
-@attrs.frozen
-class Place:
+class Place(NamedTuple):
     """A living conversation, as its other tables refer to it."""
 
     key: int
@@ -44,6 +41,8 @@ class TxBase:
         self._execute = database.connection.execute
         self._app = app
         self.now = now
+        self._places: dict[str, Place] = {}
+        """Conversations that this transaction has looked up: a rule asks many things about one."""
 
     # Clients.
 
@@ -63,21 +62,23 @@ class TxBase:
     # Conversations, as the other tables refer to them.
 
     def _place(self, cid: str) -> Place | None:
+        place = self._places.get(cid)
+        if place is not None:
+            return place
         row = self._execute(
             "SELECT id, kind, clock FROM conversations WHERE app = ? AND cid = ?"
             " AND (expires_at IS NULL OR expires_at > ?)",
             (self._app, cid, self.now),
         ).fetchone()
-        return None if row is None else Place(row[0], Kind(row[1]), row[2])
+        if row is None:
+            return None
+        place = self._places[cid] = Place(row[0], Kind(row[1]), row[2])
+        return place
 
     def _key(self, cid: str) -> int:
         """A living conversation's id, 0 if there is none."""
-        row = self._execute(
-            "SELECT id FROM conversations WHERE app = ? AND cid = ?"
-            " AND (expires_at IS NULL OR expires_at > ?)",
-            (self._app, cid, self.now),
-        ).fetchone()
-        return 0 if row is None else int(row[0])
+        place = self._place(cid)
+        return 0 if place is None else place.key
 
     def _among(self, cids: Iterable[str]) -> dict[str, Any]:
         return {"app": self._app, "cids": json.dumps(list(dict.fromkeys(cids))), "now": self.now}

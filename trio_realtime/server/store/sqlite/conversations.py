@@ -12,7 +12,7 @@ from trio_realtime.server.store.ids import object_id, temporary_id
 from trio_realtime.server.store.interface import SAME_MARK, ConversationRow, Kind, Query
 from trio_realtime.server.store.json import to_json
 
-from .base import AMONG, CONVERSATION, TxBase, conversation_row
+from .base import AMONG, CONVERSATION, Place, TxBase, conversation_row
 from .find import find
 
 _PURGED_AT_ONCE = 20
@@ -23,11 +23,15 @@ class Conversations(TxBase):
 
     def conversation(self, cid: str) -> ConversationRow | None:
         row = self._execute(
-            f"SELECT {CONVERSATION} FROM conversations c WHERE c.app = ? AND c.cid = ?"
-            " AND (c.expires_at IS NULL OR c.expires_at > ?)",
+            f"SELECT {CONVERSATION}, c.id, c.clock FROM conversations c"
+            " WHERE c.app = ? AND c.cid = ? AND (c.expires_at IS NULL OR c.expires_at > ?)",
             (self._app, cid, self.now),
         ).fetchone()
-        return None if row is None else conversation_row(row)
+        if row is None:
+            return None
+        found = conversation_row(row)
+        self._places[cid] = Place(row[-2], found.kind, row[-1])
+        return found
 
     def conversations(self, cids: Sequence[str]) -> dict[str, ConversationRow]:
         rows = self._execute(f"SELECT {CONVERSATION} FROM {AMONG}", self._among(cids))
@@ -129,6 +133,7 @@ class Conversations(TxBase):
 
     def delete_conversation(self, cid: str) -> None:
         self._execute("DELETE FROM conversations WHERE id = ?", (self._key(cid),))
+        self._places.pop(cid, None)
 
     def find(self, query: Query) -> list[ConversationRow]:
         database = self._database

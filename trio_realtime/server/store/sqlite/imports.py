@@ -66,6 +66,7 @@ class Imports(TxBase):
                 " last_message_at = max(coalesce(last_message_at, 0), coalesce(?, 0)) WHERE id = ?",
                 (*values, row.last_message_at, key),
             )
+            self._places.clear()
             if not row.last_message_at:
                 self._execute(
                     "UPDATE conversations SET last_message_at = NULL"
@@ -183,6 +184,7 @@ class Imports(TxBase):
             " ELSE max(coalesce(last_message_at, 0), ?2) END WHERE id = ?3",
             [(at, None if key in services else at, key) for key, at in latest.items()],
         )
+        self._places.clear()
 
     def import_role(self, cid: str, client_id: str, role: str, role_id: str) -> ImportOutcome:
         key = self._existing(cid).key

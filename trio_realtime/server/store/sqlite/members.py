@@ -199,12 +199,21 @@ class Members(TxBase):
         return names, str(rows[limit - 1][0]) if len(rows) > limit else None
 
     def which_listed(self, listing: Listing, cid: str, client_ids: Sequence[str]) -> set[str]:
+        key = self._key(cid)
+        if len(client_ids) == 1:
+            # Asked for every message.
+            row = self._execute(
+                "SELECT 1 FROM listed WHERE conversation = ? AND listing = ? AND client = ?"
+                " AND (expires_at IS NULL OR expires_at > ?)",
+                (key, listing, self._client(client_ids[0]), self.now),
+            ).fetchone()
+            return set() if row is None else set(client_ids)
         clients = {client: name for name, client in self._known_clients(client_ids)}
         rows = self._execute(
             "SELECT client FROM listed WHERE conversation = ? AND listing = ?"
             " AND client IN (SELECT value FROM json_each(?))"
             " AND (expires_at IS NULL OR expires_at > ?)",
-            (self._key(cid), listing, json.dumps(list(clients)), self.now),
+            (key, listing, json.dumps(list(clients)), self.now),
         )
         return {clients[client] for (client,) in rows}
 

@@ -79,12 +79,14 @@ class Messages(TxBase):
             "UPDATE conversations SET clock = ?, last_message_at = ? WHERE id = ?",
             (row.timestamp, latest, place.key),
         )
+        self._places[cid] = place._replace(clock=row.timestamp)
         return row, True
 
     def next_timestamp(self, cid: str) -> int:
         place = self._existing(cid)
         timestamp = max(self.now, place.clock + 1)
         self._execute("UPDATE conversations SET clock = ? WHERE id = ?", (timestamp, place.key))
+        self._places[cid] = place._replace(clock=timestamp)
         return timestamp
 
     def sent_before(self, cid: str, sender: str, dt: str) -> MessageRow | None:
