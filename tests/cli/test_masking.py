@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from trio_realtime._cli.masking import masked_header, masked_target
+from trio_realtime._cli.masking import masked_header, masked_reason, masked_target
 from trio_realtime._cli.recording import Recorded
+from trio_realtime.wire import SessionCommand, WireError, decode_json, encode_message
 
 SECRET = "S3cr3t"
 
@@ -61,6 +62,8 @@ def recorded(payload):
         {"ST": "S3cr3t", "S": {"a": "S3cr3t"}},
         {"sessionMessage": {"st": "S3cr3t", "s": "S3cr3t", "ua": "x"}},
         {"SESSIONMESSAGE": {"directMessage": {"St": "S3cr3t"}}},
+        {"deviceToken": "S3cr3t", "DeviceToken": "S3cr3t"},
+        {"sessionToken": "S3cr3t", "secrets": ["S3cr3t"], "x": {"y": "S3cr3t"}},
     ],
 )
 def test_names_that_only_look_like_the_right_ones(flat):
@@ -78,3 +81,37 @@ def test_a_frame_without_bottom_gives_nothing_away():
     deep = '{"message":' * 900 + '{"st":"S3cr3t"}' + "}" * 900
     assert SECRET not in recorded(deep)
     assert SECRET not in recorded(f'{{"cmd":"echo","xmessage":{deep}}}')
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("SESSION_TOKEN_EXPIRED", "SESSION_TOKEN_EXPIRED"),
+        ("the server is going away, try again.", "the server is going away, try again."),
+        ("S3cr3t", "***"),
+        ("token=abc", "***"),
+        ("the token is " + "aBcDeFgH" * 4, "***"),
+        ("bye\nS3cr3t", "***"),
+    ],
+)
+def test_reasons(reason, shown):
+    assert masked_reason(reason) == shown
+
+
+def test_texts_in_fields_that_nobody_knows():
+    unknown = bytes.fromhex("92ff0306") + b"S3cr3t" + bytes.fromhex("f8ff0301 c1ff03") + bytes(8)
+    session = encode_message(SessionCommand(st="S3cr3t", device_token="S3cr3t")) + unknown
+    payload = b"\x08\x00" + b"\xb2\x06" + bytes([len(session)]) + session + unknown
+    frame = Recorded("2026-11-21T09:30:00.125Z", 1, "to-server", "protobuf", payload)
+    assert frame.command().session_message.st == "S3cr3t"
+    safe = frame.masked()
+    assert SECRET.encode() not in safe.payload
+    assert SECRET.encode().hex() not in safe.readable()
+    assert safe.command().session_message.device_token == "***"
+    assert safe.readable().count("92ff03032a2a2af8ff0301c1ff030000000000000000") == 2
+
+
+def test_what_an_undecodable_frame_says_is_not_repeated():
+    with pytest.raises(WireError) as caught:
+        decode_json('{"cmd": "session", "op": "S3cr3t"}')
+    assert SECRET not in str(caught.value)

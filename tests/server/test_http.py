@@ -333,6 +333,19 @@ async def test_a_defect_costs_one_request(monkeypatch, caplog):
         assert (await ask(server, "GET", "/healthz"))[0] == 200
 
 
+async def test_a_defect_is_logged_without_the_token_in_the_path(monkeypatch, caplog):
+    def broken(*_arguments):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("trio_realtime.server.files.records.announced", broken)
+    async with world() as server:
+        status, _, _ = await ask(server, "PUT", "/uploads/test-app/my-token?t=my-token", body=b"x")
+        assert status == 500
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.getMessage() == "PUT /uploads/{app}/{token} failed"
+    assert "my-token" not in caplog.text
+
+
 # Keys.
 
 

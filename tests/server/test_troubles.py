@@ -47,3 +47,10 @@ async def test_tracebacks_are_there_for_who_asks(caplog):
     TroubleLog(logging.getLogger("trio_realtime.server")).note("the hook a failed", failed())
     await trio.lowlevel.checkpoint()
     assert "Traceback" in caplog.text
+
+
+async def test_words_of_strangers_forge_no_lines(caplog):
+    troubles = TroubleLog(logging.getLogger("trio_realtime.server"))
+    troubles.note("the hook a failed", ValueError("\x1b[2J起床\r2026 all is well\u2028x\ny"))
+    (line,) = lines(caplog)
+    assert line == "the hook a failed once: ValueError: \\x1b[2J起床\\r2026 all is well\\u2028x"

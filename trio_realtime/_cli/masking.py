@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-from .readable import MASK, SECRET_FIELDS
+from .readable import SECRET_FIELDS
+from .unknown_fields import MASK
 
 SECRET_HEADER = re.compile(
     rb"^(x-(?:lc|avoscloud|uluru)-(?!id\s*:)[\w-]+|authorization|cookie)\s*:\s*(.*)$", re.IGNORECASE
 )
 SECRET_NAME = re.compile(r"key|token|sign|secret|password|auth|session", re.IGNORECASE)
 UPLOADS = "uploads"
+WORDS = re.compile(r"[A-Za-z_]{1,24}(?:[ ,.:;']{1,2}[A-Za-z_]{1,24})*[.!]?")
+"""What is no token: those have digits, or no end."""
 
 
 def masked_target(target: str) -> str:
@@ -30,6 +33,11 @@ def masked_header(line: bytes) -> str | None:
         return None
     master = ",master" if match[2].strip().endswith(b",master") else ""
     return f"{match[1].decode('latin-1')}: {MASK}{master}"
+
+
+def masked_reason(reason: str) -> str:
+    """Why a connection was closed, in words; anything may stand there."""
+    return reason if WORDS.fullmatch(reason) else MASK
 
 
 def _masked_path(path: str) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from copy import deepcopy
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
@@ -20,9 +19,10 @@ import betterproto2
 from trio_realtime.wire import GenericCommand, JsonObjectMessage
 from trio_realtime.wire._flat_json import json_key
 
-MASK = "***"
-SECRET_FIELDS = ("s", "st")
-"""Signatures and session tokens, wherever they occur in a payload."""
+from .unknown_fields import MASK, masked_unknown
+
+SECRET_FIELDS = ("s", "st", "device_token")
+"""Signatures, session tokens and those of devices, wherever they occur in a payload."""
 
 _MILLISECONDS = range(10**12, 10**13)
 """Numbers of this size are times, between the years 2001 and 2286."""
@@ -30,13 +30,24 @@ _INDENT = "    "
 
 
 def masked(command: GenericCommand) -> GenericCommand:
-    """The command with its secrets replaced; the original is left alone."""
-    copy = deepcopy(command)
-    for payload in _set_fields(copy).values():
-        if isinstance(payload, betterproto2.Message):
-            for field in SECRET_FIELDS:
-                if getattr(payload, field, None) is not None:
-                    setattr(payload, field, MASK)
+    """The command with its secrets replaced, and all texts in fields that nobody knows; the
+    original is left alone.
+    """
+    copy: GenericCommand = _masked(command)
+    return copy
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    if not isinstance(value, betterproto2.Message):
+        return value
+    copy = type(value)()
+    for name, part in vars(value).items():
+        secret = name in SECRET_FIELDS and part is not None
+        vars(copy)[name] = MASK if secret else _masked(part)
+    unknown = value._unknown_fields  # noqa: SLF001 - betterproto offers no other way
+    copy._unknown_fields = masked_unknown(unknown)  # noqa: SLF001
     return copy
 
 

@@ -20,27 +20,31 @@ from trio_realtime._engine.dialect import DIALECTS, DialectName
 from trio_realtime.transport import Payload
 from trio_realtime.wire import GenericCommand, WireError
 
-from .readable import MASK, SECRET_FIELDS, masked, printable, readable
+from .readable import SECRET_FIELDS, masked, printable, readable
+from .unknown_fields import KNOWN_KEYS, MASK, masked_value
 
 Direction = Literal["to-server", "to-client"]
 NOTHING = MASK.encode()
 """In place of the bytes of a frame that cannot be read."""
+SECRET_KEYS = frozenset(name.replace("_", "") for name in SECRET_FIELDS)
+"""In lower case."""
 ARROWS: dict[Direction, str] = {"to-server": "→", "to-client": "←"}
 
 
 def _without_secrets(flat: dict[str, Any]) -> dict[str, Any]:
     """A flat command without secrets, and without those in names that only look like the right ones.
 
-    Some write them in capitals, or in an object of their own, as the fields of protobuf are.
+    Some write them in capitals, or in an object of their own, as the fields of protobuf are. Of
+    keys that the protocol does not have, nobody knows what their texts are.
     """
     hidden: dict[str, Any] = {}
     for key, value in flat.items():
-        if key.lower() in SECRET_FIELDS:
+        if key.lower() in SECRET_KEYS:
             hidden[key] = MASK
         elif isinstance(value, dict) and key.lower().endswith("message"):
             hidden[key] = _without_secrets(value)
         else:
-            hidden[key] = value
+            hidden[key] = value if key in KNOWN_KEYS else masked_value(value)
     return hidden
 
 

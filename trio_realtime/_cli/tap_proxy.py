@@ -29,7 +29,7 @@ from trio_realtime.transport import ConnectError, Payload, Transport, TransportC
 from trio_realtime.transport._open import open_bytes, open_tcp, parse_url
 from trio_realtime.wire import WireError
 
-from .masking import masked_header, masked_target
+from .masking import masked_header, masked_reason, masked_target
 from .readable import printable
 from .recording import Direction, Recorded
 
@@ -266,7 +266,7 @@ class _Bridge:
                 return
             chunk = await self._stream.receive_some(READ_SIZE)
             if chunk:
-                web.receive_data(chunk)
+                web.feed(chunk)
 
     async def _to_server(self, payload: Payload) -> None:
         self._proxy.passed(self._number, "to-server", self._dialect, payload)
@@ -298,7 +298,7 @@ class _Bridge:
     def _end(self, who: str, code: int, reason: str) -> None:
         """Note how it ended; what the other side says then is the answer to that."""
         self._ended = True
-        said = f", {reason}" if reason else ""
+        said = f", {masked_reason(reason)}" if reason else ""
         how = "without a close frame" if code == 1006 else f"with code {code}{said}"
         self._proxy.note(self._number, f"closed by the {who} {how}")
 

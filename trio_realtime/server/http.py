@@ -207,8 +207,18 @@ class Router:
             self._troubles.note("a file could not be opened", error)
             return error_response(503, 503, "The server has too much open now.")
         self._metrics.internal_errors_total += 1
-        log.error("%s %s failed", request.method, request.path, exc_info=error)
+        # Not the path, which may hold the token of an upload.
+        log.error("%s failed", self._name_of(request), exc_info=error)
         return error_response(500, 1, "Internal server error.")
+
+    def _name_of(self, request: Request) -> str:
+        """The route of a request, by method and pattern: nothing that a stranger may choose."""
+        method = "GET" if request.method == "HEAD" else request.method
+        segments = request.path.split("/")
+        for route in self._routes:
+            if route.method == method and _match(route.pattern, segments) is not None:
+                return f"{method} {'/'.join(route.pattern)}"
+        return "a request"
 
     async def _route(self, request: Request) -> Response:
         if request.method == "OPTIONS":

@@ -33,7 +33,7 @@ class TroubleLog:
         """It has happened again: ``what`` is the beginning of the line."""
         self.total += 1
         self._log.debug("%s", what, exc_info=error)
-        self._latest[what] = f"{type(error).__name__}: {error}".partition("\n")[0][:500]
+        self._latest[what] = _line_about(error)
         self._untold[what] += 1
         if trio.current_time() - self._told_at.get(what, -inf) >= EVERY:
             self._tell(what)
@@ -63,3 +63,9 @@ class TroubleLog:
         self._told_at[what] = trio.current_time()
         often = "once" if count == 1 else f"{count} times"
         self._log.warning("%s %s: %s", what, often, self._latest[what])
+
+
+def _line_about(error: BaseException) -> str:
+    """One line, whatever the words of a stranger in it would do to a log or a terminal."""
+    text = f"{type(error).__name__}: {error}".partition("\n")[0][:500]
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

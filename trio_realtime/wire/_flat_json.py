@@ -275,7 +275,7 @@ def _enum(field: _Field, value: Any) -> Any:
         try:
             member = field.enum[value.replace("-", "_").upper()]
         except KeyError:
-            raise WireError(f"`{field.key}` is {value!r}, which is not known") from None
+            raise WireError(f"`{field.key}` has a value that is not known") from None
     elif isinstance(value, int) and not isinstance(value, bool) and value in INT32_RANGE:
         member = field.enum(value)
     else:

@@ -34,6 +34,8 @@ class WebSocket(ServerProtocol):
 
     def __init__(self, frame_bytes: int) -> None:
         super().__init__(logger=_log)
+        # It would log whole heads, with the tokens and keys that are in them.
+        self.debug: bool = False
         self.dialect: ServerDialect | None = None
         self.request: Request | None = None
         self._frame_bytes = frame_bytes
