@@ -276,3 +276,42 @@ async def test_ten_thousand_idle_connections_harm_nobody(tmp_path):
         for stream in streams:
             await trio.aclose_forcefully(stream)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_a_body_in_crumbs_is_read_slowly(clock):
+    async with world(limits=Limits(body_timeout=100)) as server, bystanders(server):
+        stream = await server.connect()
+        head = b"POST /1.1/rtm/sign HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+        crumbs = b"1\r\n{\r\n" * 2000 + b"0\r\n\r\n"
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.send_all, head + b"Connection: close\r\n\r\n" + crumbs)
+            assert b" 40" in await stream.receive_some()
+        assert 25 < trio.current_time() - began < 60
+        await stream.aclose()
+
+
+async def test_a_body_in_few_crumbs_is_not(clock):
+    async with world() as server:
+        stream = await server.connect()
+        head = b"POST /1.1/rtm/sign HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        began = trio.current_time()
+        await stream.send_all(head + b"1\r\n \r\n" * 400 + b"0\r\n\r\n")
+        assert b" 40" in await stream.receive_some()
+        assert trio.current_time() == began
+        await stream.aclose()
+
+
+@pytest.mark.parametrize("size", [0, 1])
+async def test_a_message_in_crumbs_is_read_slowly(size, clock):
+    async with world() as server, bystanders(server):
+        stream = await server.connect()
+        await stream.send_all(HANDSHAKE)
+        await stream.receive_some()
+        payload = encode(GenericCommand(cmd=CommandType.ECHO))
+        crumbs = masked(payload[:1], 0x02) + masked(b"\0"[:size], 0) * 1000
+        began = trio.current_time()
+        await stream.send_all(crumbs + masked(b"", 0x80) + masked(b"", 0x89))
+        assert await stream.receive_some()
+        assert trio.current_time() - began > 20
+        await stream.aclose()

@@ -93,6 +93,22 @@ async def test_size_of_a_body(clock):
         assert reached(server) == {"body_bytes": 1}
 
 
+async def test_size_of_a_stranger_s_body(clock):
+    async with world(limits=Limits(stranger_body_bytes=10)) as server:
+        for key, status in [
+            ("test-key", b"413"),
+            ("x,master", b"413"),
+            ("test-master-key,master", b"401"),
+        ]:
+            head = (
+                b"POST /1.1/rtm/sign HTTP/1.1\r\nHost: x\r\nX-LC-Id: test-app\r\nX-LC-Key: %s\r\n"
+                b"Connection: close\r\nContent-Length: 21\r\n\r\n" % key.encode()
+            )
+            answer = await raw(server, head, b'{"session_token":"x"}')
+            assert answer.startswith(b"HTTP/1.1 " + status)
+        assert reached(server) == {"stranger_body_bytes": 2}
+
+
 async def test_time_to_send_a_body(clock):
     async with world(limits=Limits(body_timeout=7)) as server:
         head = b"POST /1.1/rtm/sign HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n"

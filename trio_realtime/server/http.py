@@ -19,6 +19,7 @@ import trio
 from .health import OUT_OF_DESCRIPTORS
 from .limits import Limits
 from .metrics import Metrics, log
+from .pace import Pace
 from .rules.json import BadJson, parse_object
 from .rules.types import Refusal
 from .store.interface import StoreUnavailable
@@ -46,6 +47,13 @@ READ_SIZE = 64 * 1024
 
 JSON_DEPTH = 128
 """How deep a body may nest; what it holds has limits of its own."""
+
+SMALL_PART = 256
+SMALL_PARTS_PER_SECOND = 50.0
+"""Of a body: parts of less than `SMALL_PART` bytes cost us far more than who sends them. Ten
+seconds' worth may come at once, beyond that the body is read as slowly."""
+PARTS_AT_ONCE = 16
+"""Small parts after which others have a turn."""
 
 BODILESS = frozenset({204, 304})
 """Answers that say nothing about a body, not even that it is empty."""
@@ -150,7 +158,14 @@ class _Route:
 class Router:
     """Finds the endpoint of a request by method and path; ``{name}`` matches one segment."""
 
-    def __init__(self, metrics: Metrics, troubles: TroubleLog) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        troubles: TroubleLog,
+        from_operator: Callable[[Request], bool] = lambda _: False,
+    ) -> None:
+        self.from_operator = from_operator
+        """Whether a request, its body not read yet, shows the master key."""
         self._metrics = metrics
         self._troubles = troubles
         self._routes: list[_Route] = []
@@ -276,6 +291,8 @@ class HttpConnection:
         self._secure = secure
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
         self._h11.receive_data(head)
+        self._pace = Pace(SMALL_PARTS_PER_SECOND)
+        self._small_parts = 0
 
     async def run(self) -> None:
         """Serve until either side has had enough."""
@@ -308,7 +325,18 @@ class HttpConnection:
             with self._bounded("transfer_timeout"):
                 return await self._router.answer(attrs.evolve(request, source=self._receive))
         with self._bounded("body_timeout"):
-            return await self._router.answer(attrs.evolve(request, body=await self._body()))
+            at_most, limit = self._largest_body(request)
+            body = await self._body(at_most, limit)
+            return await self._router.answer(attrs.evolve(request, body=body))
+
+    def _largest_body(self, request: Request) -> tuple[int, str]:
+        """What a body may have, and which of the limits says so."""
+        limits = self._limits
+        if limits.stranger_body_bytes < limits.body_bytes and not self._router.from_operator(
+            request
+        ):
+            return limits.stranger_body_bytes, "stranger_body_bytes"
+        return limits.body_bytes, "body_bytes"
 
     @contextmanager
     def _bounded(self, limit: str) -> Iterator[None]:
@@ -323,19 +351,28 @@ class HttpConnection:
         while True:
             event = self._h11.next_event()
             if event is not h11.NEED_DATA:
+                if isinstance(event, h11.Data) and len(event.data) < SMALL_PART:
+                    await self._keep_pace()
                 return event
             if self._h11.they_are_waiting_for_100_continue:
                 await self._write(h11.InformationalResponse(status_code=100, headers=[]))
             self._h11.receive_data(bytes(await self._stream.receive_some(READ_SIZE)))
 
-    async def _body(self) -> bytes:
+    async def _keep_pace(self) -> None:
+        """Count one small part of a body; read on when it is paid for."""
+        self._small_parts += 1
+        if self._small_parts % PARTS_AT_ONCE == 0:
+            wait = self._pace.take(PARTS_AT_ONCE, trio.current_time())
+            await trio.sleep(wait)
+
+    async def _body(self, at_most: int, limit: str) -> bytes:
         body = bytearray()
         while not isinstance(part := await self._next_event(), h11.EndOfMessage):
             if not isinstance(part, h11.Data):
                 raise h11.RemoteProtocolError("the request broke off", 400)
             body += part.data
-            if len(body) > self._limits.body_bytes:
-                self._router.reached("body_bytes")
+            if len(body) > at_most:
+                self._router.reached(limit)
                 raise h11.RemoteProtocolError("the body is too large", 413)
         return bytes(body)
 

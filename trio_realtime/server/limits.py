@@ -26,6 +26,9 @@ class Limits:
     body_timeout: float = 30.0
     """For a request's body to arrive, and for its answer to be taken."""
     body_bytes: int = 1024 * 1024
+    """Largest body of a request, beyond it 413; files have a limit of their own."""
+    stranger_body_bytes: int = 64 * 1024
+    """The same for requests that do not show the master key."""
     keep_alive: float = 60.0
     """Between two HTTP requests of one connection."""
 

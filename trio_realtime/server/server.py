@@ -6,6 +6,7 @@ import errno
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from .api.imported_files import ImportedFiles
 from .api.imports import Imports
 from .api.messages import Messages
 from .api.moderation import Moderation
-from .api.rest import SdkEndpoints
+from .api.rest import SdkEndpoints, from_operator
 from .api.service_conversations import ServiceConversations
 from .api.services import ServiceMessage, Services
 from .api.version_1_1 import VersionOne
@@ -316,7 +317,7 @@ async def _assemble(
         apps=apps,
     )
     gateway = Gateway(server, store)
-    router = Router(metrics, troubles)
+    router = Router(metrics, troubles, partial(from_operator, gateway))
     SdkEndpoints(gateway, Health(store)).routes(router)
     files = Files(gateway, blobs)
     files.routes(router)

@@ -89,8 +89,8 @@ class Files:
         A key is chosen with the master key. Versions of the storage SDK always send one; without
         the master key the server makes its own, so that nobody takes the key of another's file.
         """
-        body = request.json()
         app = authorized_app(self.gateway, request)
+        body = request.json()
         chosen = _text(body, "key", KEY_LENGTH)
         if not shows_master_key(self.gateway, app, request):
             chosen = ""

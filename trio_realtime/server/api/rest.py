@@ -175,6 +175,12 @@ def shows_master_key(gateway: Gateway, app: App, request: Request) -> bool:
     return _shows(gateway, request, app.master_key, master=True)
 
 
+def from_operator(gateway: Gateway, request: Request) -> bool:
+    """Whether a request shows the master key of the app it names."""
+    served = gateway.apps.get(request.headers.get("x-lc-id", ""))
+    return served is not None and shows_master_key(gateway, served.app, request)
+
+
 def _shows(gateway: Gateway, request: Request, key: str, *, master: bool) -> bool:
     config = gateway.config
     if (presented := request.headers.get("x-lc-key")) is not None:

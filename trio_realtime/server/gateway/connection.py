@@ -20,13 +20,13 @@ from trio_realtime._values.error_codes import ErrorCode
 from trio_realtime.server.bus.answer import Answer
 from trio_realtime.server.dialects import IM, OutgoingCommand, ServerDialect
 from trio_realtime.server.metrics import log
+from trio_realtime.server.pace import Pace
 from trio_realtime.server.rules.backlog import Content, contents_of
 from trio_realtime.server.rules.types import HIGH, Refusal
 from trio_realtime.server.store.interface import Mode, StoreError, StoreUnavailable, Tx
 from trio_realtime.wire import CommandType, GenericCommand, WireError
 
 from .context import AppContext, ServerContext
-from .pace import Pace
 from .read_queue import ReadQueue
 from .refusals import command_name, refusal_reply
 from .send_buffer import ASKED, SendBuffer
@@ -270,10 +270,10 @@ class GatewayConnection:
 
     async def _keep_pace(self) -> None:
         """Read on when the frames that did no work are paid for."""
-        idle = self._idle_frames + self._websocket.control_frames
+        idle = self._idle_frames + self._websocket.idle_frames
         if not idle:
             return
-        self._idle_frames = self._websocket.control_frames = 0
+        self._idle_frames = self._websocket.idle_frames = 0
         wait = self._pace.take(idle, trio.current_time())
         if wait and self._close_code is None:
             self._reached("idle_frames_per_second")

@@ -25,7 +25,7 @@ _log = logging.getLogger("trio_realtime.server.websocket")
 
 FRAME_TOO_LONG = 4109
 _MESSAGE_TOO_BIG = 1009
-_DATA = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
+_BEGINNINGS = frozenset({Opcode.TEXT, Opcode.BINARY})
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
@@ -39,8 +39,8 @@ class WebSocket(ServerProtocol):
         self.dialect: ServerDialect | None = None
         self.request: Request | None = None
         self._frame_bytes = frame_bytes
-        self.control_frames: int = 0
-        """Pings, pongs and closes received."""
+        self.idle_frames: int = 0
+        """Pings, pongs, closes and parts of messages received: what is no message yet."""
         self._reader: FrameReader | None = None
         self._arrived: list[Message | Event] = []
         self._text = False
@@ -70,10 +70,10 @@ class WebSocket(ServerProtocol):
         """Take what has arrived behind the handshake; whether it made up any frame."""
         if self._reader is None:
             self._reader = FrameReader(self, masked=True, longest=self.max_message_size)
-        frames = self.control_frames
+        frames = self.idle_frames
         arrived = self._reader.feed(data)
         self._arrived += arrived
-        return bool(arrived) or self.control_frames != frames
+        return bool(arrived) or self.idle_frames != frames
 
     def process_subprotocol(self, headers: Headers) -> Subprotocol | None:
         assert self.request is not None
@@ -94,9 +94,9 @@ class WebSocket(ServerProtocol):
         raise NegotiationError("no such sub-protocol; expected one of " + ", ".join(DIALECTS))
 
     def recv_frame(self, frame: Frame) -> None:
-        """Count what is no message; the core answers it."""
-        if frame.opcode not in _DATA:
-            self.control_frames += 1
+        """Count what is no message; the core answers it, or puts it together."""
+        if frame.opcode not in _BEGINNINGS:
+            self.idle_frames += 1
         super().recv_frame(frame)
 
     def fail(self, code: int, reason: str = "") -> None:

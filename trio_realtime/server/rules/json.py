@@ -11,13 +11,16 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import Any, NoReturn
 
 MAX_DEPTH = 32
 """How deep objects and arrays may nest if nothing else is said. No SDK comes near it."""
 
-# A string (unterminated ones reach to the end, so that the scan stays linear), or a bracket.
-_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+# Unterminated ones reach to the end, so that the scan stays linear.
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKETS = bytes(set(range(256)) - _STEPS.keys())
 
 # Operands of Increment; sums of two of them are still finite.
 _HUGE = 2**1000
@@ -57,15 +60,12 @@ def _parse(text: str, max_depth: int) -> Any:
 
 
 def _check_depth(text: str, max_depth: int) -> None:
-    depth = 0
-    for token in _TOKEN.finditer(text):
-        match token.group():
-            case "[" | "{":
-                depth += 1
-                if depth > max_depth:
-                    raise _too_deep(max_depth)
-            case "]" | "}":
-                depth -= 1
+    if text.count("[") + text.count("{") <= max_depth:
+        return
+    bare = _STRING.sub("", text).encode("utf-8", "replace")
+    brackets = bare.translate(None, _NO_BRACKETS)
+    if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > max_depth:
+        raise _too_deep(max_depth)
 
 
 def _too_deep(max_depth: int) -> BadJson:

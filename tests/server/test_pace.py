@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.server.gateway.world import HANDSHAKE, masked, opening, peer_of, world
 from trio_realtime.server import Limits
 from trio_realtime.server.gateway.connection import HANDLED_AT_ONCE
-from trio_realtime.server.gateway.pace import BURST, Pace
+from trio_realtime.server.pace import BURST, Pace
 from trio_realtime.wire import CommandType, GenericCommand, encode
 
 PING = masked(b"", 0x89)
