@@ -174,6 +174,27 @@ async def test_one_size_limit_in_every_dialect(subprotocol, clock):
         assert server.stats().metrics.limits["frame_bytes"] == 1
 
 
+async def test_bytes_among_base64_have_the_same_bound(clock):
+    command = GenericCommand(cmd=CommandType.ECHO, app_id="", i=1)
+    command.app_id = "x" * (5 * 1024 - len(encode(command)) - 1)
+    for room, fits in [(0, True), (1, False), (1000, False)]:
+        async with (
+            world() as server,
+            connect(
+                server.ws_url, subprotocol="lc.proto2base64.3", open_stream=server.open_stream
+            ) as transport,
+        ):
+            command.app_id += "x" * room
+            assert (len(encode(command)) <= 5 * 1024) is fits
+            await transport.send(encode(command))
+            if fits:
+                assert await transport.receive()
+            else:
+                with pytest.raises(TransportClosed) as closed:
+                    await transport.receive()
+                assert closed.value.code == 4109
+
+
 async def test_base64_is_measured_without_its_clothes(clock):
     async with world() as server:
         for size, fits in ((4900, True), (5200, False)):

@@ -392,7 +392,7 @@ async def test_storage_users_get_their_login_signed():
         assert verify("m", text, body["signature"])
         reply = await client.post(url, headers=headers, json={"session_token": "other"})
         assert (reply.status_code, reply.json()["code"]) == (401, 211)
-        for bad in (b"[]", b"{", b'{"session_token": 1}', b"[" * 100_000):
+        for bad in (b"[]", b"{", b'{"session_token": 1}', b"[" * 60_000):
             reply = await client.post(url, headers=headers, content=bad)
             assert reply.status_code == 400
 

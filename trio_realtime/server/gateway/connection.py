@@ -296,7 +296,7 @@ class GatewayConnection:
         if not self.sessions or command.cmd == CommandType.ECHO:
             self._idle_frames += 1
         try:
-            size = self.dialect.size_of(command)
+            size = self.dialect.size_of(command, payload, text=text)
         except WireError as error:
             self.refuse(command, Refusal(4114, "UNPARSEABLE_RAW_MESSAGE", str(error)), None)
             return True
