@@ -8,7 +8,7 @@ from betterproto2 import Enum, Message
 from hypothesis import strategies as st
 
 from trio_realtime import wire
-from trio_realtime.wire._plan import REQUIRED, metadata_of
+from trio_realtime.wire._plan import REQUIRED
 
 MESSAGE_CLASSES = [
     value
@@ -42,7 +42,7 @@ def enum_values(enum: type[Enum]) -> st.SearchStrategy[Enum]:
 
 def messages(cls: type[Message]) -> st.SearchStrategy[typing.Any]:
     """Any message of a class: some fields, in any order, set by the constructor or later."""
-    metadata = metadata_of(cls)
+    metadata: typing.Any = cls._betterproto
     required = REQUIRED.get(cls.__name__, ())
     needed, optional = {}, {}
     for name, meta in metadata.meta_by_field_name.items():

@@ -11,7 +11,7 @@ from typing import Any
 
 import betterproto2
 
-from ._plan import metadata_of
+from ._plan import fields_of
 
 
 def make_construction_cheap(cls: type[betterproto2.Message]) -> None:
@@ -19,8 +19,8 @@ def make_construction_cheap(cls: type[betterproto2.Message]) -> None:
 
     Repeated fields are the exception: each instance has lists of its own.
     """
-    fields = metadata_of(cls).meta_by_field_name
-    for name, meta in fields.items():
+    fields = fields_of(cls)
+    for name, (meta, _) in fields.items():
         if not meta.repeated:
             setattr(cls, name, None)
     cls._unknown_fields = b""
@@ -28,7 +28,7 @@ def make_construction_cheap(cls: type[betterproto2.Message]) -> None:
         f"    present[{name!r}] = [] if {name} is None else {name}"
         if meta.repeated
         else f"    if {name} is not None: present[{name!r}] = {name}"
-        for name, meta in fields.items()
+        for name, (meta, _) in fields.items()
     ]
     source = [
         f"def __init__(self, {', '.join(f'{name}=None' for name in fields)}):",

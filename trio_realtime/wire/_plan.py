@@ -6,6 +6,9 @@ write the field of a name, and how to read the field of a tag.
 
 from __future__ import annotations
 
+import dataclasses
+import re
+import sys
 from typing import Any, Final
 
 import attrs
@@ -70,9 +73,23 @@ class Plan:
 _plans: dict[type[betterproto2.Message], Plan] = {}
 
 
-def metadata_of(cls: type[betterproto2.Message]) -> betterproto2.ProtoClassMetadata:
-    """What betterproto knows about a message class."""
-    return cls._betterproto  # type: ignore[arg-type] # the property is declared too narrowly
+def fields_of(
+    cls: type[betterproto2.Message],
+) -> dict[str, tuple[betterproto2.FieldMetadata, str]]:
+    """What the generated class says about its fields, and how each is annotated."""
+    return {
+        field.name: (betterproto2.FieldMetadata.get(field), str(field.type))
+        for field in dataclasses.fields(cls)  # type: ignore[arg-type] # as every generated one
+    }
+
+
+def _class_of(annotation: str, module: str) -> Any:
+    """The message or enum in an annotation such as ``"list[LogItem]"``.
+
+    To evaluate the annotations of all classes would take as long as the rest of an import.
+    """
+    [name] = set(re.findall(r"\w+", annotation)) - {"list", "None"}
+    return getattr(sys.modules[module], name)
 
 
 def plan_of(cls: type[betterproto2.Message]) -> Plan:
@@ -88,11 +105,11 @@ def plan_of(cls: type[betterproto2.Message]) -> Plan:
 
 
 def _make_plan(cls: type[betterproto2.Message]) -> Plan:
-    metadata = metadata_of(cls)
+    fields = fields_of(cls)
     writers: dict[str, tuple[int, bytes, int, Plan | None]] = {}
     readers: dict[int, tuple[str, int, Any]] = {}
     repeated: list[str] = []
-    for place, (name, meta) in enumerate(metadata.meta_by_field_name.items()):
+    for place, (name, (meta, annotation)) in enumerate(fields.items()):
         kind = _KINDS.get(meta.proto_type)
         if meta.repeated:
             repeated.append(name)
@@ -101,8 +118,9 @@ def _make_plan(cls: type[betterproto2.Message]) -> Plan:
             raise TypeError(f"{cls.__name__}.{name} has a type this codec does not know")
         wire_type = VARINT_WIRE_TYPE if kind in _VARINT_KINDS else LENGTH_WIRE_TYPE
         tag = meta.number << 3 | wire_type
-        of: Any = metadata.cls_by_field[name]
-        sub = plan_of(of) if kind in {MESSAGE, REPEATED_MESSAGE} else None
+        refers = kind in {MESSAGE, REPEATED_MESSAGE, ENUM}
+        of: Any = _class_of(annotation, cls.__module__) if refers else None
+        sub = plan_of(of) if refers and kind != ENUM else None
         # An enum is written like any integer.
         writers[name] = (place, dump_varint(tag), INT32 if kind == ENUM else kind, sub)
         members = ({member.value: member for member in of}, of) if kind == ENUM else None
@@ -112,7 +130,7 @@ def _make_plan(cls: type[betterproto2.Message]) -> Plan:
         cls=cls,
         writers=writers,
         readers=readers,
-        numbers=frozenset(meta.number for meta in metadata.meta_by_field_name.values()),
+        numbers=frozenset(meta.number for meta, _ in fields.values()),
         repeated=tuple(repeated),
         required=REQUIRED.get(cls.__name__, ()),
     )
