@@ -72,6 +72,22 @@ async def test_members_as_a_storage_sdk_changes_them(clock):
             await rest.call("PUT", path, body={"m": {"__op": "Increment", "objects": ["x"]}})
 
 
+async def test_a_new_row_as_a_storage_sdk_writes_it(clock):
+    async with backend() as (_server, rest):
+        given = {
+            "name": "Lunch",
+            "m": {"__op": "AddUnique", "objects": ["Tom", "Jerry"]},
+            "n": {"__op": "Increment", "amount": 2},
+            "gone": {"__op": "Delete"},
+        }
+        row = await rest.call("POST", "/1.1/classes/_Conversation", body=given)
+        assert (row["m"], row["n"], "gone" in row) == (["Tom", "Jerry"], 2, False)
+        assert (await rest.conversation(row["objectId"])).members == ("Tom", "Jerry")
+        bad = {"m": {"__op": "Increment", "amount": 1}}
+        with pytest.raises(Refused):
+            await rest.call("POST", "/1.1/classes/_Conversation", body=bad)
+
+
 async def test_do_not_disturb(clock):
     async with backend() as (_server, rest):
         chat = await rest.create_conversation(["Tom", "Jerry"])

@@ -10,7 +10,7 @@ from typing import Any
 
 from trio_realtime._values.errors import ErrorCode
 from trio_realtime.server.rules.checks import MAX_MEMBERS, checked_ids, refuse
-from trio_realtime.server.rules.json import BadJson, iso, json_text, touched
+from trio_realtime.server.rules.json import BadJson, changed, iso, json_text, touched
 from trio_realtime.server.rules.members import add_clients, remove_clients
 from trio_realtime.server.rules.query import Facts
 from trio_realtime.server.rules.start import (
@@ -46,6 +46,11 @@ def create(tx: Tx, kind: Kind, given: Mapping[str, Any]) -> Result:
 
     What is asked for as unique is found again by the same members.
     """
+    try:
+        # Storage SDKs write what they add to a new row as operations.
+        given = changed({}, given, BODY_DEPTH)
+    except BadJson as exc:
+        refuse(ErrorCode.CONVERSATION_API_FAILED, str(exc), exc.limit)
     members = _ids(given.get("m", []), "m")
     creator = given.get("c", "")
     if not isinstance(creator, str):
