@@ -52,6 +52,9 @@ class Endpoint:
     def reached(self, _limit):
         pass
 
+    def from_operator(self, _request):
+        return True
+
     async def answer(self, request):
         self.requests.append(request)
         self.times.append(trio.current_time())
