@@ -148,6 +148,11 @@ class GatewayConnection:
         self.closed = True
         self._scope.cancel()
 
+    def dissolve(self) -> None:
+        """It is over. What it holds is given back at once: circles would wait for the collector."""
+        self.buffer.retire()
+        self._websocket.dissolve()
+
     def note_login(self) -> None:
         """The login time-out is met; from now on the read time-out counts."""
         self._logged_in = True

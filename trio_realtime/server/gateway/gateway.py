@@ -67,12 +67,14 @@ class Gateway:
         connection = GatewayConnection(
             self.server, handle, stream, websocket, websocket.dialect, address
         )
+        websocket.forget_handshake()
         self.connections.add(connection)
         self.metrics.connections += 1
         self.metrics.connections_total += 1
         try:
             await connection.run()
         finally:
+            connection.dissolve()
             self.connections.discard(connection)
             self._left.unpark_all()
             self.metrics.connections -= 1

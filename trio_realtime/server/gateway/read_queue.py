@@ -7,7 +7,6 @@ waits.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 from .send_buffer import SendBuffer, Spawn
@@ -26,7 +25,7 @@ class ReadQueue:
         self._buffer = buffer
         self._at_most = at_most
         self._spawn = spawn
-        self._waiting: deque[Begin] = deque()
+        self._waiting: list[Begin] = []
         self._busy = False
 
     def enter(self, begin: Begin) -> None:
@@ -46,8 +45,8 @@ class ReadQueue:
         if self._buffer.due > self._at_most:
             self._spawn(self._begin_later)
         else:
-            self._waiting.popleft()()
+            self._waiting.pop(0)()
 
     async def _begin_later(self) -> None:
         await self._buffer.wait_due(self._at_most)
-        self._waiting.popleft()()
+        self._waiting.pop(0)()

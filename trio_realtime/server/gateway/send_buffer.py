@@ -12,7 +12,6 @@ take it is not read from any more, and cannot ask for more.
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -100,11 +99,12 @@ class SendBuffer:
         self._spawn = spawn
         self._on_overflow = on_overflow
         self._on_broken = on_broken
-        self._frames: deque[tuple[int, bytes]] = deque()
+        # Lists, mostly empty: an empty deque takes more than half a KiB.
+        self._frames: list[tuple[int, bytes]] = []
         self._waiting = {NORMAL: 0, LOW: 0}
-        self._begun: deque[tuple[int, bytes]] = deque()
+        self._begun: list[tuple[int, bytes]] = []
         """What is being written. It counts until the socket has taken it."""
-        self._held: deque[tuple[int, bytes] | Slot | Pause] = deque()
+        self._held: list[tuple[int, bytes] | Slot | Pause] = []
         """What waits behind the slot or pause that is its first item."""
         self._behind = 0
         """The bytes of it."""
@@ -157,12 +157,12 @@ class SendBuffer:
 
         If the slot has been forgotten meanwhile, it is queued at the end.
         """
-        held = list(self._held)
+        held = self._held
         if slot not in held:
             yield
             return
         place = held.index(slot)
-        before = self._held = deque(held[:place])
+        before = self._held = held[:place]
         try:
             yield
         finally:
@@ -176,9 +176,7 @@ class SendBuffer:
         """Forget every slot: nobody will fill it any more."""
         held = self._held
         waited = bool(held) and isinstance(held[0], Slot)
-        rest = [item for item in held if not isinstance(item, Slot)]
-        held.clear()
-        held.extend(rest)
+        held[:] = [item for item in held if not isinstance(item, Slot)]
         if waited:
             self._go_on()
 
@@ -200,7 +198,7 @@ class SendBuffer:
     def discard(self) -> None:
         """Forget every frame of which nothing has been written yet."""
         self._frames.clear()
-        self._held = deque()
+        self._held = []
         self._behind = 0
         self._waiting = {NORMAL: 0, LOW: 0}
         self.size = sum(len(frame) for _, frame in self._begun)
@@ -224,6 +222,11 @@ class SendBuffer:
         while self.size > size and not self._broken:
             await self._below.park()
 
+    def retire(self) -> None:
+        """The connection is over: nobody is to be told anything any more."""
+        self._broken = True
+        self._on_overflow = self._on_broken = _nobody
+
     def _append(self, item: tuple[int, bytes]) -> None:
         self._frames.append(item)
         if item[0] in self._waiting:
@@ -238,7 +241,7 @@ class SendBuffer:
         for priority in (LOW, NORMAL):
             if not self._waiting[priority]:
                 continue
-            kept: deque[tuple[int, bytes]] = deque()
+            kept: list[tuple[int, bytes]] = []
             for item in self._frames:
                 if item[0] == priority and self.unasked > target:
                     self.size -= len(item[1])
@@ -256,25 +259,33 @@ class SendBuffer:
         """The next bytes to write, about a batch."""
         begun = self._begun
         size = sum(len(frame) for _, frame in begun)
-        while self._frames and size < BATCH:
-            item = self._frames.popleft()
+        taken = 0
+        for item in self._frames:
+            if size >= BATCH:
+                break
             if item[0] in self._waiting:
                 self._waiting[item[0]] -= 1
-            begun.append(item)
             size += len(item[1])
+            taken += 1
+        begun += self._frames[:taken]
+        del self._frames[:taken]
         return b"".join(frame for _, frame in begun)
 
     def _taken(self, count: int) -> None:
         """The socket has taken so many bytes of what is begun."""
         self.size -= count
+        begun, gone = self._begun, 0
         while count:
-            priority, frame = self._begun.popleft()
+            priority, frame = begun[gone]
             if len(frame) > count:
-                self._begun.appendleft((priority, frame[count:]))
+                begun[gone] = (priority, frame[count:])
+            else:
+                gone += 1
             part = min(len(frame), count)
             if priority != ASKED:
                 self.unasked -= part
             count -= part
+        del begun[:gone]
 
     def _write_now(self, write: Callable[[bytes], int]) -> None:
         while self._begun or self._frames:
@@ -304,22 +315,22 @@ class SendBuffer:
     def _go_on(self) -> None:
         """Queue what was held, up to the next slot or pause."""
         self._below.unpark_all()
-        held = self._held
-        while held:
-            item = held[0]
+        held, gone = self._held, 0
+        for item in held:
             if isinstance(item, Slot):
-                return
+                break
             if isinstance(item, Pause):
                 self._spawn(self._resume_after, item)
-                return
+                break
             self._append(item)
             self._behind -= len(item[1])
-            held.popleft()
+            gone += 1
+        del held[:gone]
 
     async def _resume_after(self, pause: Pause) -> None:
         await trio.sleep(pause.seconds)
         if self._held and self._held[0] is pause:
-            self._held.popleft()
+            del self._held[0]
             self._go_on()
 
     def _break(self) -> None:
@@ -328,6 +339,10 @@ class SendBuffer:
         self.discard()
         self._below.unpark_all()
         self._on_broken()
+
+
+def _nobody() -> None:
+    """Is told."""
 
 
 def _direct_writer(stream: trio.abc.SendStream) -> Callable[[bytes], int] | None:

@@ -163,7 +163,7 @@ class GatewaySession:
         self.caller = Caller(
             self.app.app,
             self.client_id,
-            self,
+            self.connection,
             self.features,
             self.connection.address,
             self.room,

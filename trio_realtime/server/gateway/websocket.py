@@ -75,6 +75,17 @@ class WebSocket(ServerProtocol):
         self._arrived += arrived
         return bool(arrived) or self.idle_frames != frames
 
+    def forget_handshake(self) -> None:
+        """Nobody is going to ask about the request any more, which may have had long headers."""
+        self.request = None
+
+    def dissolve(self) -> None:
+        """The connection is over: let go of what would keep this alive in a circle."""
+        self._reader = None
+        self.parser_exc: Exception | None = None
+        self.parser.close()
+        del self.parser
+
     def process_subprotocol(self, headers: Headers) -> Subprotocol | None:
         assert self.request is not None
         query = self.request.path.partition("?")[2]

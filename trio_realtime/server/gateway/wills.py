@@ -22,7 +22,6 @@ from trio_realtime.wire import GenericCommand
 
 from .commands import tell_hooks
 from .context import AppContext, ServerContext
-from .session import GatewaySession
 
 T = TypeVar("T")
 
@@ -59,11 +58,9 @@ def _submit(
     rule: Callable[[Tx], T],
     done: Callable[[outcome.Outcome[T]], Any],
 ) -> None:
-    session = caller.session
-    # It comes behind what the client has said itself.
-    owner = session.connection if isinstance(session, GatewaySession) else None
     try:
-        app.store.submit(app.id, rule, done, owner=owner)
+        # It comes behind what the client has said itself.
+        app.store.submit(app.id, rule, done, owner=caller.owner)
     except StoreError as error:
         done(outcome.Error(error))
 

@@ -61,8 +61,8 @@ class Caller:
 
     app: App
     client_id: str
-    session: object = attrs.field(eq=False, repr=False, default=None)
-    """The acting session; opaque to rules, compared by identity."""
+    owner: object = attrs.field(eq=False, repr=False, default=None)
+    """In whose turn the store writes what it does; opaque to rules, compared by identity."""
     features: Feature = Feature(0)
     address: str = ""
     room: str | None = None
