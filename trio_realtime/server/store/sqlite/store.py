@@ -170,17 +170,21 @@ class SqliteStore:
     async def write_queued(self) -> None:
         with trio.CancelScope(shield=True):
             while await self._something_to_write():
-                transaction = Transaction(self._writes)
-                results = await self._call(self._writer.write, transaction, self._write_limiter)
-                transaction.committed()
-                wrote = sum(not job.read_only for job in transaction.jobs)
-                self._commits += wrote > 0
-                self._written += wrote
-                self._checkpoint_lot.unpark_all()
-                self._read += len(transaction.jobs) - wrote
-                await self._report_all(transaction.jobs, results)
+                await self._write_some()
                 if self._abandoned:
                     self._drop_writes()
+
+    async def _write_some(self) -> None:
+        # By itself, so that nothing is kept of a transaction until the next.
+        transaction = Transaction(self._writes)
+        results = await self._call(self._writer.write, transaction, self._write_limiter)
+        transaction.committed()
+        wrote = sum(not job.read_only for job in transaction.jobs)
+        self._commits += wrote > 0
+        self._written += wrote
+        self._checkpoint_lot.unpark_all()
+        self._read += len(transaction.jobs) - wrote
+        await self._report_all(transaction.jobs, results)
 
     async def take_over(self, checkpoints: Checkpoints) -> None:
         """Have checkpoints made from time to time, while there is something new."""
@@ -208,15 +212,22 @@ class SqliteStore:
 
     async def read_queued(self, reader: Runner, lane: ReadLane) -> None:
         with trio.CancelScope(shield=True):
-            while taken := await self._next_reads(lane):
-                jobs = [job for _, job in taken]
-                results = await self._call(reader.read, jobs, lane.limiter)
-                for owner, _ in taken:
-                    lane.jobs.finished(owner)
-                lane.lot.unpark()
-                self._read += len(jobs)
-                for job, result in zip(jobs, results, strict=True):
-                    _report(job, result)
+            while await self._read_some(reader, lane):
+                pass
+
+    async def _read_some(self, reader: Runner, lane: ReadLane) -> bool:
+        taken = await self._next_reads(lane)
+        if not taken:
+            return False
+        jobs = [job for _, job in taken]
+        results = await self._call(reader.read, jobs, lane.limiter)
+        for owner, _ in taken:
+            lane.jobs.finished(owner)
+        lane.lot.unpark()
+        self._read += len(jobs)
+        for job, result in zip(jobs, results, strict=True):
+            _report(job, result)
+        return True
 
     async def _something_to_write(self) -> bool:
         """Wait for it; false once the store is closed and all is done."""
