@@ -129,9 +129,13 @@ def notifications_json(
     Protocol: docs/protocol/session.md §7.
     """
     limit = max(1, min(limit, _MAX_PAGE))
-    if after > tx.now and not tx.notifications(client_id, after - 1, limit=1):
+    later = tx.notifications(client_id, after - 1, limit=1)
+    if after > tx.now and not later:
         # Nothing was given that time: the clock was set back since it was ours.
         after = 0
+    elif not later or later[0].timestamp != after:
+        # The times of what one client is told never go back, those of what all are told may.
+        after = tx.earliest(after)
     wanted = {"joined", "left"} if kind == "permanent" else None
     items, more = _page(tx, client_id, after, limit, wanted)
     page = {"hasMore": more, "notifications": items}

@@ -109,8 +109,9 @@ def unread_push(
     with unread messages is news. ``temporary`` tells whether the session knows temporary
     conversations.
     """
-    if since is not None and since > tx.now:
-        since = None  # The clock was set back since: what is older than that time is unknown.
+    if since is not None:
+        # After the clock was set back, what is older than a time of before is unknown.
+        since = None if since > tx.now else tx.earliest(since)
     rows = tx.unread_of(client_id, since=since, limit=_CONVERSATIONS_AT_ONCE)
     if not temporary:
         rows = [row for row in rows if row.conversation.kind is not Kind.TEMPORARY]

@@ -222,6 +222,12 @@ class Tx(Protocol):
     def now(self) -> int:
         """The time of this operation. Every part of one operation sees the same instant."""
 
+    def earliest(self, mark: int) -> int:
+        """The earliest moment that a time may mean which this store gave to a client.
+
+        Where the clock was set back, times came twice; others mean themselves.
+        """
+
     # Conversations.
 
     def conversation(self, cid: str) -> ConversationRow | None:

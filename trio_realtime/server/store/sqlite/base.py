@@ -44,6 +44,13 @@ class TxBase:
         self._places: dict[str, Place] = {}
         """Conversations that this transaction has looked up: a rule asks many things about one."""
 
+    def earliest(self, mark: int) -> int:
+        steps = self._execute("SELECT since, until FROM clock_steps ORDER BY id DESC")
+        for since, until in steps:
+            if since < mark <= until:
+                mark = since
+        return mark
+
     # Clients.
 
     def _client(self, name: str) -> int:

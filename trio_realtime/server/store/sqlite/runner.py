@@ -14,6 +14,7 @@ from trio_realtime._values.times import now_ms
 from trio_realtime.server.store.interface import NotStorable, StoreError, StoreUnavailable
 
 from .database import Database
+from .timekeeper import Timekeeper
 from .transaction import SqliteTx
 
 _OUTSIDE = frozenset(
@@ -50,6 +51,8 @@ class Runner:
 
     database: Database
     clock: Callable[[], int] = now_ms
+    timekeeper: Timekeeper | None = None
+    """Of the one runner that writes."""
 
     def write(self, jobs: Iterable[Job]) -> list[outcome.Outcome[Any]]:
         """Run rules in order in one durable transaction; one result for each that was taken of
@@ -64,6 +67,8 @@ class Runner:
         taken = 0
         try:
             execute("BEGIN IMMEDIATE")
+            if self.timekeeper is not None:
+                self.timekeeper.note(self.database.connection)
             for job in waiting:
                 taken += 1
                 results.append(self._one(job))
@@ -73,8 +78,12 @@ class Runner:
             execute("COMMIT")
         except (sqlite3.Error, StoreError) as exc:
             self._abandon()
+            if self.timekeeper is not None:
+                self.timekeeper.lost()
             failed = taken or sum(1 for _ in waiting)
             return [outcome.Error(_failed(exc))] * failed
+        if self.timekeeper is not None:
+            self.timekeeper.committed()
         return results
 
     def read(self, jobs: Sequence[Job]) -> list[outcome.Outcome[Any]]:

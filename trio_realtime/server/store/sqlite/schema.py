@@ -20,7 +20,7 @@ from .functions import add_functions
 APPLICATION_ID = 0x54525454
 """Marks a file as ours (``PRAGMA application_id``)."""
 
-VERSION = 5
+VERSION = 6
 """The version of the tables (``PRAGMA user_version``)."""
 
 _OLDEST_SQLITE = (3, 35, 0)
@@ -53,7 +53,23 @@ CREATE TABLE notifications (
 CREATE INDEX notifications_by_notice ON notifications (notice);
 """
 
+CLOCK = """
+CREATE TABLE IF NOT EXISTS clock (
+    id INTEGER PRIMARY KEY,
+    -- The latest time given out, within a second.
+    latest INTEGER NOT NULL
+);
+-- When the clock was set back: after "until" it was "since" again.
+CREATE TABLE IF NOT EXISTS clock_steps (
+    id INTEGER PRIMARY KEY,
+    since INTEGER NOT NULL,
+    until INTEGER NOT NULL
+);
+"""
+
 TABLES = f"""
+{CLOCK.strip()}
+
 CREATE TABLE apps (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -231,6 +247,8 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('conversations', 'conversations_by_members', '1000000 1000000 1 1');
 ANALYZE sqlite_master;
 """,
+    # It was not known when the clock was set back.
+    5: CLOCK,
 }
 """What makes of the tables of a version those of the next one."""
 

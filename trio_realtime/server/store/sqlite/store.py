@@ -36,6 +36,7 @@ from .lock import lock
 from .runner import Job, Runner
 from .schema import connect
 from .steady_clock import SteadyClock
+from .timekeeper import Timekeeper
 from .write_queue import TRANSACTION_SECONDS, Transaction, WriteQueue
 
 T = TypeVar("T")
@@ -356,8 +357,10 @@ class _Files:
 
         with ExitStack() as undo:
             claim = None if path is None else undo.enter_context(lock(path))
-            writer = Runner(open_database(read_only=False), clock)
+            timekeeper = Timekeeper(clock)
+            writer = Runner(open_database(read_only=False), clock, timekeeper)
             undo.callback(writer.close)
+            timekeeper.open(writer.database.connection)
             opened: list[Runner] = []
             for _ in range(readers):
                 opened.append(Runner(open_database(read_only=True), clock))
