@@ -129,7 +129,7 @@ class World:
         caller = Caller(
             self.app,
             device.client_id,
-            session=device,
+            owner=device,
             features=device.features if features is None else features,
             room=room,
         )
