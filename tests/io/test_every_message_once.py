@@ -90,11 +90,20 @@ NEXT = {"push": True, "rest": True, "ack": "next"}
             NEXT,
             "past a 1, break 0.5, set quota 0, late a, remove a, hang 100, lose, wait 15, crash",
         ),
+        # Kicked before all that a first login brings has come.
+        (PUSH, "past a 1, past a 1, break 0, say _tmp:t Jerry 1, remove a"),
+        # A run that was given nothing, between two others.
+        (
+            NEXT,
+            "past _tmp:t 1, past _tmp:t 1, say _tmp:t Jerry 1, set delay 0.02, restart, restart,"
+            " wait 0.05",
+        ),
+        (NEXT, "past _tmp:t 1, say _tmp:t Jerry 1, set delay 0.3, restart, restart, wait 0.05"),
     ],
 )
 def test_what_went_wrong_once(scenario):
     options, steps = scenario
-    live_through((options, [tuple(map(value, step.split())) for step in steps.split(", ")]))
+    live_through((options, [tuple(map(value, step.split())) for step in steps.split(",")]))
 
 
 def value(word):

@@ -113,9 +113,11 @@ def save(
     conversations: dict[str, SavedConversation] = {}
     for cid, track in delivery.tracks.items():
         progress = positions.conversations.get(cid)
-        mark = track.mark if progress is None else progress.mark(now, complete=complete)
-        if mark is None or (progress is None and mark[1]):
-            mark = delivery.complete_until, ""
+        mark = None if progress is None else progress.mark(now, complete=complete)
+        if mark is None:
+            # The user was given nothing; an id only says what the user need not be given.
+            begin = track.mark
+            mark = (delivery.complete_until, "") if begin is None or begin[1] else begin
         ahead = {} if progress is None else progress.ahead()
         if track.mark is not None and not track.mark[1] and mark[1] and mark[0] <= track.mark[0]:
             ahead[mark[1]], mark = mark[0], track.mark

@@ -264,7 +264,9 @@ class CatchUp:
         # Service conversations do not say when they spoke last.
         service = ConversationKind.SERVICE
         self._read_all([cid for cid in self._unsettled() if tracks[cid].kind == service])
-        for some, command in about_ids(self._unsettled(), since):
+        # What the first login was to bring may have been said long before it.
+        at_least = since if self._delivery.begun else None
+        for some, command in about_ids(self._unsettled(), at_least):
             self._sort_out(await self._last_messages(command))
             for cid in set(some).intersection(self._unsettled()):
                 self._release(cid)
