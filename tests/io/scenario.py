@@ -64,6 +64,8 @@ PATIENT = 4
 RECALLED = '{"_lctype":-127}'
 OFFLINE = 20
 """Messages of each conversation that are pushed after a login, where they are."""
+LOGIN_SETTLED = 10
+"""Seconds after which a client believes that it has all that a login brings."""
 WRITTEN = 1.001
 """Seconds within which a client writes down how far it has come."""
 
@@ -87,6 +89,8 @@ class Said:
     """If the server has not pushed it when the line breaks, nothing tells that there is one."""
     owed: bool = True
     """The client has to be given it, or be told that it is missing."""
+    meant: bool = True
+    """It is meant for the client, which may say that it is missing."""
     patched: int = 0
     """When it was edited or recalled last."""
     recalled: bool = False
@@ -146,6 +150,14 @@ class Scenario:
         """What it was told before that, and not again."""
         self.notices = []
         """Memberships that began and ended."""
+        self.left = {}
+        """When memberships ended, by conversation."""
+        self.heard_at = None
+        """When the client was pushed anything last."""
+        self.cut_off = None
+        """Whether the first link ended before all had come for certain that a login brings."""
+        self.was_silent = False
+        """Whether the server has ever left histories unanswered."""
         self.patched = 0
         self.lazy = 0.0
         """Seconds that the program takes for each event."""
@@ -217,6 +229,8 @@ class Scenario:
     async def send(self, link, command):
         with contextlib.suppress(*GONE):
             await link.send(command)
+            if command.cmd != CommandType.PATCH:
+                self.heard_at = trio.current_time()
 
     def welcome(self, session):
         """What follows the login by itself."""
@@ -242,6 +256,7 @@ class Scenario:
         for room in self.rooms.values():
             for one in room.said:
                 one.owed = self.push and one.sender != ME and room.joined_at is not None
+                one.meant = one.owed
 
     def push_missed(self, room):
         if room.joined_at is None:
@@ -407,6 +422,9 @@ class Scenario:
 
     async def store(self, link, command):
         direct = command.direct_message
+        if self.rooms[direct.cid].joined_at is None:
+            await link.refuse(command, 4401)
+            return
         one = self.tokens.get(direct.dt)
         if one is None:
             one = self.tokens[direct.dt] = self.keep(direct.cid, ME, direct.msg)
@@ -423,7 +441,7 @@ class Scenario:
         # The order of ids is not that of times.
         mid = f"{(number * 7919) % 1000:03d}-{number}"
         one = Said(at, mid, sender, body if body is not None else mid, **fields)
-        one.owed = room.joined_at is not None
+        one.owed = one.meant = room.joined_at is not None
         room.said.append(one)
         return one
 
@@ -439,6 +457,7 @@ class Scenario:
         if room.joined_at is None:
             return
         room.joined_at = None
+        self.left.setdefault(cid, []).append(server_time())
         for one in room.said:
             # Who leaves by itself has no claim on what is still under way.
             one.owed = False
@@ -526,7 +545,14 @@ class Scenario:
         link, self.link = self.link, None
         if link is not None:
             self.disown_unwritten()
+            self.note_first_end(self.heard_at)
         return link
+
+    def note_first_end(self, heard_at):
+        """The first link ends; the client knows that it was alive until then."""
+        if self.cut_off is None:
+            begun = (self.begun_at - EPOCH) / 1000
+            self.cut_off = heard_at is None or heard_at < begun + LOGIN_SETTLED
 
     async def do_hang(self, seconds):
         """Nothing comes through any more, and after a while the line breaks."""
@@ -581,6 +607,7 @@ class Scenario:
 
     async def do_set(self, name, value):
         setattr(self, name, value)
+        self.was_silent |= self.silent
 
     async def do_invite(self, cid):
         room = self.rooms[cid]
@@ -593,7 +620,7 @@ class Scenario:
         if room.joined_at is not None:
             self.disown_unheard(room)
             room.joined_at = None
-            self.notice(OpType.LEFT, cid)
+            self.left.setdefault(cid, []).append(self.notice(OpType.LEFT, cid))
 
     async def do_quit(self, cid):
         if self.link is not None and self.rooms[cid].joined_at is not None:
@@ -725,6 +752,7 @@ class Scenario:
                 if name in {"restart", "crash"}:
                     await self.stop_listening(events, listening)
                     self.disown_unwritten()
+                    self.note_first_end(trio.current_time() - WRITTEN)
                     written = copy.deepcopy(self.state) if name == "crash" else self.state
                     stopped = trio.current_time()
                     break
@@ -825,26 +853,43 @@ class Scenario:
         }
 
     def check(self, gap, room, mids):
+        """A gap is true: something is missing in it, or nobody can know that nothing is."""
         if gap.error is not None:
-            refused = getattr(gap.error, "code", None)
-            if refused == 4200:
-                assert self.faulted > PATIENT, gap
-            else:
-                assert refused == 4312 or isinstance(gap.error, CommandTimeout), gap
+            self.check_error(gap, room)
         elif gap.missing_until is not None:
-            lost = [one for one in room.said if one.mid not in mids and covers(gap, one)]
-            after = 0 if gap.missing_from is None else ms_from_datetime(gap.missing_from)
-            # A history that was given up does not say whether it had more; nor does the last
-            # message that was heard say that it was a will.
-            unknown = room.forgotten_until >= after or any(
-                not one.stored and one.at == after for one in room.said
-            )
-            # Nor is a member told of everything that it has been out in between.
-            unknown |= any(
-                op == OpType.LEFT and cid == room.cid and at >= after
-                for op, cid, at in self.notices
-            )
-            assert lost or unknown, f"{gap} and nothing is missing"
+            lost = [
+                one
+                for one in room.said
+                if one.meant and covers(gap, one) and one.mid not in {*mids, *self.mine}
+            ]
+            assert lost or self.cannot_be_known(gap, room), f"{gap} and nothing is missing"
+        else:
+            assert gap.missing_from is None, gap
+            assert gap.filled or gap.edited or gap.notices, f"{gap} says nothing"
+
+    def check_error(self, gap, room):
+        """Why a history could not be had is told as it is."""
+        code = getattr(gap.error, "code", None)
+        if code == 4200:
+            assert self.faulted > PATIENT, gap
+        elif code == 4312:
+            assert room.cid in self.left, gap
+        else:
+            assert isinstance(gap.error, CommandTimeout), gap
+            assert self.was_silent, gap
+
+    def cannot_be_known(self, gap, room):
+        """What docs/reliability.md says: where a gap may be empty."""
+        after = 0 if gap.missing_from is None else ms_from_datetime(gap.missing_from)
+        # A history that was given up does not say whether it had more.
+        given_up = room.forgotten_until >= after > 0
+        # The last message that was heard does not say that it was a will.
+        will = any(not one.stored and one.at == after for one in room.said)
+        # Who was out in between is not shown what was said before.
+        out = any(at >= after > 0 for at in self.left.get(room.cid, ()))
+        # Where the first login was cut off, nothing tells whether it would have brought more.
+        more = self.push and self.cut_off and gap.missing_from is None
+        return given_up or will or out or more
 
 
 def after_all(room, at):

@@ -95,8 +95,7 @@ NEXT = {"push": True, "rest": True, "ack": "next"}
         # A run that was given nothing, between two others.
         (
             NEXT,
-            "past _tmp:t 1, past _tmp:t 1, say _tmp:t Jerry 1, set delay 0.02, restart, restart,"
-            " wait 0.05",
+            "past _tmp:t 1, past _tmp:t 1, say _tmp:t Jerry 1, set delay 0.02, restart, restart",
         ),
         (NEXT, "past _tmp:t 1, say _tmp:t Jerry 1, set delay 0.3, restart, restart, wait 0.05"),
     ],
