@@ -85,6 +85,9 @@ async def test_operations(autojump_clock):
             (ValueError, "lone surrogate", lambda: tom.join("\ud83d")),
             (TypeError, "expected a message or a text, not 5", lambda: tom.send(chat, 5)),
             (ValueError, "lone surrogate", lambda: tom.send(chat, Message("a\ud83d"))),
+            (ValueError, "lone surrogate", lambda: tom.send(chat, Message("a", dt="\ud83d"))),
+            (ValueError, "at most 128", lambda: tom.send(chat, Message("a", dt="x" * 6000))),
+            (TypeError, "dt of a message is a text", lambda: tom.send(chat, Message("a", dt=5))),
             (
                 ValueError,
                 "lone surrogate",

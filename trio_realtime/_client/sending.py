@@ -17,7 +17,7 @@ from trio_realtime._values.errors import (
 from trio_realtime._values.json import dump
 from trio_realtime._values.local_file import UploadProgress
 from trio_realtime._values.messages import BaseMessage, MessageStatus, SendOptions, with_envelope
-from trio_realtime._values.texts import encodable
+from trio_realtime._values.texts import checked_id, encodable
 from trio_realtime._values.typed_messages import TypedMessage, files_to_upload
 from trio_realtime.wire import CommandType, DirectCommand, GenericCommand
 
@@ -31,6 +31,8 @@ M = TypeVar("M", bound=BaseMessage)
 
 ENVELOPE = 512
 """Bytes that everything but contents can take, an upper bound."""
+MAX_TOKEN = 128
+"""Characters of the token of a sending; ours have less than 40."""
 
 
 class SendStatus(Enum):
@@ -197,7 +199,8 @@ def _is_small(command: GenericCommand) -> bool:
     direct = command.direct_message
     assert direct is not None
     # A character takes at most four bytes.
-    characters = len(direct.msg or "") + len(direct.push_data or "") + len(direct.cid or "")
+    characters = len(direct.msg or "") + len(direct.push_data or "")
+    characters += len(direct.cid or "") + len(direct.dt or "")
     if direct.mention_pids:
         characters += sum(len(pid) + 1 for pid in direct.mention_pids)
     return characters * 4 + len(direct.binary_msg or b"") + ENVELOPE <= MAX_COMMAND
@@ -213,7 +216,7 @@ def _direct(
         r=options.receipt or None,
         cid=cid,
         transient=options.transient or None,
-        dt=dt,
+        dt=checked_id(dt, "the dt of a message", MAX_TOKEN),
         push_data=None if options.push_data is None else dump(options.push_data),
         will=options.will or None,
         binary_msg=None if isinstance(body, str) else body,
