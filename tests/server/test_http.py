@@ -226,6 +226,18 @@ async def test_a_head_is_bounded():
         assert parsed(received)[0] == 431
 
 
+@pytest.mark.parametrize("before", [b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"])
+@pytest.mark.parametrize(("number", "status"), [(90, 200), (4000, 431)])
+async def test_headers_are_counted(before, number, status):
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + b"a:\r\n" * number
+    async with world() as server:
+        received = await exchange(server, before + head + b"\r\n")
+        if before:
+            assert received.startswith(b"HTTP/1.1 200")
+            received = received[received.rindex(b"HTTP/1.1") :]
+        assert parsed(received)[0] == status
+
+
 async def test_a_body_is_bounded():
     async with world(limits=Limits(body_bytes=100)) as server:
         status, body, headers = await ask(server, "POST", "/1.1/rtm/sign", body=b"x" * 101)

@@ -48,6 +48,9 @@ READ_SIZE = 64 * 1024
 JSON_DEPTH = 128
 """How deep a body may nest; what it holds has limits of its own."""
 
+HEADERS = 100
+"""In one head; browsers and SDKs send some twenty. Reading thousands would hold everybody up."""
+
 SMALL_PART = 256
 SMALL_PARTS_PER_SECOND = 50.0
 """Of a body: parts of less than `SMALL_PART` bytes cost us far more than who sends them. Ten
@@ -349,6 +352,8 @@ class HttpConnection:
 
     async def _next_event(self) -> Any:
         while True:
+            if self._h11.their_state is h11.IDLE:
+                self._check_head()
             event = self._h11.next_event()
             if event is not h11.NEED_DATA:
                 if isinstance(event, h11.Data) and len(event.data) < SMALL_PART:
@@ -357,6 +362,12 @@ class HttpConnection:
             if self._h11.they_are_waiting_for_100_continue:
                 await self._write(h11.InformationalResponse(status_code=100, headers=[]))
             self._h11.receive_data(bytes(await self._stream.receive_some(READ_SIZE)))
+
+    def _check_head(self) -> None:
+        """Refuse a head with very many headers before any of them is read."""
+        waiting, _ = self._h11.trailing_data
+        if waiting.partition(b"\r\n\r\n")[0].count(b"\n") > HEADERS:
+            raise h11.RemoteProtocolError("too many headers", 431)
 
     async def _keep_pace(self) -> None:
         """Count one small part of a body; read on when it is paid for."""

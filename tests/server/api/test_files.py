@@ -433,7 +433,7 @@ async def test_memory_for_files_is_bounded(caplog):
         b'{"name": "n", "metaData": []}',
         b'{"name": "n", "metaData": {"a": NaN}}',
         b'{"name": "n", "metaData": {"a": "\\ud800"}}',
-        b'{"name": "n", "metaData": {"a": ' + b"[" * 50_000 + b"]" * 50_000 + b"}}",
+        b'{"name": "n", "metaData": {"a": ' + b"[" * 30_000 + b"]" * 30_000 + b"}}",
         b'{"name": "n", "metaData": {"a": "' + b"x" * 20_000 + b'"}}',
         b'{"name": "' + b"x" * 2000 + b'"}',
     ],
