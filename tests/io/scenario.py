@@ -89,6 +89,8 @@ class Said:
     """If the server has not pushed it when the line breaks, nothing tells that there is one."""
     owed: bool = True
     """The client has to be given it, or be told that it is missing."""
+    hidden: bool = False
+    """The history has been asked, and did not show it yet."""
     meant: bool = True
     """It is meant for the client, which may say that it is missing."""
     patched: int = 0
@@ -390,6 +392,7 @@ class Scenario:
                 one.owed = False
         for one in history[len(shown) :]:
             one.late = True
+            one.hidden |= self.lag > 0
         return shown
 
     async def query(self, link, command):
@@ -889,7 +892,9 @@ class Scenario:
         out = any(at >= after > 0 for at in self.left.get(room.cid, ()))
         # Where the first login was cut off, nothing tells whether it would have brought more.
         more = self.push and self.cut_off and gap.missing_from is None
-        return given_up or will or out or more
+        # What a history does not show yet may be pushed in the end.
+        hidden = any(one.hidden and covers(gap, one) for one in room.said)
+        return given_up or will or out or more or hidden
 
 
 def after_all(room, at):

@@ -90,6 +90,8 @@ NEXT = {"push": True, "rest": True, "ack": "next"}
             NEXT,
             "past a 1, break 0.5, set quota 0, late a, remove a, hang 100, lose, wait 15, crash",
         ),
+        # All that the first login brings has come when the program is killed.
+        (PUSH, "wait 15, say _tmp:t Jerry 130, crash"),
         # Kicked before all that a first login brings has come.
         (PUSH, "past a 1, past a 1, break 0, say _tmp:t Jerry 1, remove a"),
         # A run that was given nothing, between two others.

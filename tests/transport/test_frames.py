@@ -100,8 +100,7 @@ def test_a_long_message_in_small_pieces_costs_what_one_piece_costs():
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 0xFFFF, 0x10000])
 @pytest.mark.parametrize("text", [True, False])
 def test_a_peer_reads_what_a_client_writes(size, text):
-    server = core(Side.SERVER)
-    server.max_message_size = None
+    server = Protocol(Side.SERVER, state=State.OPEN, max_size=None)
     data = b"y" * size
     server.receive_data(masked_frame(data, Masks().next(), text=text))
     [event] = server.events_received()

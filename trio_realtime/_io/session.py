@@ -14,7 +14,7 @@ import trio
 from trio_realtime._engine.budget import Budget
 from trio_realtime._engine.commands import Repeat
 from trio_realtime._engine.conversation_cache import ConversationCache
-from trio_realtime._engine.delivery import Delivery
+from trio_realtime._engine.delivery import SETTLED, Delivery
 from trio_realtime._engine.login import LoginState
 from trio_realtime._engine.message_hooks import HookedRegistry
 from trio_realtime._engine.saved_state import SavedState, restore, save
@@ -229,6 +229,13 @@ class ClientSession:
         if self._keeper is not None:
             await self._keeper.begin(self._state)
             self.connection.start_soon(self._keeper.run)
+            if not self.delivery.begun:
+                self.connection.start_soon(self._note_begun, self._keeper)
+
+    async def _note_begun(self, keeper: StateKeeper) -> None:
+        """All that the first login brings has come by then: the next run need not fear for it."""
+        await trio.sleep(SETTLED)
+        keeper.changed()
 
     async def _begin_login(self) -> None:
         """Wait for a link, and take it for the first login."""
