@@ -115,6 +115,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-key", type=Path, help="private key (PEM)")
     parser.add_argument("--public-url", help="URL by which clients reach a proxy in front")
     parser.add_argument(
+        "--upstream",
+        metavar="URL",
+        help="another server, http[s]://host[:port], for the paths that are none of ours",
+    )
+    parser.add_argument(
         "--drain",
         type=float,
         default=5.0,
@@ -181,6 +186,7 @@ async def _run(
         limits=limits,
         tls=_tls(args.tls_cert, args.tls_key),
         public_url=args.public_url,
+        upstream=args.upstream,
         master_sign_validity=args.master_sign_validity,
         hooks=hooks,
         hook_timeout=args.hook_timeout,

@@ -40,6 +40,10 @@ class ServerConfig:
     seconds: docs/protocol/rest.md §1."""
     user_lookup: UserLookup | None = None
     """Enables ``POST /1.1/rtm/sign``: docs/protocol/session.md §11."""
+    upstream: str | None = None
+    """Another server, ``http[s]://host[:port]``, which answers at all paths that are none of
+    ours: the storage service, for instance, where its host name leads here. WebSockets are
+    never passed on."""
     hooks: Mapping[str, Hooks] = attrs.field(factory=dict)
     """What an app wants to be asked and told, by app id: docs/protocol/rest.md §10."""
     hook_timeout: float = 5.0

@@ -6,15 +6,25 @@ Protocol: docs/protocol/rest.md §1.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from http import HTTPStatus
+from http.client import responses
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
 import h11
 import trio
+
+from trio_realtime._io.exception_groups import single_error
 
 from .health import OUT_OF_DESCRIPTORS
 from .limits import Limits
@@ -58,6 +68,9 @@ seconds' worth may come at once, beyond that the body is read as slowly."""
 PARTS_AT_ONCE = 16
 """Small parts after which others have a turn."""
 
+Field = tuple[bytes, bytes]
+"""A header, its name in lower case."""
+
 BODILESS = frozenset({204, 304})
 """Answers that say nothing about a body, not even that it is empty."""
 
@@ -79,6 +92,10 @@ class Request:
     """What the placeholders of the route stand for."""
     source: Callable[[], Awaitable[bytes]] | None = None
     """For routes that stream: where the body comes from."""
+    target: str = ""
+    """Path and query as they came."""
+    fields: tuple[Field, ...] = ()
+    """All headers, the repeated ones each time, in their order."""
 
     async def receive(self) -> bytes:
         """For routes that stream: the next part of the body, empty at its end.
@@ -101,13 +118,13 @@ class Content(Protocol):
     """A body too large to be held in memory."""
 
     @property
-    def size(self) -> int:
-        """Bytes altogether."""
+    def size(self) -> int | None:
+        """Bytes altogether, None where nobody knows, or the headers say it already."""
 
     async def read(self) -> bytes:
-        """The next part, empty at the end."""
+        """The next part, empty at the end. `trio.BrokenResourceError` breaks the response off."""
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Let go of what was opened; called once."""
 
 
@@ -121,6 +138,8 @@ class Response:
     headers: tuple[tuple[str, str], ...] = ()
     content: Content | None = None
     """Takes the place of ``body``; whoever sends the response closes it."""
+    fields: tuple[Field, ...] | None = None
+    """All headers there are to send, where they are another server's."""
 
 
 class HttpError(Exception):
@@ -148,6 +167,7 @@ def error_response(status: int, code: int, error: str) -> Response:
 
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+Attempt = Callable[[Request], Awaitable[Response | None]]
 
 
 @attrs.frozen
@@ -172,11 +192,23 @@ class Router:
         self._metrics = metrics
         self._troubles = troubles
         self._routes: list[_Route] = []
-        self._otherwise: Endpoint | None = None
+        self._otherwise: Attempt | None = None
+        self._upstream: Endpoint | None = None
 
-    def otherwise(self, endpoint: Endpoint) -> None:
-        """Have an endpoint answer what is asked for (GET) at paths of no route."""
-        self._otherwise = endpoint
+    def otherwise(self, attempt: Attempt) -> None:
+        """Have what is asked for (GET) at paths of no route answered by this, if it can."""
+        self._otherwise = attempt
+
+    def pass_on(self, upstream: Endpoint) -> None:
+        """Have everything else at paths of no route answered by this; it streams."""
+        self._upstream = upstream
+
+    def passes_on(self, path: str) -> bool:
+        """Whether requests at this path may be answered by another server."""
+        if self._upstream is None or path == "*":
+            return False
+        segments = path.split("/")
+        return all(_match(route.pattern, segments) is None for route in self._routes)
 
     def add(self, method: str, path: str, endpoint: Endpoint, *, streams: bool = False) -> None:
         """Have an endpoint answer this method and path.
@@ -239,7 +271,7 @@ class Router:
         return "a request"
 
     async def _route(self, request: Request) -> Response:
-        if request.method == "OPTIONS":
+        if request.method == "OPTIONS" and not self.passes_on(request.path):
             return Response(204)
         segments = request.path.split("/")
         found = False
@@ -254,7 +286,11 @@ class Router:
         if found:
             raise HttpError(405, 1, "Method not allowed.")
         if self._otherwise is not None and method == "GET":
-            return await self._otherwise(request)
+            response = await self._otherwise(request)
+            if response is not None:
+                return response
+        if self._upstream is not None:
+            return await self._upstream(request)
         raise HttpError(404, 1, "Not found.")
 
 
@@ -296,6 +332,7 @@ class HttpConnection:
         self._h11.receive_data(head)
         self._pace = Pace(SMALL_PARTS_PER_SECOND)
         self._small_parts = 0
+        self._body_over = trio.Event()
 
     async def run(self) -> None:
         """Serve until either side has had enough."""
@@ -318,13 +355,43 @@ class HttpConnection:
             event = await self._next_event()
         if not isinstance(event, h11.Request):
             return False
+        request = _request(event, self._address, secure=self._secure)
+        passed_on = self._router.passes_on(request.path)
+        self._body_over = trio.Event()
+        listening: AbstractAsyncContextManager[None] = (
+            self._while_they_listen() if passed_on else nullcontext()
+        )
         with self._answering():
-            response = await self._answer(_request(event, self._address, secure=self._secure))
-            await self._send(response, head=event.method == b"HEAD")
+            async with listening:
+                response = await self._answer(request, streams=passed_on)
+                await self._send(response, head=event.method == b"HEAD")
         return bool(self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE)
 
-    async def _answer(self, request: Request) -> Response:
-        if self._router.streams(request.method, request.path):
+    @asynccontextmanager
+    async def _while_they_listen(self) -> AsyncIterator[None]:
+        """Cancel the block when the client hangs up."""
+        with single_error():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._notice_hang_up, nursery.cancel_scope)
+                yield
+                nursery.cancel_scope.cancel()
+
+    async def _notice_hang_up(self, scope: trio.CancelScope) -> None:
+        await self._body_over.wait()
+        ahead = 0
+        while ahead < READ_SIZE:  # of the requests that may follow
+            try:
+                data = await self._stream.receive_some(READ_SIZE)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                data = b""
+            if not data:
+                scope.cancel()
+                return
+            ahead += len(data)
+            self._h11.receive_data(bytes(data))
+
+    async def _answer(self, request: Request, *, streams: bool) -> Response:
+        if streams or self._router.streams(request.method, request.path):
             with self._bounded("transfer_timeout"):
                 return await self._router.answer(attrs.evolve(request, source=self._receive))
         with self._bounded("body_timeout"):
@@ -395,6 +462,7 @@ class HttpConnection:
                     event = await self._next_event()
                     if isinstance(event, h11.Data) and event.data:
                         return bytes(event.data)
+            self._body_over.set()
         except trio.TooSlowError:
             raise HttpError(408, 408, "Request Timeout.", limit="body_timeout") from None
         except (h11.RemoteProtocolError, trio.BrokenResourceError):
@@ -403,16 +471,11 @@ class HttpConnection:
 
     async def _send(self, response: Response, *, head: bool = False) -> None:
         content = response.content
-        size = len(response.body) if content is None else content.size
-        headers = [*CORS, *response.headers]
-        if response.status not in BODILESS:
-            headers.append(("content-length", str(size)))
-        if response.body or content is not None:
-            headers.append(("content-type", response.content_type))
+        headers = _headers(response)
         if self._h11.their_state is not h11.DONE:
-            headers.append(("connection", "close"))
+            headers.append((b"connection", b"close"))
         try:
-            reason = HTTPStatus(response.status).phrase
+            reason = responses.get(response.status, "")
             data = self._h11.send(
                 h11.Response(status_code=response.status, headers=headers, reason=reason)
             )
@@ -427,7 +490,7 @@ class HttpConnection:
                 await self._stream.send_all(data)
         finally:
             if content is not None:
-                content.close()
+                await content.aclose()
 
     async def _send_content(self, data: bytes, content: Content) -> None:
         """Send a head and the body that belongs to it."""
@@ -468,15 +531,36 @@ class HttpConnection:
             await self._send(error)
 
 
+def _headers(response: Response) -> list[Field]:
+    """All headers to send."""
+    if response.fields is not None:
+        return list(response.fields)
+    content = response.content
+    size = len(response.body) if content is None else content.size
+    headers = [*CORS, *response.headers]
+    if response.status not in BODILESS and size is not None:
+        headers.append(("content-length", str(size)))
+    if response.body or content is not None:
+        headers.append(("content-type", response.content_type))
+    return [(name.encode("ascii"), value.encode("ascii")) for name, value in headers]
+
+
 def _request(event: h11.Request, address: str, *, secure: bool) -> Request:
+    """A request without its body. Raises `h11.RemoteProtocolError`."""
+    fields = tuple((bytes(name), bytes(value)) for name, value in event.headers)
+    if {b"content-length", b"transfer-encoding"} <= {name for name, _ in fields}:
+        # Where it ends is a matter of opinion, on which attacks are built.
+        raise h11.RemoteProtocolError("a body with two lengths", 400)
     path, query = _target(event.target.decode("ascii", "replace"))
     return Request(
         event.method.decode("ascii", "replace").upper(),
         path,
         dict(parse_qsl(query, keep_blank_values=True)),
-        {name.decode("ascii", "replace"): value.decode("latin-1") for name, value in event.headers},
+        {name.decode("ascii", "replace"): value.decode("latin-1") for name, value in fields},
         secure=secure,
         address=address,
+        target=path + (f"?{query}" if query else ""),
+        fields=fields,
     )
 
 
@@ -489,4 +573,4 @@ def _target(target: str) -> tuple[str, str]:
         url = urlsplit(target)
     except ValueError:
         raise h11.RemoteProtocolError("a target that is no URL", 400) from None
-    return url.path, url.query
+    return url.path or "/", url.query

@@ -36,6 +36,11 @@ class Limits:
     """Largest file; beyond it 413."""
     file_memory_bytes: int = 256 * 1024 * 1024
     """All files together, where they are kept in memory; beyond it 507."""
+    upstream_requests: int = 200
+    """Requests under way to the upstream at once; beyond it 503."""
+    upstream_timeout: float = 60.0
+    """Seconds in which the upstream says or takes something; then 504."""
+
     upload_ttl: float = 3600.0
     """How long the permission to upload a file lasts."""
     transfer_timeout: float = 900.0

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import trio
 
@@ -46,6 +47,7 @@ from .rules.types import App
 from .store.interface import Store
 from .store.sqlite.store import open_store
 from .troubles import TroubleLog
+from .upstream import Upstream, UpstreamUrl, leads_to
 
 DATABASE = "realtime.sqlite3"
 FILES = "files"
@@ -210,7 +212,15 @@ class Server:
             raise ServerStartError(_cannot_listen(config, error)) from error
         except UnicodeError as error:
             raise ServerStartError(f"{config.host!r} cannot be the name of a host.") from error
-        self.port = listeners[0].socket.getsockname()[1]
+        bound = [listener.socket.getsockname() for listener in listeners]
+        self.port = bound[0][1]
+        if config.upstream is not None and (
+            _same_origin(config.upstream, config.public_url)
+            or await leads_to(UpstreamUrl.parse(config.upstream), [one[:2] for one in bound])
+        ):
+            for listener in listeners:
+                await listener.aclose()
+            raise ServerStartError("The upstream is this server itself.")
 
         async def turn_away(stream: trio.abc.Stream) -> None:
             await self._listener.turn_away(stream, no_descriptors(errno.EMFILE))
@@ -262,7 +272,17 @@ async def open_server(
         nursery = await stack.enter_async_context(background_nursery())
         stack.callback(nursery.cancel_scope.cancel)
         with single_error():
+            upstream = _upstream(config)
             server = await _assemble(config, store, blobs, nursery)
+            if upstream is not None:
+                passing = Upstream(
+                    upstream,
+                    limits=config.limits,
+                    troubles=server.gateway.server.troubles,
+                    secure=(config.public_url or "").startswith("https:"),
+                )
+                stack.push_async_callback(passing.aclose)
+                server._listener.router.pass_on(passing.pass_on)  # noqa: SLF001 - likewise
             server._nursery = nursery  # noqa: SLF001 - the two are one
             nursery.start_soon(server.gateway.server.flusher.run)
             nursery.start_soon(server.gateway.server.troubles.run)
@@ -351,6 +371,29 @@ def _blobs(config: ServerConfig) -> Blobs:
         raise ServerStartError(
             f"The directory {directory} cannot be used: {error.strerror or error}."
         ) from error
+
+
+def _upstream(config: ServerConfig) -> UpstreamUrl | None:
+    if config.upstream is None:
+        return None
+    try:
+        return UpstreamUrl.parse(config.upstream)
+    except ValueError as error:
+        raise ServerStartError(
+            "The upstream takes the form http[s]://host[:port], without a path."
+        ) from error
+
+
+def _same_origin(url: str, public: str | None) -> bool:
+    if public is None:
+        return False
+    try:
+        ours = urlsplit(public)
+        port = ours.port or (443 if ours.scheme == "https" else 80)
+    except ValueError:
+        return False
+    theirs = UpstreamUrl.parse(url)
+    return (ours.hostname, port) == (theirs.host, theirs.port)
 
 
 def _cannot_listen(config: ServerConfig, error: OSError) -> str:

@@ -297,7 +297,7 @@ class _BlobPart:
         self._span = Span(span.start + len(data), span.stop)
         return data
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         self._blob.close()
 
 

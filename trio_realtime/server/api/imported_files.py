@@ -95,8 +95,8 @@ class ImportedFiles:
             await self.files.blobs.discard(row.blob)
         return json_response({})
 
-    async def download(self, request: Request) -> Response:
-        """Hand out the file that had this path."""
+    async def download(self, request: Request) -> Response | None:
+        """Hand out the file that had this path, if there was one."""
         path = unquote(request.path)
 
         def find(tx: Tx) -> FileRow | None:
@@ -108,7 +108,7 @@ class ImportedFiles:
                 row = await self.gateway.store.read(app_id, find)
                 if row is not None:
                     return await self.files.respond(row, request)
-        raise HttpError(404, 1, "Not found.")
+        return None
 
 
 def _path_of(url: str) -> str:
