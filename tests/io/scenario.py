@@ -157,7 +157,7 @@ class Scenario:
         self.heard_at = None
         """When the client was pushed anything last."""
         self.cut_off = None
-        """Whether the first link ended before all had come for certain that a login brings."""
+        """When the first link ended, if not all had come for certain that a login brings."""
         self.was_silent = False
         """Whether the server has ever left histories unanswered."""
         self.patched = 0
@@ -555,7 +555,8 @@ class Scenario:
         """The first link ends; the client knows that it was alive until then."""
         if self.cut_off is None:
             begun = (self.begun_at - EPOCH) / 1000
-            self.cut_off = heard_at is None or heard_at < begun + LOGIN_SETTLED
+            hasty = heard_at is None or heard_at < begun + LOGIN_SETTLED
+            self.cut_off = trio.current_time() if hasty else float("inf")
 
     async def do_hang(self, seconds):
         """Nothing comes through any more, and after a while the line breaks."""
@@ -891,7 +892,8 @@ class Scenario:
         # Who was out in between is not shown what was said before.
         out = any(at >= after > 0 for at in self.left.get(room.cid, ()))
         # Where the first login was cut off, nothing tells whether it would have brought more.
-        more = self.push and self.cut_off and gap.missing_from is None
+        late = self.told_at[id(gap)] >= self.cut_off
+        more = self.push and late and gap.missing_from is None
         # What a history does not show yet may be pushed in the end.
         hidden = any(one.hidden and covers(gap, one) for one in room.said)
         return given_up or will or out or more or hidden

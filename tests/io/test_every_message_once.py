@@ -92,6 +92,8 @@ NEXT = {"push": True, "rest": True, "ack": "next"}
         ),
         # All that the first login brings has come when the program is killed.
         (PUSH, "wait 15, say _tmp:t Jerry 130, crash"),
+        # More was missed than is pushed, and the history has it.
+        (PUSH, "wait 15, say a Jerry 1, wait 2, break 0, say a Jerry 130, wait 15"),
         # Kicked before all that a first login brings has come.
         (PUSH, "past a 1, past a 1, break 0, say _tmp:t Jerry 1, remove a"),
         # A run that was given nothing, between two others.
