@@ -95,7 +95,7 @@ async def hooks_of(
         raise UsageError(f"--hook-timeout cannot be {args.hook_timeout:g}.")
     for option in ("web_hooks", "service_web_hook"):
         if (url := getattr(args, option)) is not None:
-            _check_url(option, url)
+            check_url(option, url)
     if args.web_hooks and (args.leanengine or any(table.leanengine for table in tables)):
         raise UsageError("--web-hooks and --leanengine exclude each other.")
     engines = _engines(args, apps, tables)
@@ -122,7 +122,7 @@ def _engines(
             if (value := getattr(table, name)) is not None:
                 given.setdefault(table.id, value)
     for url in urls.values():
-        _check_url("leanengine", url)
+        check_url("leanengine", url)
     for app_id in ids:
         key = keys.get(app_id, "")
         if not (key.isascii() and key.isprintable()):
@@ -151,7 +151,8 @@ def _by_app(option: str, given: list[str], ids: list[str]) -> dict[str, str]:
     return said
 
 
-def _check_url(option: str, url: str) -> None:
+def check_url(option: str, url: str) -> None:
+    """Raises `UsageError` unless it is an HTTP URL."""
     try:
         parts = urlsplit(url)
         good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0

@@ -24,9 +24,10 @@ from .apps import ENFORCEABLE, app_of, app_of_table, guarded, own_app
 from .configuration import AppTable, configured, unknown_variables
 from .hook_options import add_hook_options, hooks_of
 from .usage import UsageError
+from .user_options import add_user_options, users_of
 
 if TYPE_CHECKING:
-    from trio_realtime.server import App, Hooks, Limits, Server
+    from trio_realtime.server import App, Hooks, Limits, Server, UserLookup
 
 DEFAULT_DATA = Path("trio-realtime-data")
 KEYS_FILE = "app.json"
@@ -126,6 +127,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long clients may take to move on at the end (%(default)s)",
     )
+    add_user_options(parser)
     add_hook_options(parser)
     parser.add_argument(
         "--ready-json", action="store_true", help="print the ready line as one JSON object"
@@ -165,7 +167,8 @@ async def _serve(args: argparse.Namespace, tables: list[AppTable]) -> int:
         given = [own]
     apps = [guarded(app, args) for app in given]
     async with AsyncExitStack() as stack:
-        return await _run(args, apps, limits, await hooks_of(args, apps, tables, stack), made=made)
+        hooks = await hooks_of(args, apps, tables, stack)
+        return await _run(args, apps, limits, hooks, await users_of(args, stack), made=made)
 
 
 async def _run(
@@ -173,6 +176,7 @@ async def _run(
     apps: list[App],
     limits: Limits,
     hooks: Mapping[str, Hooks],
+    users: UserLookup | None,
     *,
     made: bool,
 ) -> int:
@@ -187,6 +191,7 @@ async def _run(
         tls=_tls(args.tls_cert, args.tls_key),
         public_url=args.public_url,
         upstream=args.upstream,
+        user_lookup=users,
         master_sign_validity=args.master_sign_validity,
         hooks=hooks,
         hook_timeout=args.hook_timeout,

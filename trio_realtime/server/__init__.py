@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from .api.services import ServiceMessage
-from .config import ServerConfig, UserLookup
+from .config import ServerConfig, UserLookup, UserLookupError
 from .hooks.leanengine import leanengine_hooks
 from .hooks.types import (
     Amend,
@@ -37,6 +37,7 @@ from .metrics import Metrics
 from .rules.types import App, Enforcement, Refusal
 from .server import Server, ServerStartError, open_server
 from .store.interface import StoreError
+from .users import storage_users
 
 __all__ = [
     "Amend",
@@ -67,8 +68,10 @@ __all__ = [
     "ServiceMessage",
     "StoreError",
     "UserLookup",
+    "UserLookupError",
     "leanengine_hooks",
     "open_server",
     "service_web_hook",
+    "storage_users",
     "web_hooks",
 ]

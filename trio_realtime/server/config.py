@@ -14,7 +14,21 @@ from .limits import Limits
 from .rules.types import App
 
 UserLookup = Callable[[App, str], Awaitable[str | None]]
-"""Tells which client id a storage user's session token stands for, None for nobody."""
+"""Tells which client id a storage user's session token stands for, None for nobody.
+
+May raise `UserLookupError`.
+"""
+
+
+class UserLookupError(Exception):
+    """Nobody could say whose session token it is; ``slow`` if that took too long.
+
+    The client gets 502, or 504, and may try again. ``str()`` is for the log: no token in it.
+    """
+
+    def __init__(self, why: str, *, slow: bool = False) -> None:
+        super().__init__(why)
+        self.slow = slow
 
 
 @attrs.frozen(kw_only=True)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from trio_realtime.server.config import ServerConfig
+from trio_realtime.server.config import ServerConfig, UserLookupError
 from trio_realtime.server.gateway.gateway import Gateway
 from trio_realtime.server.health import Health, unhealthy
 from trio_realtime.server.http import HttpError, Request, Response, Router, json_response
@@ -97,7 +97,13 @@ class SdkEndpoints:
         if not isinstance(token, str):
             raise HttpError(400, 107, "session_token is missing.")
         lookup = self.gateway.config.user_lookup
-        client_id = await lookup(app, token) if lookup is not None else None
+        try:
+            client_id = await lookup(app, token) if lookup is not None else None
+        except UserLookupError as error:
+            self.gateway.server.troubles.note("a storage user could not be looked up", error)
+            if error.slow:
+                raise HttpError(504, 124, "Looking up the user took too long.") from None
+            raise HttpError(502, 1, "The user could not be looked up.") from None
         if client_id is None:
             raise HttpError(401, 211, "Could not find user.")
         hooks = self.gateway.apps[app.id].hooks
