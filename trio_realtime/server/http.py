@@ -171,11 +171,18 @@ Attempt = Callable[[Request], Awaitable[Response | None]]
 
 
 @attrs.frozen
-class _Route:
+class Route:
+    """One line of the table."""
+
     method: str
     pattern: tuple[str, ...]
     endpoint: Endpoint
     streams: bool
+
+    @property
+    def path(self) -> str:
+        """As it was entered, with its placeholders."""
+        return "/".join(self.pattern)
 
 
 class Router:
@@ -191,9 +198,14 @@ class Router:
         """Whether a request, its body not read yet, shows the master key."""
         self._metrics = metrics
         self._troubles = troubles
-        self._routes: list[_Route] = []
+        self._routes: list[Route] = []
         self._otherwise: Attempt | None = None
         self._upstream: Endpoint | None = None
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The whole table."""
+        return tuple(self._routes)
 
     def otherwise(self, attempt: Attempt) -> None:
         """Have what is asked for (GET) at paths of no route answered by this, if it can."""
@@ -215,7 +227,7 @@ class Router:
 
         With ``streams`` it reads the body itself, part by part, and limits its size.
         """
-        self._routes.append(_Route(method, tuple(path.split("/")), endpoint, streams))
+        self._routes.append(Route(method, tuple(path.split("/")), endpoint, streams))
 
     def streams(self, method: str, path: str) -> bool:
         """Whether the endpoint of this method and path reads the body itself."""

@@ -25,6 +25,7 @@ from .api.imported_files import ImportedFiles
 from .api.imports import Imports
 from .api.messages import Messages
 from .api.moderation import Moderation
+from .api.openapi import OpenApi
 from .api.rest import SdkEndpoints, from_operator
 from .api.service_conversations import ServiceConversations
 from .api.services import ServiceMessage, Services
@@ -345,6 +346,7 @@ async def _assemble(
     for endpoints in OPERATOR_ENDPOINTS:
         endpoints(gateway).routes(router)
     ImportedFiles(gateway, files).routes(router)
+    OpenApi(router).routes(router)
     await files.recover()
     return Server(config, gateway, Listener(gateway, router, config.tls))
 
