@@ -49,6 +49,9 @@ class Endpoint:
     def streams(self, _method, _path):
         return False
 
+    def passes_on(self, _path):
+        return False
+
     def reached(self, _limit):
         pass
 
