@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import asynccontextmanager
+import ssl
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import h11
 import pytest
 import trio
+import trustme
 
 from trio_realtime.server import App, Limits, ServerConfig, ServerStartError, open_server
 from trio_realtime.server.upstream import UpstreamUrl, leads_to
@@ -456,6 +459,19 @@ async def test_the_server_itself_is_no_upstream():
             pass
 
 
+async def test_the_port_listened_on_is_no_upstream():
+    (trial,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = trial.socket.getsockname()[1]
+    await trial.aclose()
+    config = ServerConfig(apps=[APP], port=port, upstream=f"http://localhost:{port}")
+    with pytest.raises(ServerStartError, match="itself"):
+        async with open_server(config):
+            pass
+    # Nothing is left open.
+    async with open_server(ServerConfig(apps=[APP], port=port)):
+        pass
+
+
 @pytest.mark.parametrize(
     ("host", "bound", "expected"),
     [
@@ -507,3 +523,86 @@ async def test_an_upstream_is_an_origin(url):
         async with open_server(ServerConfig(apps=[APP], port=0, upstream=url)):
             pass
     assert "hush" not in str(caught.value)
+
+
+# What else there is between two servers.
+
+
+async def test_a_certificate_is_verified(monkeypatch, tmp_path):
+    authority, stranger = trustme.CA(), trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    for issuer, status in ((authority, 200), (stranger, 502)):
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        issuer.issue_cert("localhost").configure_cert(context)
+        async with trio.open_nursery() as nursery:
+            backend = Backend(saying(HELLO))
+            serve = partial(trio.serve_ssl_over_tcp, backend.serve, 0, context)
+            listeners = await nursery.start(serve)
+            port = listeners[0].transport_listener.socket.getsockname()[1]
+            config = ServerConfig(apps=[APP], port=0, upstream=f"https://localhost:{port}")
+            async with open_server(config) as server:
+                assert status_of(await exchange(server, request("GET", "/x"))) == status
+            nursery.cancel_scope.cancel()
+
+
+async def test_an_answer_that_comes_before_the_body_is_whole_is_passed_on():
+    async def refuse(stream):
+        await stream.receive_some()
+        await stream.send_all(
+            b"HTTP/1.1 413 Too Large\r\ncontent-length: 5\r\nconnection: close\r\n\r\nlarge"
+        )
+        await stream.send_eof()
+        with suppress(trio.BrokenResourceError):
+            while await stream.receive_some():
+                pass
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, refuse, 0)
+        port = listeners[0].socket.getsockname()[1]
+        config = ServerConfig(apps=[APP], port=0, upstream=f"http://localhost:{port}")
+        async with open_server(config) as server:
+            received = await exchange(server, request("POST", "/x", body=b"x" * 300_000))
+            assert status_of(received) == 413
+            assert received.endswith(b"large")
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_client_that_waits_for_leave_to_send_gets_it():
+    async with (
+        passing(saying(HELLO)) as (server, backend),
+        await trio.open_tcp_stream("127.0.0.1", server.port) as stream,
+    ):
+        head = request("POST", "/x", "Expect: 100-continue", "Content-Length: 3")
+        await stream.send_all(head)
+        with trio.fail_after(30):
+            assert status_of(await stream.receive_some()) == 100
+            await stream.send_all(b"abc")
+            assert status_of(await stream.receive_some()) == 200
+        assert backend.requests[0][1] == b"abc"
+        assert b"expect" not in dict(backend.fields())
+
+
+async def test_a_client_that_does_not_read_holds_the_upstream_up():
+    sent, stuck = 0, trio.Event()
+
+    async def endless(_backend, stream, _request, _body):
+        nonlocal sent
+        await stream.send_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        part = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+        while True:
+            with trio.move_on_after(0.5) as patience:
+                await stream.send_all(part)
+            if patience.cancelled_caught:
+                stuck.set()
+                await trio.sleep_forever()
+            sent += len(part)
+            assert sent < 200_000_000
+
+    async with (
+        passing(endless) as (server, _),
+        await trio.open_tcp_stream("127.0.0.1", server.port) as stream,
+    ):
+        await stream.send_all(request("GET", "/x"))
+        with trio.fail_after(60):
+            await stuck.wait()
