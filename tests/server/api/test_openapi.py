@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
+import random
 import re
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 import httpx2
 import pytest
@@ -143,3 +146,57 @@ def test_templates_that_differ_in_names_only_are_one_path():
     assert document["paths"].keys() == {"/files/{id}"}
     assert document["paths"]["/files/{id}"].keys() == {"get", "post"}
     assert document["paths"]["/files/{id}"]["post"]["parameters"][0]["name"] == "id"
+
+
+ODD = (
+    None,
+    True,
+    -1,
+    0,
+    2**63,
+    1.5,
+    "",
+    "x",
+    "\0",
+    "\ud800",
+    "é" * 3000,
+    [],
+    [""],
+    ["x", 1],
+    {},
+    {"x": 1},
+)
+"""Values that fit some of the types, and those that fit none."""
+WORDS = ("", "x", "0", "-1", "9" * 30, "true", "{}", "[", '{"m": "x"}', '{"$or": [{}]}', "\0", "é%")
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_it_permits_is_answered_without_a_server_error(seed):
+    chance = random.Random(seed)
+    keys = {"X-LC-Id": "test-app", "X-LC-Key": "test-master-key,master"}
+    async with served() as (document, _, client):
+        made = await client.post("/1.2/rtm/conversations", json={"name": "x"}, headers=keys)
+        assert made.status_code == 201
+        names = (made.json()["objectId"], "x", "%00", quote("é"), "0" * 300)
+        seen = set()
+        for _ in range(10):
+            for path, method, operation in operations(document):
+                concrete = re.sub(r"{\w+}", lambda _: chance.choice(names), path)
+                query = {
+                    one["name"]: chance.choice(WORDS)
+                    for one in operation["parameters"]
+                    if one["in"] == "query" and chance.random() < 0.5
+                }
+                body = None
+                if "requestBody" in operation:
+                    (media,) = operation["requestBody"]["content"].values()
+                    known = media["schema"].get("properties", {"name": 0, "m": 0, "attr": 0})
+                    value = {name: chance.choice(ODD) for name in known if chance.random() < 0.8}
+                    body = json.dumps(value).encode()
+                reply = await client.request(
+                    method.upper(), f"{concrete}?{urlencode(query)}", content=body, headers=keys
+                )
+                assert reply.status_code < 500, (method, concrete, query, body, reply.text)
+                seen.add(reply.status_code)
+        # They come to be understood, and so much that they are carried out.
+        assert {200, 400, 404} <= seen
