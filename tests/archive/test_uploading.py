@@ -35,7 +35,7 @@ async def get(server, path, **headers):
     if response.content is not None:
         while part := await response.content.read():
             content += part
-        response.content.close()
+        await response.content.aclose()
     return response.status, content
 
 
