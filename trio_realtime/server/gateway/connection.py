@@ -366,6 +366,11 @@ class GatewayConnection:
 
         answer.then(self.under_way(fill))
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything that was asked for here is not done."""
+        return self._in_flight > 0
+
     def submit(
         self,
         app: AppContext,

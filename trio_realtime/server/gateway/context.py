@@ -17,6 +17,7 @@ from trio_realtime.server.troubles import TroubleLog
 
 from .send_buffer import Flusher, Spawn
 from .shown_tokens import ShownTokens
+from .unfinished import Unfinished
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -31,6 +32,7 @@ class AppContext:
     spawn: Spawn
     hooks: HookRunner | None = None
     shown: ShownTokens = attrs.field(factory=ShownTokens)
+    unfinished: Unfinished = attrs.field(factory=Unfinished)
 
     @property
     def id(self) -> str:

@@ -6,6 +6,7 @@ bus. Protocol: docs/protocol/session.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import outcome
@@ -25,7 +26,7 @@ from trio_realtime.server.rules.session import (
 )
 from trio_realtime.server.rules.signatures import signs_login
 from trio_realtime.server.rules.types import Clients, Refusal
-from trio_realtime.server.store.interface import TokenRow
+from trio_realtime.server.store.interface import StoreError, TokenRow
 from trio_realtime.wire import (
     CommandType,
     GenericCommand,
@@ -125,11 +126,40 @@ def _expected(
     if isinstance(result, outcome.Error):
         _decided(connection, command, app, login, result)
         return
-    connection.submit(
+    _behind_the_rest(
+        connection,
         app,
-        lambda tx: open_session(tx, login),
-        partial(_decided, connection, command, app, login),
+        login.client_id,
+        lambda: connection.submit(
+            app,
+            lambda tx: open_session(tx, login),
+            partial(_decided, connection, command, app, login),
+        ),
     )
+
+
+def _behind_the_rest(
+    connection: GatewayConnection, app: AppContext, client_id: str, then: Callable[[], None]
+) -> None:
+    """Go on when what the client has said on other connections so far is written."""
+    others = app.unfinished.busy(client_id, connection)
+    waiting = len(others)
+    if not waiting:
+        then()
+        return
+
+    def passed(_result: object) -> None:
+        nonlocal waiting
+        waiting -= 1
+        if not waiting:
+            then()
+
+    for other in others:
+        done = connection.under_way(passed)
+        try:
+            app.store.submit(app.id, lambda _tx: None, done, owner=other)
+        except StoreError as error:
+            done(outcome.Error(error))
 
 
 def _decided(
@@ -163,6 +193,7 @@ def _decided(
             connection, app, login.client_id, login.features, opened.tag, opened.device
         )
         connection.sessions[login.client_id] = session
+        app.unfinished.arrived(login.client_id, connection)
     expect_backlog(connection, login)
     arrival = Arrival(opened.tag, login.message.st, opened.assumed, login.reopen)
     joined = partial(_joined, connection, command, login, opened, session, new)

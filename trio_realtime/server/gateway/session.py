@@ -34,6 +34,10 @@ class SessionChannel(Channel, Protocol):
     def sessions(self) -> dict[str, GatewaySession]:
         """The sessions on it by client id."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything that was asked for here is not done."""
+
     def push_alone(self, command: GenericCommand, peer: str | None, at: int | None, /) -> None:
         """A push for one client only."""
 
@@ -129,6 +133,7 @@ class GatewaySession:
         if not self.live:
             return False
         del self.connection.sessions[self.client_id]
+        self.app.unfinished.gone(self.client_id, self.connection)
         return True
 
     # What the application is told.
