@@ -18,6 +18,7 @@ from tests.server.gateway.world import (
     world,
 )
 from trio_realtime.server.gateway import backlog
+from trio_realtime.server.gateway.unfinished import PRUNED_AT, Unfinished
 from trio_realtime.server.store.sqlite.runner import Runner
 from trio_realtime.testing import memory_streams, open_server
 from trio_realtime.wire import (
@@ -164,3 +165,55 @@ async def test_who_hangs_up_before_the_answer_is_not_online(autojump_clock, monk
         await ours.send_all(masked(encode(login)) + masked(b"\x03\xe8", opcode=0x88))
         await trio.sleep(60)
         assert server.stats().sessions == 0
+
+
+async def test_what_was_said_before_a_return_is_no_news_from_another_device(monkeypatch):
+    free, busy = Event(), Event()
+    write = Runner.write
+
+    def wait_and_write(runner, batch):
+        busy.set()
+        assert free.wait(PATIENCE)
+        return write(runner, batch)
+
+    async with open_server() as server, peer_of(server) as tom, peer_of(server) as jerry:
+        await tom.login("Tom")
+        await jerry.login("Jerry")
+        cid = await conversation_of(tom, "Tom", "Jerry")
+        monkeypatch.setattr(Runner, "write", wait_and_write)
+        with trio.fail_after(PATIENCE):
+            first = jerry.number(direct(cid, "first in the queue"))
+            await jerry.send(first)
+            await trio.to_thread.run_sync(busy.wait, PATIENCE)
+            for text in ("one", "two", "three"):
+                await tom.send(tom.number(direct(cid, text)))
+            await heard(tom)
+            async with peer_of(server) as again:
+                login = again.number(opening(server.app_id, "Tom"))
+                await again.send(login)
+                await heard(again)
+                free.set()
+                await again.reply_to(login.i)
+                await jerry.reply_to(first.i)
+                for _ in range(3):
+                    await jerry.push(CommandType.DIRECT)
+                assert texts(await heard(again)) in ([], ["first in the queue"])
+
+
+def test_clients_that_have_left_are_forgotten():
+    class Connection:
+        busy = True
+
+    unfinished, kept = Unfinished(), Connection()
+    unfinished.arrived("Tom", kept)
+    for number in range(PRUNED_AT + 2):
+        connection = Connection()
+        unfinished.arrived(f"c{number}", connection)
+        unfinished.gone(f"c{number}", connection)
+        del connection
+    assert len(unfinished._connections) < 5
+    assert unfinished.busy("Tom", Connection()) == [kept]
+    assert unfinished.busy("Tom", kept) == []
+    kept.busy = False
+    unfinished.gone("Tom", kept)
+    assert "Tom" not in unfinished._connections

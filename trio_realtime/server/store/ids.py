@@ -16,6 +16,9 @@ _process = secrets.token_hex(5)
 _counter = itertools.count(secrets.randbelow(1 << 24))
 _drawn: list[bytes] = []
 """Random bits that no id has been made of."""
+if hasattr(os, "register_at_fork"):
+    # Two processes must not draw the same.
+    os.register_at_fork(after_in_child=_drawn.clear)
 _IN_URLS = bytes.maketrans(b"+/", b"__")
 
 
