@@ -160,6 +160,15 @@ async def test_program_of_the_readme_answers(monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no Ctrl-C to send")
+@pytest.fixture
+def interruptible():
+    """What is started heeds Ctrl-C, also where the tests themselves run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 async def test_program_of_the_readme_ends_with_one_line(tmp_path):
     """Ctrl-C is how it is meant to end, and no traceback."""
     (program,) = [block for block in BLOCKS if block.page.name == "README.md" and block.endless]
