@@ -159,7 +159,6 @@ async def test_program_of_the_readme_answers(monkeypatch):
             nursery.cancel_scope.cancel()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no Ctrl-C to send")
 @pytest.fixture
 def interruptible():
     """What is started heeds Ctrl-C, also where the tests themselves run in the background."""
@@ -168,6 +167,7 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no Ctrl-C to send")
 @pytest.mark.usefixtures("interruptible")
 async def test_program_of_the_readme_ends_with_one_line(tmp_path):
     """Ctrl-C is how it is meant to end, and no traceback."""
