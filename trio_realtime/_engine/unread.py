@@ -91,7 +91,8 @@ class UnreadCounters:
         self._counters: dict[str, _Counter] = {}
         self._marks: dict[str, ReadTuple] = {}
         self._sent: dict[str, ReadTuple] = {}
-        """Marks under way: the server has not counted since they left."""
+        """Marks under way, as far as it is known: a count may have left the server before the mark
+    came. To send one again does no harm."""
         self._next_at = float("-inf")
 
     def of(self, cid: str) -> Unread:
@@ -120,13 +121,15 @@ class UnreadCounters:
         """The server says how it is."""
         cid, last = event.conversation_id, event.last_message
         counter = self._counter(cid)
-        sent = self._sent.pop(cid, None)
+        sent = self._sent.get(cid)
         if last is not None:
             upto = last.timestamp_ms, last.id
         elif event.at is not None:
             upto = ms_from_datetime(event.at), LAST_ID
         else:
             upto = counter.newest
+        if sent is not None and event.count == 0 and upto >= _place(sent):
+            del self._sent[cid]
         mark = self._marks.get(cid) or sent
         if mark is not None and upto <= _place(mark):
             # The user has read all that, which the server may not have known yet.
