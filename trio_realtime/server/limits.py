@@ -41,6 +41,9 @@ class Limits:
     upstream_timeout: float = 60.0
     """Seconds in which the upstream says or takes something; then 504."""
 
+    installations: int = 1_000_000
+    """Installations of one app; beyond it 507. Those untouched for 90 days are forgotten."""
+
     upload_ttl: float = 3600.0
     """How long the permission to upload a file lasts."""
     transfer_timeout: float = 900.0

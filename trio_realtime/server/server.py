@@ -23,6 +23,7 @@ from .api.files import Files
 from .api.history import History
 from .api.imported_files import ImportedFiles
 from .api.imports import Imports
+from .api.installations import Installations
 from .api.messages import Messages
 from .api.moderation import Moderation
 from .api.openapi import OpenApi
@@ -60,10 +61,11 @@ OPERATOR_ENDPOINTS = (
     Clients,
     ServiceConversations,
     Classes,
+    Installations,
     VersionOne,
     Imports,
 )
-"""What only the master key opens."""
+"""What the operator does; some of it others may, too."""
 
 
 class ServerStartError(Exception):

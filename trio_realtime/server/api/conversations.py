@@ -5,7 +5,7 @@ Protocol: docs/protocol/rest.md §3, §5, §6 and §7.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -20,9 +20,11 @@ from trio_realtime.server.store.conditions import (
     Column,
     Compare,
     Condition,
+    Field,
     Has,
     Or,
     parse_condition,
+    parse_field,
     parse_sort,
 )
 from trio_realtime.server.store.interface import Kind, Query, QueryError, Tx
@@ -149,12 +151,15 @@ def kinds_of(request: Request) -> tuple[Kind, ...]:
     return KINDS.get(segment, ())
 
 
-def query_of(request: Request, *kinds: Kind, most: int = LARGEST_PAGE) -> Query:
-    """The query in a request's parameters. Raises `HttpError` 400."""
+def query_of(request: Request, *kinds: Kind, field: Callable[[str], Field] = parse_field) -> Query:
+    """The query in a request's parameters; ``field`` reads the names of columns.
+
+    Raises `HttpError` 400.
+    """
     try:
         given = parse_object(request.query.get("where") or "{}", MAX_DEPTH)
-        condition = parse_condition(given)
-        sort = parse_sort(_order(request.query.get("order", "")))
+        condition = parse_condition(given, field)
+        sort = parse_sort(_order(request.query.get("order", "")), field)
     except (BadJson, QueryError) as error:
         raise HttpError(400, 102, f"where or order cannot be understood: {error}.") from error
     only: tuple[Condition, ...] = tuple(
@@ -163,7 +168,7 @@ def query_of(request: Request, *kinds: Kind, most: int = LARGEST_PAGE) -> Query:
     return Query(
         where=And((Or(only), condition)) if only else condition,
         sort=sort,
-        limit=page(request, default=PAGE, most=most),
+        limit=page(request, default=PAGE, most=LARGEST_PAGE),
         skip=max(0, number(request, "skip", 0)),
     )
 

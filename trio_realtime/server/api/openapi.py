@@ -91,6 +91,9 @@ SENDING = (
 )
 WHO = "client_id:text client_ids:one-or-more"
 NAMED = "from_client:text! timestamp:int!"
+INSTALLATION = (
+    "deviceType:text deviceToken:text installationId:text registrationId:text channels:texts"
+)
 FILE = "name:text! mime_type:text metaData:object"
 
 TAKES: Mapping[str, Takes] = {
@@ -165,6 +168,10 @@ TAKES: Mapping[str, Takes] = {
     "Classes.update": Takes(body="*"),
     "Classes.member_infos": Takes(f"where:json {PAGE}", shows=MEMBER),
     "Classes.service_messages": Takes("where:json limit:int"),
+    "Installations.register": Takes("fetchWhenSave:flag", INSTALLATION, shows=APP, status=201),
+    "Installations.show": Takes("keys:text", shows=APP),
+    "Installations.update": Takes("fetchWhenSave:flag", INSTALLATION, shows=APP),
+    "Installations.find": Takes(f"{QUERY} count:text keys:text"),
     "VersionOne.send": Takes(body=f"from_peer:text! conv_id:text! {SENDING}"),
     "VersionOne.edit": Takes(
         body="to:text! msg-id:text! from:text! timestamp:int! data:text! bin:flag"

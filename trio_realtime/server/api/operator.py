@@ -31,7 +31,7 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
 """The kinds of conversations under each of their paths."""
 
 BAD_PARAMETER = 1
-STATUS_OF_CODE = {4303: 404, 4401: 404, 4315: 403, 4305: 403}
+STATUS_OF_CODE = {101: 404, 507: 507, 4303: 404, 4401: 404, 4315: 403, 4305: 403}
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""The condition of a conversation query as a tree: docs/protocol/conversations.md §3.
+"""The condition of a query as a tree: docs/protocol/conversations.md §3.
 
 A condition is data from a stranger. Here its size and depth are bounded, unknown operators
 and wrong operands are refused; what comes out is plain and can be trusted, and a database
@@ -8,7 +8,7 @@ need only translate it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -42,6 +42,9 @@ COLUMNS: Mapping[str, ColumnType] = {
     "unique": "flag",
 }
 """The columns that every conversation has, and the type of each."""
+
+_ROW_COLUMNS = frozenset({"objectId", "createdAt", "updatedAt"})
+"""Those that every row has, whatever it is about."""
 
 
 @attrs.frozen
@@ -180,20 +183,28 @@ NEWEST_FIRST = (SortKey(Column("lm"), descending=True),)
 # From JSON.
 
 
-def parse_condition(where: Mapping[str, Any]) -> Condition:
-    """The tree of a ``where``. Raises `QueryError`."""
+def parse_condition(
+    where: Mapping[str, Any], field: Callable[[str], Field] | None = None
+) -> Condition:
+    """The tree of a ``where``. ``field`` reads its keys, by default as those of a conversation.
+
+    Raises `QueryError`.
+    """
     try:
         text = json.dumps(where, ensure_ascii=False, allow_nan=False).encode()
     except (UnicodeEncodeError, RecursionError, TypeError, ValueError) as exc:
         raise QueryError("the condition is not plain JSON") from exc
     if len(text) > _TEXT_AT_MOST:
         raise QueryError("the condition is too long")
-    return _Parser().all_of(where, 0)
+    return _Parser(field or parse_field).all_of(where, 0)
 
 
-def parse_sort(keys: Iterable[tuple[str, bool]]) -> tuple[SortKey, ...]:
+def parse_sort(
+    keys: Iterable[tuple[str, bool]], field: Callable[[str], Field] | None = None
+) -> tuple[SortKey, ...]:
     """Keys to sort by, with True for descending. Raises `QueryError`."""
-    parsed = tuple(SortKey(parse_field(key), descending) for key, descending in keys)
+    read = field or parse_field
+    parsed = tuple(SortKey(read(key), descending) for key, descending in keys)
     if len(parsed) > _SORT_KEYS_AT_MOST:
         raise QueryError(f"more than {_SORT_KEYS_AT_MOST} keys to sort by")
     return parsed
@@ -205,6 +216,18 @@ def parse_field(key: str) -> Field:
         return Column(key)
     if key in _CLIENT_SETS:
         return ClientSet(_CLIENT_SETS[key])
+    return _attribute(key)
+
+
+def parse_row_field(key: str) -> Field:
+    """What a key means for rows of which all is JSON but their id and times.
+
+    Raises `QueryError`.
+    """
+    return Column(key) if key in _ROW_COLUMNS else _attribute(key)
+
+
+def _attribute(key: str) -> Attribute:
     path = tuple(key.split("."))
     if not all(path) or len(path) > _PATH_AT_MOST or not _has_utf8_form(key):
         raise QueryError(f"illegal key {key!r}")
@@ -214,7 +237,8 @@ def parse_field(key: str) -> Field:
 class _Parser:
     """One pass over a condition, which counts what it meets."""
 
-    def __init__(self) -> None:
+    def __init__(self, field: Callable[[str], Field]) -> None:
+        self._field = field
         self._conditions = 0
         self._constants = 0
 
@@ -230,7 +254,7 @@ class _Parser:
             elif key.startswith("$"):
                 raise QueryError(f"unknown operator {key!r}")
             else:
-                parts += self._about(parse_field(key), value)
+                parts += self._about(self._field(key), value)
         return parts[0] if len(parts) == 1 else And(tuple(parts))
 
     def _group(self, key: str, value: Any, depth: int) -> Condition:

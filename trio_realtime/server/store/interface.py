@@ -211,6 +211,17 @@ class Query:
     """Temporary conversation ids; then ``where`` does not apply."""
 
 
+@attrs.frozen
+class InstallationRow:
+    """One installation of an app on a device: docs/protocol/push.md §1."""
+
+    id: str
+    created_at: int
+    updated_at: int
+    attributes: Mapping[str, Any]
+    """All columns but these, as they are told to the operator."""
+
+
 class Tx(Protocol):
     """One transaction on one app's data, inside the store's thread. Nothing here waits.
 
@@ -546,6 +557,32 @@ class Tx(Protocol):
     def documents(
         self, table: str, *, prefix: str = "", after: str | None = None, limit: int = 100
     ) -> list[tuple[str, Mapping[str, Any]]]: ...
+
+    # Installations.
+
+    def installation(self, object_id: str) -> InstallationRow | None: ...
+
+    def installations_of(
+        self, *, device_token: str | None, installation_id: str | None
+    ) -> list[InstallationRow]:
+        """Those with this ``deviceToken`` or this ``installationId``, latest first; few."""
+
+    def put_installation(self, attributes: Mapping[str, Any], row_id: str = "") -> InstallationRow:
+        """Store a new one, or all that is said of a known one, with updated_at = now."""
+
+    def delete_installation(self, object_id: str) -> bool: ...
+
+    def installation_count(self) -> int:
+        """How many the app has."""
+
+    def forget_installations(self, before: int) -> None:
+        """Delete some of those that nobody has touched since."""
+
+    def find_installations(self, query: Query) -> list[InstallationRow]:
+        """Those that meet a condition, whose keys `parse_row_field` reads. Raises `QueryError`."""
+
+    def count_installations(self, query: Query) -> int:
+        """How many meet it, whatever the page. Raises `QueryError`."""
 
 
 class Store(Protocol):

@@ -81,6 +81,14 @@ OPERATIONS = {
         tx.documents("t", prefix="k", after="a"),
         tx.delete_document("t", "k"),
     ),
+    "installations": lambda tx, c, m: (
+        tx.put_installation({"deviceToken": "t", "installationId": "i"}),
+        tx.installations_of(device_token="t", installation_id="i"),
+        tx.installation("x"),
+        tx.installation_count(),
+        tx.forget_installations(5),
+        tx.delete_installation("x"),
+    ),
     "delete message": lambda tx, c, m: tx.delete_message(c, m),
     "delete": lambda tx, c, m: tx.delete_conversation(c),
 }

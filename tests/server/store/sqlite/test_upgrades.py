@@ -46,8 +46,18 @@ def names(path):
         return {name for (name,) in connection.execute("SELECT name FROM clients")}
 
 
+def sixth(path):
+    """Make of the tables what version 6 had."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "DROP TABLE installations; ALTER TABLE apps DROP COLUMN installations;"
+            "PRAGMA user_version = 6;"
+        )
+
+
 def fourth(path):
     """Make of the tables what version 4 had."""
+    sixth(path)
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
             "DROP INDEX conversations_by_members;"
@@ -179,6 +189,20 @@ def test_the_fourth_version(tmp_path):
             assert found == [chat]
             stat = "SELECT stat FROM sqlite_stat1 WHERE idx = 'conversations_by_members'"
             assert rules.connection.execute(stat).fetchall() == [("1000000 1000000 1 1",)]
+
+
+def test_the_sixth_version(tmp_path):
+    path = tmp_path / "data.db"
+    with SqliteRules.opened(path) as rules:
+        world = World(rules)
+        world.create("tom")
+    sixth(path)
+    with SqliteRules.opened(path) as rules:
+        row = World(rules).do(lambda tx: tx.put_installation({"deviceToken": "t"}))
+    with SqliteRules.opened(path) as rules:
+        world = World(rules)
+        assert world.see(lambda tx: tx.installation(row.id)) == row
+        assert world.see(lambda tx: tx.installation_count()) == 1
 
 
 def test_an_upgrade_that_fails_leaves_everything_as_it_was(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from .functions import add_functions
 APPLICATION_ID = 0x54525454
 """Marks a file as ours (``PRAGMA application_id``)."""
 
-VERSION = 6
+VERSION = 7
 """The version of the tables (``PRAGMA user_version``)."""
 
 _OLDEST_SQLITE = (3, 35, 0)
@@ -67,12 +67,34 @@ CREATE TABLE IF NOT EXISTS clock_steps (
 );
 """
 
+INSTALLATIONS = """
+CREATE TABLE installations (
+    id INTEGER PRIMARY KEY,
+    app INTEGER NOT NULL REFERENCES apps,
+    object_id TEXT NOT NULL,
+    device_token TEXT,
+    installation_id TEXT,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    -- Everything else that is said of it, and those two again.
+    attributes TEXT NOT NULL,
+    UNIQUE (app, object_id)
+);
+CREATE INDEX installations_by_token ON installations (app, device_token)
+    WHERE device_token IS NOT NULL;
+CREATE INDEX installations_by_device ON installations (app, installation_id)
+    WHERE installation_id IS NOT NULL;
+CREATE INDEX installations_by_time ON installations (app, updated_at);
+"""
+
 TABLES = f"""
 {CLOCK.strip()}
 
 CREATE TABLE apps (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
+    -- How many there are, which is asked before each new one.
+    installations INTEGER NOT NULL DEFAULT 0,
     -- The newest patch time given out.
     patch_clock INTEGER NOT NULL DEFAULT 0
 );
@@ -205,6 +227,8 @@ CREATE TABLE documents (
     value TEXT NOT NULL,
     PRIMARY KEY (app, kind, key)
 ) WITHOUT ROWID;
+
+{INSTALLATIONS.strip()}
 """
 
 UPGRADES = {
@@ -249,6 +273,11 @@ ANALYZE sqlite_master;
 """,
     # It was not known when the clock was set back.
     5: CLOCK,
+    # There were no installations.
+    6: f"""
+ALTER TABLE apps ADD COLUMN installations INTEGER NOT NULL DEFAULT 0;
+{INSTALLATIONS.strip()}
+""",
 }
 """What makes of the tables of a version those of the next one."""
 
