@@ -215,12 +215,19 @@ class Router:
         """Have everything else at paths of no route answered by this; it streams."""
         self._upstream = upstream
 
+    @property
+    def upstream(self) -> Endpoint | None:
+        """Who answers at paths of no route, if anybody."""
+        return self._upstream
+
+    def has(self, path: str) -> bool:
+        """Whether there is a route at this path, whatever its method."""
+        segments = path.split("/")
+        return any(_match(route.pattern, segments) is not None for route in self._routes)
+
     def passes_on(self, path: str) -> bool:
         """Whether requests at this path may be answered by another server."""
-        if self._upstream is None or path == "*":
-            return False
-        segments = path.split("/")
-        return all(_match(route.pattern, segments) is None for route in self._routes)
+        return self._upstream is not None and path != "*" and not self.has(path)
 
     def add(self, method: str, path: str, endpoint: Endpoint, *, streams: bool = False) -> None:
         """Have an endpoint answer this method and path.

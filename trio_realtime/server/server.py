@@ -16,6 +16,7 @@ import trio
 from trio_realtime._io.exception_groups import background_nursery, single_error
 
 from .accepting import accept
+from .api.batch import Batch
 from .api.classes import Classes
 from .api.clients import Clients
 from .api.conversations import Conversations
@@ -282,7 +283,7 @@ async def open_server(
                     upstream,
                     limits=config.limits,
                     troubles=server.gateway.server.troubles,
-                    secure=(config.public_url or "").startswith("https:"),
+                    public_url=config.public_url,
                 )
                 stack.push_async_callback(passing.aclose)
                 server._listener.router.pass_on(passing.pass_on)  # noqa: SLF001 - likewise
@@ -348,6 +349,7 @@ async def _assemble(
     for endpoints in OPERATOR_ENDPOINTS:
         endpoints(gateway).routes(router)
     ImportedFiles(gateway, files).routes(router)
+    Batch(gateway, router).routes(router)
     OpenApi(router).routes(router)
     await files.recover()
     return Server(config, gateway, Listener(gateway, router, config.tls))

@@ -13,7 +13,7 @@ import secrets
 import socket
 import ssl
 from collections.abc import AsyncIterator, Collection, Sequence
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 import httpcore2
@@ -40,6 +40,11 @@ HOP_BY_HOP = frozenset(
 
 OURS_TO_SAY = frozenset({b"host", b"expect", b"x-forwarded-proto"})
 """Headers of a request that are not passed on, or not as they came."""
+
+WHERE = frozenset({b"location", b"content-location"})
+"""Headers of an answer that say where something is."""
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 NOT_PASSED_ON = frozenset({"CONNECT", "TRACE"})
@@ -123,12 +128,13 @@ class Upstream:
     """Passes requests on, so many at once, and never in a circle."""
 
     def __init__(
-        self, url: UpstreamUrl, *, limits: Limits, troubles: TroubleLog, secure: bool
+        self, url: UpstreamUrl, *, limits: Limits, troubles: TroubleLog, public_url: str | None
     ) -> None:
         self._url = url
         self._limits = limits
         self._troubles = troubles
-        self._secure = secure
+        self._public_url = public_url and public_url.rstrip("/")
+        self._secure = (public_url or "").startswith("https:")
         """Whether clients reach us by TLS even where that ends at a proxy."""
         self._mark = f"trio-realtime-{secrets.token_hex(8)}".encode()
         self._under_way = 0
@@ -158,7 +164,7 @@ class Upstream:
             raise
         return Response(
             answer.status,
-            fields=tuple(_passing(answer.headers)),
+            fields=tuple(self._as_ours(request, field) for field in _passing(answer.headers)),
             content=_Answer(self, answer),
         )
 
@@ -210,6 +216,23 @@ class Upstream:
                     raise self.failed(error) from None
             except (httpcore2.NetworkError, httpcore2.TimeoutException) as error:
                 raise self.failed(error) from None
+
+    def _as_ours(self, request: Request, field: Field) -> Field:
+        """A header of an answer: where it names the upstream's own address, it names ours."""
+        name, value = field
+        host = request.headers.get("host", "")
+        if name not in WHERE or not (self._public_url or host):
+            return field
+        try:
+            parts = urlsplit(value.decode("ascii"))
+            port = parts.port or DEFAULT_PORTS.get(parts.scheme)
+        except ValueError:
+            return field
+        scheme = "https" if self._url.tls else "http"
+        if (parts.scheme, parts.hostname, port) != (scheme, self._url.host, self._url.port):
+            return field
+        ours = self._public_url or f"{'https' if request.secure else 'http'}://{host}"
+        return name, (ours + urlunsplit(("", "", *parts[2:]))).encode("latin-1")
 
     def _timeouts(self) -> dict[str, float]:
         seconds = self._limits.upstream_timeout

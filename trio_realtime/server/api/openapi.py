@@ -29,6 +29,7 @@ SCHEMAS: Mapping[str, Json] = {
     "object": {"type": "object"},
     "texts": TEXTS,
     "one-or-more": {"oneOf": [{"type": "string"}, TEXTS]},
+    "objects": {"type": "array", "items": {"type": "object"}},
     "message": {"type": ["string", "object"]},
     "json": {"type": "string", "contentMediaType": "application/json"},
     "binary": {"type": "string", "format": "binary"},
@@ -162,6 +163,8 @@ TAKES: Mapping[str, Takes] = {
     "ServiceConversations.unsubscribe_1_1": Takes(
         "conv_id:text client_id:text", "conv_id:text client_id:text"
     ),
+    "Batch.run": Takes(body="requests:objects!", shows=NOTHING),
+    "Batch.save": Takes(body="requests:objects!", shows=NOTHING),
     "Classes.find": Takes(f"{QUERY} count:text keys:text include:text"),
     "Classes.create": Takes(body="*", status=201),
     "Classes.show": Takes("keys:text"),
