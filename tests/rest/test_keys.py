@@ -19,6 +19,12 @@ WITH_APP_KEY = {
     ("GET", "/1.1/rtm/messages/unread/{client}/{conversation}"),
     ("GET", "/1.1/classes/_ConversationMemberInfo"),
     ("GET", "/1.1/rtm/transient_group/onlines"),
+    # Devices save themselves: docs/protocol/push.md §2.
+    *(
+        line
+        for path in ("/1.1/installations", "/1.1/classes/_Installation")
+        for line in (("POST", path), ("GET", f"{path}/{{id}}"), ("PUT", f"{path}/{{id}}"))
+    ),
 }
 
 

@@ -60,7 +60,8 @@ class Clients(Operator):
         def rule(tx: Tx) -> int:
             if cid:
                 existing(tx, cid)
-                return sum(row.count for row in tx.unread_in(client, [cid]))
+                logs = [cid, *tx.lines(client, [cid]).values()]
+                return sum(row.count for row in tx.unread_in(client, logs))
             return sum(row.count for row in tx.unread_of(client, limit=UNREAD_CONVERSATIONS))
 
         return json_response({"count": await self.read(app, rule)})

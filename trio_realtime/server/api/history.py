@@ -33,6 +33,8 @@ class History:
         """Register every endpoint."""
         for kind in ("conversations", "chatrooms", "service-conversations"):
             router.add("GET", f"/1.2/rtm/{kind}/{{id}}/messages", self.messages)
+        service = "/1.2/rtm/service-conversations/{id}"
+        router.add("GET", f"{service}/subscribers/{{client}}/messages", self.told_to)
         router.add("GET", "/1.2/rtm/messages", self.feed)
         router.add("GET", "/1.2/rtm/clients/{client}/messages", self.sent_by)
         router.add("GET", "/1.1/rtm/messages/history", self.messages_of_1_1)
@@ -40,6 +42,12 @@ class History:
     async def messages(self, request: Request) -> Response:
         """A page of a conversation's history: ``GET …/{id}/messages``."""
         viewer = request.query.get("client_id", "")
+        return await self._page(request, request.parameters["id"], viewer, _range(request))
+
+    async def told_to(self, request: Request) -> Response:
+        """A page of what one client was told by a service."""
+        Operator(self.gateway).app(request)
+        viewer = request.parameters["client"]
         return await self._page(request, request.parameters["id"], viewer, _range(request))
 
     async def feed(self, request: Request) -> Response:
@@ -70,11 +78,15 @@ class History:
 
     async def _page(self, request: Request, cid: str, viewer: str, wanted: Range) -> Response:
         app = authorized_app(self.gateway, request)
+        is_operator = shows_master_key(self.gateway, app, request)
         try:
-            if not shows_master_key(self.gateway, app, request):
+            if not is_operator:
                 await self._require_reader(app, request, cid, viewer)
             rows = await self.gateway.store.read(
-                app.id, lambda tx: history_json(tx, existing(tx, cid), wanted)
+                app.id,
+                lambda tx: history_json(
+                    tx, existing(tx, cid), wanted, viewer or None, addresses=is_operator
+                ),
             )
         except Refusal as refusal:
             status = 403 if refusal.limit is None else 429

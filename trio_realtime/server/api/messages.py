@@ -14,7 +14,7 @@ import attrs
 from trio_realtime.server.hooks.types import IncomingMessage, MessageUpdate, Rewrite
 from trio_realtime.server.http import HttpError, Request, Response, Router, json_response
 from trio_realtime.server.rules.operator import messages as rules
-from trio_realtime.server.rules.operator.messages import Sending
+from trio_realtime.server.rules.operator.messages import Named, Sending
 from trio_realtime.server.rules.types import HIGH, LOW, NORMAL, App, Refusal
 from trio_realtime.server.store.interface import Kind
 
@@ -25,6 +25,8 @@ MAX_BODY = 5 * 1024
 """Bytes of one message: docs/protocol/rest.md §4."""
 
 MENTIONS = 20
+RECEIVERS = 20
+"""Clients to whom a service speaks at once, each alone: docs/protocol/rest.md §6."""
 PRIORITIES = {"high": HIGH, "normal": NORMAL, "low": LOW}
 
 
@@ -36,8 +38,8 @@ class Messages(Operator):
         """Register every endpoint."""
         for path in KINDS:
             base = f"/1.2/rtm/{path}/{{id}}/messages"
+            router.add("POST", base, self.send)
             if path != "service-conversations":
-                router.add("POST", base, self.send)
                 router.add("DELETE", f"{base}/{{mid}}", self.delete)
             router.add("PUT", f"{base}/{{mid}}", self.edit)
             router.add("PUT", f"{base}/{{mid}}/recall", self.recall)
@@ -82,24 +84,16 @@ class Messages(Operator):
         app, body, kinds = self.app(request), request.json(), kinds_of(request)
         cid, mid = request.parameters["id"], request.parameters["mid"]
         sender, timestamp, said = text(body, "from_client"), integer(body, "timestamp"), new(body)
-        named = (cid, mid, sender, timestamp)
+        named = Named(cid, mid, sender, timestamp, receivers_in(body, "to_clients"))
         return await self.edit_approved(app, named, said, request.address, *kinds)
 
     async def edit_approved(
-        self,
-        app: App,
-        named: tuple[str, str, str, int | None],
-        said: str | None,
-        address: str,
-        *kinds: Kind,
+        self, app: App, named: Named, said: str | None, address: str, *kinds: Kind
     ) -> Response:
-        """Edit, or with nothing said recall, if the application agrees. Raises `HttpError`.
-
-        ``named`` is conversation, id, sender and time of the message.
-        """
+        """Edit, or with nothing said recall, if the application agrees. Raises `HttpError`."""
         hooks = self.gateway.apps[app.id].hooks
         if hooks is not None:
-            to = await self.read(app, lambda tx: rules.told_of_edit(tx, *named, *kinds))
+            to = await self.read(app, lambda tx: rules.told_of_edit(tx, named, *kinds))
             assert to.message is not None
             about = MessageUpdate(
                 sender=to.message.sender,
@@ -114,16 +108,15 @@ class Messages(Operator):
             )
             changed = await approved(hooks.approve_update(about))
             said = None if said is None else _text_of(changed, said)
-        return json_response(await self.write(app, lambda tx: rules.edit(tx, *named, said, *kinds)))
+        return json_response(await self.write(app, lambda tx: rules.edit(tx, named, said, *kinds)))
 
     async def delete(self, request: Request) -> Response:
         app, kinds = self.app(request), kinds_of(request)
         cid, mid = request.parameters["id"], request.parameters["mid"]
         sender = text(request.query, "from_client")
         timestamp = integer(request.query, "timestamp")
-        return json_response(
-            await self.write(app, lambda tx: rules.delete(tx, cid, mid, sender, timestamp, *kinds))
-        )
+        named = Named(cid, mid, sender, timestamp)
+        return json_response(await self.write(app, lambda tx: rules.delete(tx, named, *kinds)))
 
 
 async def approved(asking: Awaitable[Rewrite]) -> Rewrite:
@@ -169,7 +162,17 @@ def sending_of(
         mention_all=flag(body, "mention_all"),
         mentions=tuple(dict.fromkeys(mentions)),
         address=address,
+        to=receivers_in(body, "to_clients") or receivers_in(body, "to_peers"),
     )
+
+
+def receivers_in(body: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """The clients to whom a service speaks alone; none where it is not said to whom.
+
+    Raises `HttpError` 400.
+    """
+    given = ids(body, name, most=RECEIVERS) if body.get(name) else ()
+    return tuple(dict.fromkeys(given))
 
 
 def message_of(body: Mapping[str, Any]) -> str:

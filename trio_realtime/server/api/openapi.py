@@ -87,7 +87,7 @@ HISTORY = (
 )
 VIEWER = "nonce:text signature_ts:int signature:text"
 SENDING = (
-    "message:message! transient:flag no_sync:flag push_data:message priority:text "
+    "message:message! to_clients:one-or-more transient:flag no_sync:flag push_data:message priority:text "
     "mention_all:flag mention_client_ids:one-or-more"
 )
 WHO = "client_id:text client_ids:one-or-more"
@@ -118,6 +118,7 @@ TAKES: Mapping[str, Takes] = {
     "History.messages": Takes(f"{HISTORY} client_id:text {VIEWER}", shows=MEMBER),
     "History.feed": Takes(HISTORY),
     "History.sent_by": Takes(HISTORY),
+    "History.told_to": Takes(HISTORY),
     "History.messages_of_1_1": Takes(
         f"convid:text from:text max_ts:int msgid:text limit:int reversed:flag peerid:text {VIEWER}",
         shows=MEMBER,
@@ -131,8 +132,8 @@ TAKES: Mapping[str, Takes] = {
     "Conversations.unmute": Takes(body="client_ids:one-or-more!"),
     "Conversations.room_members": Takes("limit:int"),
     "Messages.send": Takes(body=f"from_client:text! {SENDING}"),
-    "Messages.edit": Takes(body=f"{NAMED} message:message!"),
-    "Messages.recall": Takes(body=NAMED),
+    "Messages.edit": Takes(body=f"{NAMED} message:message! to_clients:one-or-more"),
+    "Messages.recall": Takes(body=f"{NAMED} to_clients:one-or-more"),
     "Messages.delete": Takes(NAMED),
     "Moderation.block": Takes(WHO, WHO),
     "Moderation.unblock": Takes(WHO, WHO),
@@ -155,6 +156,7 @@ TAKES: Mapping[str, Takes] = {
     "Clients.subscriptions": Takes("conv_id:text timestamp:int limit:int direction:text"),
     "ServiceConversations.subscribe": Takes(body="client_id:text!"),
     "ServiceConversations.subscribers": Takes("limit:int client_id:text"),
+    "ServiceConversations.delete": Takes(NAMED),
     "ServiceConversations.broadcast": Takes(body="from_client:text! message:message! push:message"),
     "ServiceConversations.broadcast_1_1": Takes(
         body="from_peer:text! conv_id:text! message:message! push:message"

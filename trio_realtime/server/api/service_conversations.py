@@ -8,6 +8,7 @@ from __future__ import annotations
 import attrs
 
 from trio_realtime.server.http import Request, Response, Router, json_response
+from trio_realtime.server.rules.operator.messages import Named, delete
 from trio_realtime.server.rules.operator.result import conversation_of
 from trio_realtime.server.rules.operator.services import subscribe, unsubscribe
 from trio_realtime.server.rules.types import Refusal
@@ -15,7 +16,7 @@ from trio_realtime.server.store.interface import Kind, Tx
 
 from .clients import subscription_json
 from .messages import message_of, push_of
-from .operator import Operator, page, refused, text
+from .operator import Operator, integer, page, refused, text
 from .services import Services
 
 BASE = "/1.2/rtm/service-conversations/{id}"
@@ -32,6 +33,7 @@ class ServiceConversations(Operator):
         router.add("DELETE", f"{BASE}/subscribers/{{client}}", self.unsubscribe)
         router.add("GET", f"{BASE}/subscribers", self.subscribers)
         router.add("GET", f"{BASE}/subscribers/count", self.count)
+        router.add("DELETE", f"{BASE}/subscribers/{{client}}/messages/{{mid}}", self.delete)
         router.add("POST", f"{BASE}/broadcasts", self.broadcast)
         router.add("POST", "/1.1/rtm/broadcast/subscriber", self.broadcast_1_1)
         router.add("POST", "/1.1/rtm/conversation/subscription", self.subscribe_1_1)
@@ -77,6 +79,13 @@ class ServiceConversations(Operator):
             return tx.member_count(conversation_of(tx, cid, Kind.SERVICE).id)
 
         return json_response({"count": await self.read(app, rule)})
+
+    async def delete(self, request: Request) -> Response:
+        """Remove what the service has said to one client alone."""
+        app, given = self.app(request), request.parameters
+        sender, timestamp = text(request.query, "from_client"), integer(request.query, "timestamp")
+        named = Named(given["id"], given["mid"], sender, timestamp, (given["client"],))
+        return json_response(await self.write(app, lambda tx: delete(tx, named, Kind.SERVICE)))
 
     async def broadcast(self, request: Request) -> Response:
         return await self._broadcast(request, request.parameters["id"], "from_client")

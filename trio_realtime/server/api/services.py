@@ -69,7 +69,7 @@ class Services:
         sent: Answer[ServiceMessage] = Answer()
 
         def rule(tx: Tx) -> tuple[int, MessageRow, list[Push]]:
-            message, pushes = rules.broadcast(tx, cid, sender, body, push_data)
+            message, pushes = rules.broadcast(tx, cid, sender, body, push_data, address)
             return tx.now, message, [_narrowed(push, receivers) for push in pushes]
 
         def done(result: outcome.Outcome[tuple[int, MessageRow, list[Push]]]) -> None:

@@ -14,6 +14,7 @@ import attrs
 
 from trio_realtime.server.http import HttpError, Request, Response, Router, json_response
 from trio_realtime.server.rules.operator import messages as rules
+from trio_realtime.server.rules.operator.messages import Named
 from trio_realtime.server.rules.operator.moderation import MAX_TTL, lift_silence, silence_for
 from trio_realtime.server.rules.operator.result import conversation_of
 from trio_realtime.server.rules.types import Room
@@ -49,8 +50,7 @@ class VersionOne(Operator):
             priority="high",
         )
         cid = text(body, "conv_id")
-        kinds = (Kind.NORMAL, Kind.ROOM, Kind.TEMPORARY)
-        return await Messages(self.gateway).send_approved(cid, sending, *kinds)
+        return await Messages(self.gateway).send_approved(cid, sending)
 
     async def edit(self, request: Request) -> Response:
         """Replace a message by a row of the history."""
@@ -58,16 +58,15 @@ class VersionOne(Operator):
         cid, mid = text(row, "to"), text(row, "msg-id")
         body = _text_of(row)
         sender, timestamp = text(row, "from"), integer(row, "timestamp")
-        named = (cid, mid, sender, timestamp)
+        named = Named(cid, mid, sender, timestamp)
         return await Messages(self.gateway).edit_approved(app, named, body, request.address)
 
     async def delete(self, request: Request) -> Response:
         app, given = self.app(request), {**request.query, **request.json()}
         cid, mid = text(given, "convid"), text(given, "msgid")
         sender, timestamp = text(given, "from"), integer(given, "timestamp")
-        return json_response(
-            await self.write(app, lambda tx: rules.delete(tx, cid, mid, sender, timestamp))
-        )
+        named = Named(cid, mid, sender, timestamp)
+        return json_response(await self.write(app, lambda tx: rules.delete(tx, named)))
 
     async def room_count(self, request: Request) -> Response:
         """How many are in a chat room now; the app key will do."""

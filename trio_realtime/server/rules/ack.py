@@ -23,11 +23,16 @@ def acknowledge(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     conversation = tx.conversation(ack.cid)
     if conversation is None or conversation.kind is Kind.ROOM:
         return Outcome()
-    span = _span(tx, ack.cid, ack)
+    logs = [ack.cid]
+    if conversation.kind is Kind.SERVICE:
+        logs += tx.lines(caller.client_id, [ack.cid]).values()
+    span = next((span for log in logs if (span := _span(tx, log, ack)) is not None), None)
     if span is None:
         return Outcome()
     first, last = span
-    received = tx.acknowledge(ack.cid, caller.client_id, first=first, last=last)
+    received: list[MessageRow] = []
+    for log in logs:
+        received += tx.acknowledge(log, caller.client_id, first=first, last=last)
     if conversation.kind not in _RECEIPTS:
         return Outcome()
     return Outcome(pushes=receipts(received, caller.client_id, tx.now, read=False))

@@ -108,14 +108,14 @@ def unread_tuple(row: UnreadRow) -> UnreadTuple:
     newest = row.newest
     if newest is None:
         return UnreadTuple(
-            cid=conversation.id,
+            cid=conversation.told_as,
             unread=row.count,
             mentioned=row.mentioned,
             conv_type=int(conversation.kind),
         )
     text, binary = _halves(newest.body)
     return UnreadTuple(
-        cid=conversation.id,
+        cid=conversation.told_as,
         unread=row.count,
         mid=newest.id,
         timestamp=newest.timestamp,

@@ -74,6 +74,7 @@ def send(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
             receipt=bool(direct.r),
             push_data=direct.push_data,
             lctype=lctype_of(body),
+            address=caller.address or None,
         ),
     )
     reply = _ack(message.id, message.timestamp)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -56,20 +58,30 @@ def logs(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
         # 0 is reserved for "no type", which no message declares.
         lctype=query.lctype or None,
     )
-    messages, marked = _page(tx, conversation, wanted)
+    messages, marked = _page(tx, conversation, wanted, caller.client_id)
     items = [log_item(message, marked=marked) for message in messages]
     reply = LogsCommand(cid=conversation.id, logs=items)
     return Outcome(GenericCommand(cmd=CommandType.LOGS, logs_message=reply))
 
 
-def history_json(tx: Tx, conversation: ConversationRow, wanted: Range) -> list[dict[str, Any]]:
+def history_json(
+    tx: Tx,
+    conversation: ConversationRow,
+    wanted: Range,
+    viewer: str | None = None,
+    *,
+    addresses: bool = False,
+) -> list[dict[str, Any]]:
     """A page in the form of the REST API: newest first, or with ``newer`` oldest first.
+
+    Of a service, ``viewer`` tells whose view it is; without one it is what all subscribers hear.
+    ``addresses`` shows from where messages were sent.
 
     Protocol: docs/protocol/rest.md §4.
     """
-    messages, marked = _page(tx, conversation, wanted)
+    messages, marked = _page(tx, conversation, wanted, viewer)
     return [
-        _row_json(message, marked=marked)
+        _row_json(message, marked=marked, addresses=addresses)
         for message in (messages if wanted.newer else reversed(messages))
     ]
 
@@ -91,17 +103,17 @@ def feed_json(tx: Tx, wanted: Range, sender: str | None) -> list[dict[str, Any]]
     cids = dict.fromkeys(message.conversation_id for message in fitting if message.ack_at)
     pairs = {cid for cid, members in tx.members_of(list(cids)).items() if len(members) == 2}
     return [
-        _row_json(message, marked=message.conversation_id in pairs)
+        _row_json(message, marked=message.conversation_id in pairs, addresses=True)
         for message in (fitting if wanted.newer else reversed(fitting))
     ]
 
 
-def _row_json(message: MessageRow, *, marked: bool) -> dict[str, Any]:
+def _row_json(message: MessageRow, *, marked: bool, addresses: bool) -> dict[str, Any]:
     data, binary = body_json(message.body)
     row = {
         "msg-id": message.id,
         "timestamp": message.timestamp,
-        "conv-id": f"{message.conversation_id}00000000",
+        "conv-id": _key(message),
         "to": message.conversation_id,
         "from": message.sender,
         "data": data,
@@ -111,7 +123,19 @@ def _row_json(message: MessageRow, *, marked: bool) -> dict[str, Any]:
     }
     if marked and message.ack_at is not None:
         row["ack-at"] = message.ack_at
+    if addresses and message.address:
+        row["from-ip"] = message.address
+    if message.receiver is not None:
+        row["to-client"] = message.receiver
     return row
+
+
+def _key(message: MessageRow) -> str:
+    """What tells the logs of conversations apart: docs/protocol/messages.md §2."""
+    if message.receiver is None:
+        return f"{message.conversation_id}00000000"
+    name = f"{message.conversation_id}:{message.receiver}"
+    return hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
 
 
 def require_reader(tx: Tx, row: ConversationRow, client_id: str) -> None:
@@ -119,15 +143,23 @@ def require_reader(tx: Tx, row: ConversationRow, client_id: str) -> None:
     if row.kind is Kind.ROOM:
         allowed = not is_blocked(tx, row, client_id)
     else:
-        allowed = tx.is_member(row.id, client_id)
+        allowed = tx.is_member(row.id, client_id) or (
+            row.kind is Kind.SERVICE and bool(tx.lines(client_id, [row.id]))
+        )
     if not allowed:
         refuse(ErrorCode.CONVERSATION_LOG_REJECTED)
 
 
-def _page(tx: Tx, conversation: ConversationRow, wanted: Range) -> tuple[list[MessageRow], bool]:
+def _page(
+    tx: Tx, conversation: ConversationRow, wanted: Range, viewer: str | None
+) -> tuple[list[MessageRow], bool]:
     """The messages, and whether it means anything when they were received and read."""
     cid = conversation.id
-    messages = tx.history(cid, **attrs.asdict(wanted, recurse=False))
+    bounds = attrs.asdict(wanted, recurse=False)
+    if conversation.kind is Kind.SERVICE and viewer is not None:
+        messages = _view(tx, cid, bounds, viewer)
+    else:
+        messages = tx.history(cid, **bounds)
     messages = _fitting(messages, newer=wanted.newer)
     # In larger conversations these times would be of anybody.
     marked = (
@@ -136,6 +168,15 @@ def _page(tx: Tx, conversation: ConversationRow, wanted: Range) -> tuple[list[Me
         and tx.member_count(cid) == 2
     )
     return messages, marked
+
+
+def _view(tx: Tx, cid: str, bounds: Mapping[str, Any], viewer: str) -> list[MessageRow]:
+    """What a client was told by a service: as one of all subscribers, and alone."""
+    logs = [*tx.lines(viewer, [cid]).values(), *([cid] if tx.is_member(cid, viewer) else [])]
+    pages = [message for log in logs for message in tx.history(log, **bounds)]
+    pages.sort(key=lambda message: (message.timestamp, message.id))
+    limit = bounds["limit"]
+    return pages[:limit] if bounds["newer"] else pages[max(0, len(pages) - limit) :]
 
 
 def _fitting(messages: list[MessageRow], *, newer: bool) -> list[MessageRow]:

@@ -6,7 +6,9 @@ docs/protocol/session.md §6.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import attrs
 
 from trio_realtime._values.errors import ErrorCode
 from trio_realtime.server.store.interface import Kind, MessageRow, ReadMarks, Tx, UnreadRow
@@ -29,6 +31,8 @@ from .types import Caller, Clients, Outcome, Push
 
 _EVERYTHING = 2**63 - 1
 
+UNREAD_AT_MOST = 100
+
 _CONVERSATIONS_AT_ONCE = 50
 """How many conversations an unread push after login covers."""
 
@@ -42,21 +46,30 @@ def read(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     targets = {target.cid or "": target for target in _targets(command)}
     own = tx.joined(caller.client_id, list(targets))
     conversations = tx.conversations(list(own))
+    kinds = {cid: row.kind for cid, row in conversations.items() if row.kind is not Kind.ROOM}
+    lines = _lines(tx, caller.client_id, [cid for cid in targets if cid not in own], kinds)
     marked: list[str] = []
     news: list[Push] = []
     for cid, target in targets.items():
-        conversation = conversations.get(cid)
-        if conversation is None or conversation.kind is Kind.ROOM:
-            continue
-        upto = _upto(tx, cid, target)
+        logs = [log for log in (cid if cid in kinds else None, lines.get(cid)) if log]
+        upto = _upto(tx, logs, target)
         if upto is None:
             continue
-        newly = tx.mark_read(cid, caller.client_id, upto)
-        marked.append(cid)
-        if conversation.kind is not Kind.SERVICE:
-            news += receipts(_newest_of_each(newly), caller.client_id, tx.now, read=True)
+        for log in logs:
+            newly = tx.mark_read(log, caller.client_id, upto)
+            marked.append(log)
+            if kinds.get(cid, Kind.SERVICE) is not Kind.SERVICE:
+                news += receipts(_newest_of_each(newly), caller.client_id, tx.now, read=True)
     counters = tx.unread_in(caller.client_id, marked)
     return Outcome(pushes=[*_counter_pushes(tx, caller, counters), *news])
+
+
+def _lines(
+    tx: Tx, client_id: str, strange: Sequence[str], kinds: Mapping[str, Kind]
+) -> Mapping[str, str]:
+    """What services say to the client alone, by the service: also of those it has not joined."""
+    asked = [*strange, *(cid for cid, kind in kinds.items() if kind is Kind.SERVICE)]
+    return tx.lines(client_id, asked) if asked else {}
 
 
 def _targets(command: GenericCommand) -> list[ReadTuple]:
@@ -67,12 +80,12 @@ def _targets(command: GenericCommand) -> list[ReadTuple]:
     return list({target.cid: target for target in targets}.values())
 
 
-def _upto(tx: Tx, cid: str, target: ReadTuple) -> int | None:
+def _upto(tx: Tx, logs: Sequence[str], target: ReadTuple) -> int | None:
     if target.timestamp is not None:
         return target.timestamp
     if target.mid:
-        message = tx.message(cid, target.mid)
-        return None if message is None else message.timestamp
+        found = (tx.message(log, target.mid) for log in logs)
+        return next((message.timestamp for message in found if message is not None), None)
     return _EVERYTHING
 
 
@@ -88,15 +101,44 @@ def _counter_pushes(tx: Tx, caller: Caller, rows: list[UnreadRow]) -> list[Push]
         some = [row for row in rows if (row.conversation.kind is Kind.TEMPORARY) is temporary]
         if some:
             kind = some[0].conversation.kind
-            command = _unread_command(some, tx.now)
+            command = _unread_command(tx, caller.client_id, some)
             pushes.append(Push(Clients([caller.client_id]), command, needs=needs(kind)))
     return pushes
 
 
-def _unread_command(rows: list[UnreadRow], now: int) -> GenericCommand:
+def _unread_command(tx: Tx, client_id: str, rows: list[UnreadRow]) -> GenericCommand:
+    counters = [unread_tuple(row) for row in _of_services_as_one(tx, client_id, rows)]
     return GenericCommand(
         cmd=CommandType.UNREAD,
-        unread_message=UnreadCommand(convs=[unread_tuple(row) for row in rows], notif_time=now),
+        unread_message=UnreadCommand(convs=counters, notif_time=tx.now),
+    )
+
+
+def _of_services_as_one(tx: Tx, client_id: str, rows: list[UnreadRow]) -> list[UnreadRow]:
+    """One counter for a service: for what it says to all subscribers, and to the client alone."""
+    services = [row.conversation.told_as for row in rows if row.conversation.kind is Kind.SERVICE]
+    lines = tx.lines(client_id, services) if services else {}
+    if not lines:
+        return rows
+    asked = [*tx.joined(client_id, list(lines)), *lines.values()]
+    halves: dict[str, list[UnreadRow]] = {}
+    for row in tx.unread_in(client_id, asked):
+        halves.setdefault(row.conversation.told_as, []).append(row)
+    whole = {cid: _sum(both) for cid, both in halves.items()}
+    return list(
+        {
+            row.conversation.told_as: whole.get(row.conversation.told_as, row) for row in rows
+        }.values()
+    )
+
+
+def _sum(rows: list[UnreadRow]) -> UnreadRow:
+    newest = [row.newest for row in rows if row.newest is not None]
+    return attrs.evolve(
+        rows[0],
+        count=min(sum(row.count for row in rows), UNREAD_AT_MOST),
+        mentioned=any(row.mentioned for row in rows),
+        newest=max(newest, key=lambda message: message.timestamp, default=None),
     )
 
 
@@ -115,14 +157,15 @@ def unread_push(
     rows = tx.unread_of(client_id, since=since, limit=_CONVERSATIONS_AT_ONCE)
     if not temporary:
         rows = [row for row in rows if row.conversation.kind is not Kind.TEMPORARY]
-    return _unread_command(rows, tx.now) if rows else None
+    return _unread_command(tx, client_id, rows) if rows else None
 
 
 def unread_counters(tx: Tx, client_id: str, cids: Sequence[str]) -> GenericCommand | None:
     """The counters of these conversations as they are now; None if none is the client's."""
     mine = tx.joined(client_id, cids)
-    rows = tx.unread_in(client_id, [cid for cid in cids if cid in mine])
-    return _unread_command(rows, tx.now) if rows else None
+    lines = tx.lines(client_id, cids)
+    rows = tx.unread_in(client_id, [cid for cid in cids if cid in mine] + [*lines.values()])
+    return _unread_command(tx, client_id, rows) if rows else None
 
 
 def max_read(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:

@@ -38,7 +38,12 @@ def check_broadcast(tx: Tx, cid: str, sender: str, body: str | bytes) -> None:
 
 
 def broadcast(
-    tx: Tx, cid: str, sender: str, body: str | bytes, push_data: str | None = None
+    tx: Tx,
+    cid: str,
+    sender: str,
+    body: str | bytes,
+    push_data: str | None = None,
+    address: str = "",
 ) -> tuple[MessageRow, list[Push]]:
     """Store a message of the service, for the history of all subscribers, and push it.
 
@@ -46,7 +51,14 @@ def broadcast(
     """
     check_broadcast(tx, cid, sender, body)
     message, _new = tx.append(
-        cid, NewMessage(sender, body, push_data=push_data, lctype=lctype_of(body))
+        cid,
+        NewMessage(
+            sender,
+            body,
+            push_data=push_data,
+            lctype=lctype_of(body),
+            address=address or None,
+        ),
     )
     push = Push(
         Clients(tx.members(cid)),

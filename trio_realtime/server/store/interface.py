@@ -75,6 +75,13 @@ class ConversationRow:
     last_message_at: int | None = None
     expires_at: int | None = None
     """For temporary conversations."""
+    service: str | None = None
+    """Of a line, which is what a service says to its creator alone: the service."""
+
+    @property
+    def told_as(self) -> str:
+        """The id that clients know it by: a line is a part of its service."""
+        return self.service or self.id
 
 
 @attrs.frozen
@@ -97,6 +104,10 @@ class MessageRow:
     push_data: str | None = None
     lctype: int | None = None
     """``_lctype`` of a typed body."""
+    address: str | None = None
+    """The network address from which it was sent."""
+    receiver: str | None = None
+    """Of what a service has said to one client alone, this client."""
 
 
 @attrs.frozen
@@ -112,6 +123,7 @@ class NewMessage:
     push_data: str | None = None
     lctype: int | None = None
     id: str | None = None
+    address: str | None = None
 
 
 @attrs.frozen
@@ -125,6 +137,7 @@ class ImportedMessage:
     recalled: bool = False
     lctype: int | None = None
     ack_at: int | None = None
+    address: str | None = None
 
 
 ImportOutcome = Literal["new", "changed", "known"]
@@ -380,6 +393,22 @@ class Tx(Protocol):
         and False; otherwise the new one and True.
         """
 
+    def append_to_lines(
+        self, cid: str, client_ids: Sequence[str], message: NewMessage
+    ) -> MessageRow:
+        """Store what a service says to these clients alone: in the line of each, with one id and
+        one time, which is above every earlier one of the service and of its lines.
+        """
+
+    def lines(self, client_id: str, cids: Sequence[str]) -> dict[str, str]:
+        """Of these services those that have spoken to the client alone, with the id of the line.
+
+        This id is known to nobody else: a line is told as its service.
+        """
+
+    def open_line(self, cid: str, client_id: str) -> str:
+        """The id of the line of a service to a client, which is made if need be."""
+
     def next_timestamp(self, cid: str) -> int:
         """A timestamp for a message that is not stored (transient, will), never repeated."""
 
@@ -460,7 +489,7 @@ class Tx(Protocol):
         """Members with the time of joining, in the order of joining, those after a member."""
 
     def subscriptions(self, client_id: str) -> list[tuple[str, int]]:
-        """A client's service conversations with the time of joining, earliest first."""
+        """The service conversations a client has joined, with the time of it, earliest first."""
 
     def clients_seen(self, expiring_after: int) -> int:
         """How many clients have a token that lives beyond this time."""

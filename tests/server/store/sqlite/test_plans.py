@@ -81,6 +81,11 @@ OPERATIONS = {
         tx.documents("t", prefix="k", after="a"),
         tx.delete_document("t", "k"),
     ),
+    "lines": lambda tx, c, m: (
+        tx.append_to_lines(c, ["tom"], NewMessage("bot", "x")),
+        tx.lines("tom", [c]),
+        tx.unread_of("tom"),
+    ),
     "installations": lambda tx, c, m: (
         tx.put_installation({"deviceToken": "t", "installationId": "i"}),
         tx.installations_of(device_token="t", installation_id="i"),

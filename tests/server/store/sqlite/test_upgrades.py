@@ -9,7 +9,7 @@ import pytest
 
 from tests.server.store.sqlite.support import SqliteRules
 from tests.server.store.world import World
-from trio_realtime.server.store.interface import Kind, Listing, TokenRow
+from trio_realtime.server.store.interface import Kind, Listing, NewMessage, TokenRow
 from trio_realtime.server.store.sqlite import schema
 
 TOKENS_1 = """
@@ -46,8 +46,20 @@ def names(path):
         return {name for (name,) in connection.execute("SELECT name FROM clients")}
 
 
+def seventh(path):
+    """Make of the tables what version 7 had."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "DROP INDEX conversations_by_service;"
+            "ALTER TABLE conversations DROP COLUMN service;"
+            "ALTER TABLE messages DROP COLUMN address;"
+            "PRAGMA user_version = 7;"
+        )
+
+
 def sixth(path):
     """Make of the tables what version 6 had."""
+    seventh(path)
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
             "DROP TABLE installations; ALTER TABLE apps DROP COLUMN installations;"
@@ -203,6 +215,22 @@ def test_the_sixth_version(tmp_path):
         world = World(rules)
         assert world.see(lambda tx: tx.installation(row.id)) == row
         assert world.see(lambda tx: tx.installation_count()) == 1
+
+
+def test_the_seventh_version(tmp_path):
+    path = tmp_path / "data.db"
+    with SqliteRules.opened(path) as rules:
+        world = World(rules)
+        service = world.create(kind=Kind.SERVICE).id
+        said = world.say(service, "bot")
+        now = world.now
+    seventh(path)
+    for count in (1, 2):
+        with SqliteRules.opened(path) as rules:
+            world = World(rules, now)
+            assert world.see(lambda tx: tx.history(service)) == [said]
+            world.do(lambda tx: tx.append_to_lines(service, ["tom"], NewMessage("bot", "x")))
+            assert len(world.see(lambda tx: tx.feed())) == 1 + count
 
 
 def test_an_upgrade_that_fails_leaves_everything_as_it_was(tmp_path, monkeypatch):

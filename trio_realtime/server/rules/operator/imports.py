@@ -117,27 +117,51 @@ def import_rows(tx: Tx, kind: str, rows: Sequence[Any], *, dry_run: bool) -> Imp
 
 def _import_messages(tx: Tx, rows: Sequence[Any], result: Imported) -> None:
     messages: list[tuple[str, ImportedMessage]] = []
+    receivers: list[str | None] = []
     rooms: set[str] = set()
     for number, row in enumerate(rows):
         try:
             given = _object(row)
             cid = _lasting_id(given, "to")
+            receiver = _receiver(given)
             messages.append((cid, _message(given, tx.now)))
         except NotTaken as reason:
             result.skipped.append((number, str(reason)))
             continue
+        receivers.append(receiver)
         if given.get("is-room") is True:
             rooms.add(cid)
+    services = {cid for (cid, _), receiver in zip(messages, receivers, strict=True) if receiver}
     cids = {cid for cid, _ in messages}
     for cid in sorted(cids - tx.which_conversations(list(cids))):
         at = min(message.timestamp for named, message in messages if named == cid)
         kind = Kind.ROOM if cid in rooms else Kind.NORMAL
+        kind = Kind.SERVICE if cid in services else kind
         # Older than anything that may come.
         placeholder = ConversationRow(cid, kind, creator="", created_at=at, updated_at=0)
         tx.import_conversation(placeholder, [], [])
         result.placeholders += 1
-    for outcome in tx.import_messages(messages):
+    named = [
+        (_line(tx, cid, receiver), message)
+        for (cid, message), receiver in zip(messages, receivers, strict=True)
+    ]
+    for outcome in tx.import_messages(named):
         result.count(outcome)
+
+
+def _receiver(row: Row) -> str | None:
+    """Whom a service said it to alone, in an archive of a server like this one."""
+    receiver = row.get("to-client")
+    return None if receiver is None else _client(receiver, "to-client")
+
+
+def _line(tx: Tx, cid: str, receiver: str | None) -> str:
+    """Where a message belongs."""
+    if receiver is None:
+        return cid
+    row = tx.conversation(cid)
+    is_service = row is not None and row.kind is Kind.SERVICE
+    return tx.open_line(cid, receiver) if is_service else cid
 
 
 def _message(row: Row, now: int) -> ImportedMessage:
@@ -165,7 +189,12 @@ def _message(row: Row, now: int) -> ImportedMessage:
         recalled=lctype == RECALLED,
         lctype=lctype,
         ack_at=ack_at if isinstance(ack_at, int) and 0 < ack_at < 2**53 else None,
+        address=_address(row.get("from-ip")),
     )
+
+
+def _address(value: Any) -> str | None:
+    return value if isinstance(value, str) and len(value) <= LONGEST_ID else None
 
 
 def _conversation(tx: Tx, row: Row) -> ImportOutcome:

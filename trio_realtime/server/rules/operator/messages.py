@@ -5,6 +5,7 @@ Protocol: docs/protocol/rest.md §4, §5 and §6.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -52,8 +53,22 @@ class Sending:
     mentions: tuple[str, ...] = ()
     address: str = ""
     """Where the request came from."""
+    to: tuple[str, ...] = ()
+    """Of a service: the clients that it speaks to alone."""
     allowed: frozenset[str] | None = None
     """Who of the members may get it, as the application has said."""
+
+
+@attrs.frozen
+class Named:
+    """A message, as the operator names it."""
+
+    conversation: str
+    message: str
+    sender: str
+    timestamp: int | None
+    to: tuple[str, ...] = ()
+    """Of what a service has said to clients alone: to which."""
 
 
 @attrs.frozen
@@ -70,26 +85,32 @@ def receivers_of(tx: Tx, cid: str, sending: Sending, *kinds: Kind) -> Receivers:
     """Who would get a message; refuses what `send` refuses."""
     row = conversation_of(tx, cid, *kinds)
     _check(sending)
-    members = [] if row.kind is Kind.ROOM else tx.members(cid)
+    members = _audience(tx, row, sending.to)
     return Receivers([name for name in members if name != sending.sender], tx.now)
 
 
-def told_of_edit(
-    tx: Tx, cid: str, mid: str, sender: str, timestamp: int | None, *kinds: Kind
-) -> Receivers:
+def told_of_edit(tx: Tx, named: Named, *kinds: Kind) -> Receivers:
     """Who would hear of an edit; refuses what `edit` refuses."""
-    row = conversation_of(tx, cid, *kinds)
-    message = _named(tx, cid, mid, sender, timestamp)
-    members = [] if row.kind is Kind.ROOM else tx.members(cid)
-    return Receivers([name for name in members if name != sender], tx.now, message)
+    row = conversation_of(tx, named.conversation, *kinds)
+    messages = _all_named(tx, row, named)
+    members = _audience(tx, row, named.to)
+    return Receivers([name for name in members if name != named.sender], tx.now, messages[0][1])
+
+
+def _audience(tx: Tx, row: ConversationRow, to: Sequence[str]) -> Sequence[str]:
+    if row.kind is Kind.ROOM:
+        return []
+    return to if row.kind is Kind.SERVICE and to else tx.members(row.id)
 
 
 def send(tx: Tx, cid: str, sending: Sending, *kinds: Kind) -> Result:
-    """Send to all members of a conversation, or to who is in a chat room."""
+    """Send to all members of a conversation, to who is in a chat room, or of a service to some."""
     row = conversation_of(tx, cid, *kinds)
     _check(sending)
-    message = _stored(tx, row, sending)
-    members = [] if row.kind is Kind.ROOM else _narrowed(tx.members(cid), sending)
+    if row.kind is Kind.SERVICE and not sending.to:
+        refuse(ErrorCode.INVALID_MESSAGING_TARGET, "to whom does the service speak?")
+    members = _narrowed(_audience(tx, row, sending.to), sending)
+    message = _stored(tx, row, sending, members)
     if row.kind is Kind.ROOM:
         push = Push(
             Room(cid),
@@ -127,53 +148,55 @@ def send(tx: Tx, cid: str, sending: Sending, *kinds: Kind) -> Result:
     return Result(_receipt(message), [push], told=told)
 
 
-def edit(
-    tx: Tx, cid: str, mid: str, sender: str, timestamp: int | None, body: str | None, *kinds: Kind
-) -> Result:
+def edit(tx: Tx, named: Named, body: str | None, *kinds: Kind) -> Result:
     """Replace the body of a message; without a body, recall it."""
-    row = conversation_of(tx, cid, *kinds)
-    message = _named(tx, cid, mid, sender, timestamp)
-    if message.recalled and body is not None:
-        refuse(ErrorCode.MESSAGE_NOT_FOUND, "the message was recalled")
-    if message.recalled:
-        return Result({})
+    row = conversation_of(tx, named.conversation, *kinds)
     if body is not None and not is_unicode(body):
         refuse(ErrorCode.UNPARSEABLE_RAW_MESSAGE, "the text is not Unicode")
+    pushes: list[Push] = []
+    for log, message in _all_named(tx, row, named):
+        if message.recalled and body is not None:
+            refuse(ErrorCode.MESSAGE_NOT_FOUND, "the message was recalled")
+        if not message.recalled:
+            pushes.append(_edited(tx, row, log, message, body))
+    return Result({}, pushes)
+
+
+def _edited(tx: Tx, row: ConversationRow, log: str, message: MessageRow, body: str | None) -> Push:
     patch = tx.patch(
-        cid,
-        mid,
+        log,
+        message.id,
         body=RECALLED_BODY if body is None else body,
         recalled=body is None,
         mentions=message.mentions if body is not None else (),
         mention_all=message.mention_all and body is not None,
         lctype=RECALLED if body is None else lctype_of(body),
     )
-    audience = Room(cid) if row.kind is Kind.ROOM else Clients(tx.members(cid))
-    push = Push(
+    audience = Room(row.id) if row.kind is Kind.ROOM else Clients(tx.members(log))
+    return Push(
         audience,
         patch_command([patch]),
         needs=Feature.PATCHES | needs(row.kind),
-        conversation_id=cid,
+        conversation_id=row.id,
     )
-    return Result({}, [push])
 
 
-def delete(tx: Tx, cid: str, mid: str, sender: str, timestamp: int | None, *kinds: Kind) -> Result:
+def delete(tx: Tx, named: Named, *kinds: Kind) -> Result:
     """Remove the server's copy; clients keep theirs."""
-    conversation_of(tx, cid, *kinds)
-    _named(tx, cid, mid, sender, timestamp)
-    tx.delete_message(cid, mid)
+    row = conversation_of(tx, named.conversation, *kinds)
+    for log, message in _all_named(tx, row, named):
+        tx.delete_message(log, message.id)
     return Result({})
 
 
-def _narrowed(members: list[str], sending: Sending) -> list[str]:
+def _narrowed(members: Sequence[str], sending: Sending) -> Sequence[str]:
     if sending.allowed is None:
         return members
     return [name for name in members if name in sending.allowed or name == sending.sender]
 
 
 def _check(sending: Sending) -> None:
-    checked_ids([sending.sender])
+    checked_ids([sending.sender, *sending.to])
     if sending.mentions:
         checked_ids(sending.mentions)
     for text in (sending.body, sending.push_data or ""):
@@ -181,7 +204,7 @@ def _check(sending: Sending) -> None:
             refuse(ErrorCode.UNPARSEABLE_RAW_MESSAGE, "the text is not Unicode")
 
 
-def _stored(tx: Tx, row: ConversationRow, sending: Sending) -> MessageRow:
+def _stored(tx: Tx, row: ConversationRow, sending: Sending, receivers: Sequence[str]) -> MessageRow:
     """The message with its id and time; a transient one is not kept."""
     if sending.transient:
         return MessageRow(
@@ -194,26 +217,35 @@ def _stored(tx: Tx, row: ConversationRow, sending: Sending) -> MessageRow:
             mentions=sending.mentions,
             mention_all=sending.mention_all,
         )
-    message, _ = tx.append(
-        row.id,
-        NewMessage(
-            sender=sending.sender,
-            body=sending.body,
-            mentions=sending.mentions,
-            mention_all=sending.mention_all,
-            push_data=sending.push_data,
-            lctype=lctype_of(sending.body),
-        ),
+    new = NewMessage(
+        sender=sending.sender,
+        body=sending.body,
+        mentions=sending.mentions,
+        mention_all=sending.mention_all,
+        push_data=sending.push_data,
+        lctype=lctype_of(sending.body),
+        address=sending.address or None,
     )
+    if row.kind is Kind.SERVICE:
+        return tx.append_to_lines(row.id, receivers, new)
+    message, _ = tx.append(row.id, new)
     return message
 
 
-def _named(tx: Tx, cid: str, mid: str, sender: str, timestamp: int | None) -> MessageRow:
+def _all_named(tx: Tx, row: ConversationRow, named: Named) -> list[tuple[str, MessageRow]]:
+    """The message that is named, where it is kept; in as many places as clients are named."""
+    if row.kind is not Kind.SERVICE or not named.to:
+        return [(row.id, _named(tx, row.id, named))]
+    logs = [tx.lines(name, [row.id]).get(row.id, "") for name in dict.fromkeys(named.to)]
+    return [(log, _named(tx, log, named)) for log in logs]
+
+
+def _named(tx: Tx, log: str, named: Named) -> MessageRow:
     """The message that id, sender and time name together."""
-    message = tx.message(cid, mid)
-    if message is None or timestamp not in {None, message.timestamp}:
+    message = tx.message(log, named.message)
+    if message is None or named.timestamp not in {None, message.timestamp}:
         refuse(ErrorCode.MESSAGE_NOT_FOUND)
-    if message.sender != sender:
+    if message.sender != named.sender:
         refuse(ErrorCode.MESSAGE_OWNERSHIP_REQUIRED)
     return message
 

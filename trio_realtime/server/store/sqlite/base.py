@@ -13,7 +13,7 @@ from .database import Database
 
 CONVERSATION = (
     "c.cid, c.kind, c.creator, c.created_at, c.updated_at, c.name, c.attributes,"
-    " c.unique_id, c.last_message_at, c.expires_at"
+    " c.unique_id, c.last_message_at, c.expires_at, c.service"
 )
 """The columns `conversation_row` reads."""
 
@@ -113,4 +113,5 @@ def conversation_row(row: Sequence[Any]) -> ConversationRow:
         unique_id=row[7],
         last_message_at=row[8],
         expires_at=row[9],
+        service=row[10],
     )

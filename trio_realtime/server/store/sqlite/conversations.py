@@ -133,7 +133,8 @@ class Conversations(TxBase):
 
     def delete_conversation(self, cid: str) -> None:
         self._execute("DELETE FROM conversations WHERE id = ?", (self._key(cid),))
-        self._places.pop(cid, None)
+        self._execute("DELETE FROM conversations WHERE app = ? AND service = ?", (self._app, cid))
+        self._places.clear()
 
     def find(self, query: Query) -> list[ConversationRow]:
         database = self._database

@@ -36,7 +36,7 @@ def find_sql(query: Query, scope: Scope, now: int) -> tuple[str, tuple[Any, ...]
         parameters: tuple[Any, ...] = (now, ids)
     else:
         condition = condition_sql(query.where, scope)
-        text = f"c.kind <> {Kind.TEMPORARY:d} AND {condition.text}"
+        text = f"c.kind <> {Kind.TEMPORARY:d} AND c.service IS NULL AND ({condition.text})"
         parameters = condition.parameters
     orders = [(field_sql(key.field, scope).order(), key.descending) for key in query.sort]
     order = "".join(f"{sql.text}{' DESC' * descending}, " for sql, descending in orders)

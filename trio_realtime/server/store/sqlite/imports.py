@@ -155,7 +155,7 @@ class Imports(TxBase):
     def _insert_messages(self, new: Mapping[tuple[int, str], ImportedMessage]) -> None:
         self._database.connection.executemany(
             "INSERT INTO messages (conversation, timestamp, id, sender, body, mention_all, receipt,"
-            " recalled, ack_at, lctype) VALUES (?, ?, ?, ?, ?, 0, 0, ?, ?, ?)",
+            " recalled, ack_at, lctype, address) VALUES (?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?)",
             [
                 (
                     key,
@@ -166,6 +166,7 @@ class Imports(TxBase):
                     one.recalled,
                     one.ack_at,
                     one.lctype,
+                    one.address,
                 )
                 for (key, _), one in new.items()
             ],

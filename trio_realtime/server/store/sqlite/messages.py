@@ -22,8 +22,10 @@ from trio_realtime.server.store.json import from_json, to_json
 from .base import AMONG, TxBase
 
 MESSAGES = (
-    "SELECT m.id, c.cid, c.kind, k.name, m.timestamp, m.body, m.mentions, m.mention_all,"
-    " m.receipt, m.patched_at, m.recalled, m.ack_at, m.read_at, m.push_data, m.lctype"
+    # A line is told as its service.
+    "SELECT m.id, coalesce(c.service, c.cid), c.kind, k.name, m.timestamp, m.body, m.mentions,"
+    " m.mention_all, m.receipt, m.patched_at, m.recalled, m.ack_at, m.read_at, m.push_data,"
+    " m.lctype, m.address, CASE WHEN c.service IS NOT NULL THEN c.creator END, c.cid"
     " FROM messages m JOIN conversations c ON c.id = m.conversation"
     " JOIN clients k ON k.id = m.sender"
 )
@@ -48,26 +50,10 @@ class Messages(TxBase):
             receipt=message.receipt,
             push_data=message.push_data,
             lctype=message.lctype,
+            address=message.address,
         )
         try:
-            self._execute(
-                "INSERT INTO messages (conversation, timestamp, id, sender, dt, body, mentions,"
-                " mention_all, receipt, push_data, lctype)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    place.key,
-                    row.timestamp,
-                    row.id,
-                    sender,
-                    message.dt,
-                    row.body,
-                    _mentions(row.mentions),
-                    row.mention_all,
-                    row.receipt,
-                    row.push_data,
-                    row.lctype,
-                ),
-            )
+            self._insert(place.key, sender, message.dt, row)
         except sqlite3.IntegrityError as exc:
             first = message.dt and self.sent_before(cid, message.sender, message.dt)
             if not first:
@@ -81,6 +67,27 @@ class Messages(TxBase):
         )
         self._places[cid] = place._replace(clock=row.timestamp)
         return row, True
+
+    def _insert(self, key: int, sender: int, dt: str | None, row: MessageRow) -> None:
+        self._execute(
+            "INSERT INTO messages (conversation, timestamp, id, sender, dt, body, mentions,"
+            " mention_all, receipt, push_data, lctype, address)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                key,
+                row.timestamp,
+                row.id,
+                sender,
+                dt,
+                row.body,
+                _mentions(row.mentions),
+                row.mention_all,
+                row.receipt,
+                row.push_data,
+                row.lctype,
+                row.address,
+            ),
+        )
 
     def next_timestamp(self, cid: str) -> int:
         place = self._existing(cid)
@@ -108,8 +115,7 @@ class Messages(TxBase):
             f" FROM {AMONG})",
             self._among(cids),
         )
-        found = (message_row(row) for row in rows)
-        return {row.conversation_id: row for row in found}
+        return {row[-1]: message_row(row) for row in rows}
 
     def history(
         self,
@@ -249,6 +255,8 @@ def message_row(row: Sequence[Any]) -> MessageRow:
         read_at=row[12],
         push_data=row[13],
         lctype=row[14],
+        address=row[15],
+        receiver=row[16],
     )
 
 

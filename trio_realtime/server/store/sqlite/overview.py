@@ -84,7 +84,7 @@ class Overview(TxBase):
     def subscriptions(self, client_id: str) -> list[tuple[str, int]]:
         return self._execute(
             "SELECT c.cid, x.joined_at FROM members x JOIN conversations c ON c.id = x.conversation"
-            f" WHERE x.client = ? AND c.kind = {Kind.SERVICE:d} ORDER BY x.joined_at, c.cid",
+            f" WHERE x.client = ? AND c.kind = {Kind.SERVICE:d} AND c.service IS NULL ORDER BY x.joined_at, c.cid",
             (self._client(client_id),),
         ).fetchall()
 

@@ -20,7 +20,7 @@ from .functions import add_functions
 APPLICATION_ID = 0x54525454
 """Marks a file as ours (``PRAGMA application_id``)."""
 
-VERSION = 7
+VERSION = 8
 """The version of the tables (``PRAGMA user_version``)."""
 
 _OLDEST_SQLITE = (3, 35, 0)
@@ -65,6 +65,11 @@ CREATE TABLE IF NOT EXISTS clock_steps (
     since INTEGER NOT NULL,
     until INTEGER NOT NULL
 );
+"""
+
+LINES = """
+CREATE UNIQUE INDEX conversations_by_service ON conversations (app, service, creator)
+    WHERE service IS NOT NULL;
 """
 
 INSTALLATIONS = """
@@ -121,6 +126,8 @@ CREATE TABLE conversations (
     expires_at INTEGER,
     -- The newest message timestamp given out, stored message or not.
     clock INTEGER NOT NULL DEFAULT 0,
+    -- Of what a service says to one client alone: the service; the client is its creator.
+    service TEXT,
     UNIQUE (app, cid)
 );
 CREATE INDEX conversations_by_message ON conversations (app, last_message_at);
@@ -130,6 +137,8 @@ CREATE INDEX conversations_by_members ON conversations (app, unique_id, creator)
     WHERE unique_id IS NOT NULL;
 CREATE INDEX conversations_by_expiry ON conversations (expires_at)
     WHERE expires_at IS NOT NULL;
+
+{LINES.strip()}
 
 CREATE TABLE members (
     conversation INTEGER NOT NULL REFERENCES conversations ON DELETE CASCADE,
@@ -191,6 +200,8 @@ CREATE TABLE messages (
     read_at INTEGER,
     push_data TEXT,
     lctype INTEGER,
+    -- From where it was sent.
+    address TEXT,
     UNIQUE (conversation, id)
 );
 -- With the sender, so that unread messages are counted in the index alone.
@@ -277,6 +288,12 @@ ANALYZE sqlite_master;
     6: f"""
 ALTER TABLE apps ADD COLUMN installations INTEGER NOT NULL DEFAULT 0;
 {INSTALLATIONS.strip()}
+""",
+    # Services spoke to all their subscribers only, and nobody noted from where.
+    7: f"""
+ALTER TABLE conversations ADD COLUMN service TEXT;
+{LINES.strip()}
+ALTER TABLE messages ADD COLUMN address TEXT;
 """,
 }
 """What makes of the tables of a version those of the next one."""

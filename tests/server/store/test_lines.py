@@ -1,0 +1,92 @@
+"""What a service says to one client alone, as the store keeps it."""
+
+from __future__ import annotations
+
+import pytest
+
+from trio_realtime.server.store.interface import ImportedMessage, Kind, NewMessage, Query
+
+
+@pytest.fixture
+def service(world):
+    return world.create(kind=Kind.SERVICE).id
+
+
+def tell(world, cid, *client_ids, body="psst"):
+    return world.do(lambda tx: tx.append_to_lines(cid, client_ids, NewMessage("bot", body)))
+
+
+def line(world, cid, client_id):
+    return world.see(lambda tx: tx.lines(client_id, [cid])).get(cid)
+
+
+def test_each_has_it_in_its_line(world, service):
+    said = tell(world, service, "tom", "jerry")
+    for name in ("tom", "jerry"):
+        where = line(world, service, name)
+        kept = world.see(lambda tx, where=where: tx.message(where, said.id))
+        assert (kept.conversation_id, kept.receiver, kept.body) == (service, name, "psst")
+        assert (kept.id, kept.timestamp, kept.kind) == (said.id, said.timestamp, Kind.SERVICE)
+    assert line(world, service, "spike") is None
+    assert world.see(lambda tx: tx.lines("tom", [service]), "another app") == {}
+    assert world.see(lambda tx: tx.history(service)) == []
+    assert world.see(lambda tx: tx.message(service, said.id)) is None
+
+
+def test_times_of_a_service_and_its_lines_ascend_together(world, service):
+    times = []
+    for _ in range(3):
+        times.append(tell(world, service, "tom").timestamp)
+        times.append(world.say(service, "bot").timestamp)
+        times.append(tell(world, service, "jerry").timestamp)
+    assert times == sorted(set(times))
+
+
+def test_a_line_is_told_as_its_service(world, service):
+    said = tell(world, service, "tom")
+    (unread,) = world.see(lambda tx: tx.unread_of("tom"))
+    assert (unread.count, unread.conversation.told_as, unread.newest.id) == (1, service, said.id)
+    (awaited,) = world.see(lambda tx: tx.awaiting("tom", temporary=True, limit=9))
+    assert awaited.conversation.told_as == service
+    (shown,) = world.see(lambda tx: tx.feed())
+    assert (shown.conversation_id, shown.receiver) == (service, "tom")
+    tom = line(world, service, "tom")
+    world.do(
+        lambda tx: tx.patch(
+            tom, said.id, body="x", recalled=False, mentions=(), mention_all=False, lctype=None
+        )
+    )
+    (patch,) = world.see(lambda tx: tx.patches_for("tom", 0))
+    assert patch.message.conversation_id == service
+    assert world.see(lambda tx: tx.unread_of("jerry")) == []
+
+
+def test_a_line_is_no_conversation_that_anybody_finds(world, service):
+    tell(world, service, "tom")
+    assert [row.id for row in world.see(lambda tx: tx.find(Query()))] == [service]
+    assert world.see(lambda tx: tx.subscriptions("tom")) == []
+    assert world.see(lambda tx: tx.member_count(service)) == 0
+
+
+def test_lines_end_with_their_service(world, service):
+    tell(world, service, "tom")
+    world.do(lambda tx: tx.delete_conversation(service))
+    assert world.see(lambda tx: tx.feed()) == []
+    assert line(world, service, "tom") is None
+
+
+def test_what_is_imported_into_a_line_is_read(world, service):
+    tom = world.do(lambda tx: tx.open_line(service, "tom"))
+    assert world.do(lambda tx: tx.open_line(service, "tom")) == tom
+    old = ImportedMessage("m", "bot", world.now - 5, "old", address="192.0.2.1")
+    assert world.do(lambda tx: tx.import_messages([(tom, old)])) == ["new"]
+    assert world.see(lambda tx: tx.unread_of("tom")) == []
+    assert world.see(lambda tx: tx.message(tom, "m")).address == "192.0.2.1"
+    tell(world, service, "tom")
+    assert [row.count for row in world.see(lambda tx: tx.unread_of("tom"))] == [1]
+
+
+def test_from_where_it_was_sent(world, chat):
+    said = world.say(chat, "tom", address="2001:db8::1")
+    assert said.address == "2001:db8::1"
+    assert world.see(lambda tx: tx.message(chat, said.id)) == said
