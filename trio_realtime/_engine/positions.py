@@ -21,7 +21,7 @@ from trio_realtime._values.events import (
 )
 from trio_realtime._values.times import datetime_from_ms, ms_from_datetime
 
-from .delivery import SETTLED, Place
+from .delivery import NOWHERE, SETTLED, Place
 from .notices import BY_NAME, PERSONAL, Notice
 
 OPEN = 65_536
@@ -109,7 +109,7 @@ class Progress:
         """Ids and times of what is dealt with already behind the mark, or at its very time."""
         dealt = {mid: timestamp for timestamp, mid in self._places if mid not in self._open}
         own = {mid: timestamp for mid, (timestamp, _) in self._own.items()}
-        reached, mid = self.reached or (-1, "")
+        reached, mid = self.reached or NOWHERE
         earlier = {one: at for one, at in self.earlier.items() if at >= reached}
         ahead = earlier | self._beside | dealt | own
         ahead.pop(mid, None)

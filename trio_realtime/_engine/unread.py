@@ -16,6 +16,8 @@ from trio_realtime._values.events import MessageReceived, UnreadUpdated
 from trio_realtime._values.times import ms_from_datetime
 from trio_realtime.wire import CommandType, GenericCommand, ReadCommand, ReadTuple
 
+from .delivery import NOWHERE, Place
+
 __all__ = ["Unread"]
 
 MAX_COUNT = 100
@@ -24,10 +26,6 @@ MAX_COUNT = 100
 AT_ONCE = 30
 """Read marks in one command: more might not fit into its 5 KB."""
 
-Place = tuple[int, str]
-"""Time and id of a message: where it stands in its conversation."""
-
-NOWHERE: Place = (-1, "")
 LAST_ID = "\U0010ffff"
 """Behind every id."""
 
@@ -92,7 +90,7 @@ class UnreadCounters:
         self._marks: dict[str, ReadTuple] = {}
         self._sent: dict[str, ReadTuple] = {}
         """Marks under way, as far as it is known: a count may have left the server before the mark
-    came. To send one again does no harm."""
+        came. To send one again does no harm."""
         self._next_at = float("-inf")
 
     def of(self, cid: str) -> Unread:
