@@ -9,10 +9,13 @@ import copy
 import json
 import math
 import re
+import time
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, NoReturn
+
+import msgspec
 
 MAX_DEPTH = 32
 """How deep objects and arrays may nest if nothing else is said. No SDK comes near it."""
@@ -25,7 +28,7 @@ _NO_BRACKETS = bytes(set(range(256)) - _STEPS.keys())
 # Operands of Increment; sums of two of them are still finite.
 _HUGE = 2**1000
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_encode = msgspec.json.Encoder().encode
 
 
 class BadJson(ValueError):
@@ -88,10 +91,24 @@ def json_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
+def stored_json_text(value: Any) -> str:
+    """The same for what comes out of the store, where all numbers are finite; much faster."""
+    try:
+        return _encode(value).decode()
+    except OverflowError:  # an integer of more than 64 bits
+        return json_text(value)
+
+
 def iso(ms: int) -> str:
     """A time as text: UTC, milliseconds, ``Z``."""
-    moment = _EPOCH + timedelta(milliseconds=ms)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, milliseconds = divmod(ms, 1000)
+    return f"{_iso_of_second(seconds)}.{milliseconds:03}Z"
+
+
+@lru_cache(4096)
+def _iso_of_second(seconds: int) -> str:
+    year, month, day, hour, minute, second = time.gmtime(seconds)[:6]
+    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
 
 
 def date_json(ms: int) -> dict[str, str]:

@@ -29,7 +29,7 @@ from trio_realtime.wire import (
 )
 
 from .checks import conv_of, refuse
-from .json import BadJson, date_json, iso, json_text, parse_object
+from .json import BadJson, date_json, iso, parse_object, stored_json_text
 from .start import RESERVED, seconds_left
 from .types import Caller, Outcome
 
@@ -69,7 +69,7 @@ def query(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     for start in range(0, len(found), _DESCRIBED_AT_ONCE):
         rows = found[start : start + _DESCRIBED_AT_ONCE]
         facts = Facts.about(tx, rows, caller.client_id, flag)
-        texts += (json_text(facts.json(row)) for row in rows)
+        texts += (stored_json_text(facts.json(row)) for row in rows)
         size += sum(map(len, texts[start:]))
         if size > MAX_RESULT and len(texts) > COMPLETE_PAGE:
             refuse(ErrorCode.CONVERSATION_QUERY_FAILED, "too large; use a smaller limit")

@@ -20,7 +20,8 @@ from .conditions import Scope, condition_sql, field_sql
 RESULTS_AT_MOST = 1000
 """The largest page: docs/protocol/conversations.md §3."""
 
-_INSTRUCTIONS_BETWEEN_CHECKS = 500
+_INSTRUCTIONS_BETWEEN_CHECKS = 20_000
+"""About a millisecond. Each check takes the interpreter from others, and needs it."""
 
 
 def find_sql(query: Query, scope: Scope, now: int) -> tuple[str, tuple[Any, ...]]:
