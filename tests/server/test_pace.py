@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from tests.server.gateway.world import HANDSHAKE, masked, opening, peer_of, world
 from trio_realtime.server import Limits
 from trio_realtime.server.gateway.connection import HANDLED_AT_ONCE
-from trio_realtime.server.pace import BURST, Pace
+from trio_realtime.server.pace import BURST, PASSES, Pace, give_way
 from trio_realtime.wire import CommandType, GenericCommand, encode
 
 PING = masked(b"", 0x89)
 PONG = b"\x8a\x00"
+DATE = b"GET /1.1/date HTTP/1.1\r\nHost: x\r\nX-LC-Id: test-app\r\nX-LC-Key: %s\r\n\r\n"
 ECHO = masked(encode(GenericCommand(cmd=CommandType.ECHO)))
 
 
@@ -115,3 +116,41 @@ async def test_few_commands_of_one_are_handled_between_the_turns_of_others(clock
             nursery.cancel_scope.cancel()
         # Who is first among those that may run is left to chance.
         assert max(later - before for before, later in pairwise(seen)) <= 2 * HANDLED_AT_ONCE
+
+
+async def busy(clock):
+    """An event loop each of whose passes takes two milliseconds."""
+    while True:
+        clock.jump(0.002)
+        await trio.lowlevel.checkpoint()
+
+
+async def test_who_gives_way_stays_away_for_many_passes(clock):
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(busy, clock)
+        began = trio.current_time()
+        for _ in range(20):
+            await give_way()
+        assert trio.current_time() - began > 5 * PASSES * 0.002
+        nursery.cancel_scope.cancel()
+
+
+async def test_nobody_gives_way_to_nothing(clock):
+    began = trio.current_time()
+    await give_way()
+    assert trio.current_time() == began
+
+
+async def test_strangers_wait_while_there_is_much_to_do_and_the_operator_does_not(clock):
+    async def took(key):
+        stream = await server.connect()
+        began = trio.current_time()
+        for _ in range(20):
+            await stream.send_all(DATE % key.encode())
+            assert b" 200 OK" in await stream.receive_some()
+        return trio.current_time() - began
+
+    async with world() as server, trio.open_nursery() as nursery:
+        nursery.start_soon(busy, clock)
+        assert await took(server.app_key) > 3 * await took(f"{server.master_key},master")
+        nursery.cancel_scope.cancel()

@@ -29,7 +29,7 @@ from trio_realtime._io.exception_groups import single_error
 from .health import OUT_OF_DESCRIPTORS
 from .limits import Limits
 from .metrics import Metrics, log
-from .pace import Pace
+from .pace import Pace, give_way
 from .rules.json import BadJson, parse_object
 from .rules.types import Refusal
 from .store.interface import StoreUnavailable
@@ -375,6 +375,8 @@ class HttpConnection:
         if not isinstance(event, h11.Request):
             return False
         request = _request(event, self._address, secure=self._secure)
+        if not self._router.from_operator(request):
+            await give_way()
         passed_on = self._router.passes_on(request.path)
         self._body_over = trio.Event()
         listening: AbstractAsyncContextManager[None] = (

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import trio
 import trio.testing
 
 from tests.server.gateway.world import conversation_of, direct, peer_of, world
+from trio_realtime.server.dialects import ProtobufDialect
+from trio_realtime.testing import open_server
 from trio_realtime.wire import (
     CommandType,
     ConvCommand,
@@ -92,3 +95,23 @@ async def test_what_was_said_before_a_return_comes_before_what_is_said_after(clo
         await new.login("Tom", st=token, r=True)
         assert [owner for owner, _ in followed] == [before]
         assert followed[0][1] is not before
+
+
+async def test_what_was_read_is_encoded_beside_the_event_loop(tmp_path, monkeypatch):
+    threads = {}
+    encode = ProtobufDialect.answer
+
+    def noting(self, command, reply):
+        threads[reply.cmd] = threading.get_ident()
+        return encode(self, command, reply)
+
+    monkeypatch.setattr(ProtobufDialect, "answer", noting)
+    async with open_server(data=tmp_path) as server, peer_of(server) as tom:
+        await tom.login("Tom")
+        cid = await conversation_of(tom, "Tom", "Jerry")
+        logs = GenericCommand(cmd=CommandType.LOGS, logs_message=LogsCommand(cid=cid))
+        await tom.call(logs)
+        await tom.call(query(1))
+    assert threads[CommandType.SESSION] == threading.get_ident()
+    assert threads[CommandType.LOGS] != threading.get_ident()
+    assert threads[CommandType.CONV] != threading.get_ident()

@@ -133,8 +133,13 @@ def _run_now(
 ) -> None:
     caller, rule = session.caller, handler.rule
 
-    def run(tx: Tx) -> tuple[int, Outcome]:
-        return tx.now, rule(tx, caller, command)
+    def run(tx: Tx) -> tuple[int, Outcome, bytes | None]:
+        decided = rule(tx, caller, command)
+        frame = None
+        if not handler.writes and decided.presence is None and decided.reply is not None:
+            # A page may be large. Here it is encoded in the thread that has read it.
+            frame = connection.answer(command, decided.reply, caller.client_id, tx.now)
+        return tx.now, decided, frame
 
     done = partial(_ruled, connection, session, command, turn)
     connection.submit(session.app, run, done, mode=handler.mode, weight=weight(command))
@@ -145,13 +150,18 @@ def _ruled(
     session: GatewaySession,
     command: GenericCommand,
     turn: Turn,
-    result: outcome.Outcome[tuple[int, Outcome]],
+    result: outcome.Outcome[tuple[int, Outcome, bytes | None]],
 ) -> None:
     with session.replies.answering(turn):
         if isinstance(result, outcome.Error):
             connection.fail(command, result.error, session.client_id)
-        else:
-            _decided(connection, session, command, *result.unwrap())
+            return
+        at, decided, frame = result.unwrap()
+        if frame is not None and command.i is not None:
+            connection.send_answer(frame)
+            # Nobody else is told of what was only read.
+            decided = attrs.evolve(decided, reply=None)
+        _decided(connection, session, command, at, decided)
 
 
 def _decided(

@@ -498,17 +498,23 @@ class GatewayConnection:
         if self.closed or self._close_code is not None:
             return
         try:
-            frame = self._frame(command, reply, peer, at)
+            frame = self.answer(command, reply, peer, at)
         except Exception:  # noqa: BLE001 - who waits for an answer gets one, whatever is wrong
             self.server.metrics.internal_errors_total += 1
             log.exception("the answer to %s cannot be sent", command_name(command))
             refusal = refusal_reply(command, Refusal(4200, "INTERNAL_ERROR"))
-            frame = self._frame(command, refusal, peer, at)
-        self.buffer.put(frame, ASKED)
+            frame = self.answer(command, refusal, peer, at)
+        self.send_answer(frame)
 
-    def _frame(
+    def send_answer(self, frame: bytes) -> None:
+        """Queue what `answer` has made."""
+        if not self.closed and self._close_code is None:
+            self.buffer.put(frame, ASKED)
+
+    def answer(
         self, command: GenericCommand, reply: GenericCommand, peer: str | None, at: int | None
     ) -> bytes:
+        """The frame that answers a command. May be called in another thread."""
         reply.i = command.i
         if reply.service is None:
             reply.service = IM

@@ -16,12 +16,15 @@ from trio_realtime.server.store.interface import Kind, Query, QueryError
 from .base import CONVERSATION
 from .condition_fields import SOUND_DOCUMENT
 from .conditions import Scope, condition_sql, field_sql
+from .functions import calls_functions
 
 RESULTS_AT_MOST = 1000
 """The largest page: docs/protocol/conversations.md §3."""
 
 _INSTRUCTIONS_BETWEEN_CHECKS = 20_000
-"""About a millisecond. Each check takes the interpreter from others, and needs it."""
+"""About a millisecond. Each check takes the interpreter from others."""
+_WHERE_FUNCTIONS_ARE_CALLED = 500
+"""Each of which may take long."""
 
 
 def find_sql(query: Query, scope: Scope, now: int) -> tuple[str, tuple[Any, ...]]:
@@ -56,9 +59,10 @@ def find(
     connection: sqlite3.Connection, query: Query, app: int, now: int, seconds: float
 ) -> list[Any]:
     """The rows of a query, in so many seconds. Raises `QueryError`."""
-    with running_query(connection, seconds):
+    sql, parameters = find_sql(query, Scope(app), now)
+    with running_query(connection, sql, seconds):
         try:
-            return connection.execute(*find_sql(query, Scope(app), now)).fetchall()
+            return connection.execute(sql, parameters).fetchall()
         except sqlite3.OperationalError as exc:
             if "malformed JSON" not in str(exc):
                 raise
@@ -68,12 +72,13 @@ def find(
 
 
 @contextmanager
-def running_query(connection: sqlite3.Connection, seconds: float) -> Iterator[None]:
+def running_query(connection: sqlite3.Connection, sql: str, seconds: float) -> Iterator[None]:
     """Bound the time of one statement; what goes wrong with it becomes `QueryError`."""
     deadline = time.monotonic() + seconds
-    connection.set_progress_handler(
-        lambda: time.monotonic() > deadline, _INSTRUCTIONS_BETWEEN_CHECKS
-    )
+    interval = _INSTRUCTIONS_BETWEEN_CHECKS
+    if calls_functions(sql):
+        interval = _WHERE_FUNCTIONS_ARE_CALLED
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, interval)
     try:
         yield
     except sqlite3.Error as exc:

@@ -79,3 +79,9 @@ def _value_at(text: str, path: str) -> Any:
         # As SQLite itself reads such a number.
         return float(value) if abs(value) < _HUGE else None
     return value
+
+
+def calls_functions(sql: str) -> bool:
+    """Whether a statement uses any of them."""
+    names = ("matches", "date_of", "canonical", "type_at", "value_at")
+    return any(f"{name}(" in sql for name in names)

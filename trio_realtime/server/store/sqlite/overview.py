@@ -48,12 +48,12 @@ class Overview(TxBase):
         order = "ASC" if newer else "DESC"
         # The join is not to be turned around: the index of times gives the order.
         select = MESSAGES.replace(" JOIN ", " CROSS JOIN ")
-        with running_query(self._database.connection, self._database.query_seconds):
-            rows = self._execute(
-                f"{select} WHERE {' AND '.join(conditions)}"
-                f" ORDER BY m.timestamp {order}, m.id {order} LIMIT ?",
-                (*parameters, max(0, limit)),
-            ).fetchall()
+        sql = (
+            f"{select} WHERE {' AND '.join(conditions)}"
+            f" ORDER BY m.timestamp {order}, m.id {order} LIMIT ?"
+        )
+        with running_query(self._database.connection, sql, self._database.query_seconds):
+            rows = self._execute(sql, (*parameters, max(0, limit))).fetchall()
         return [message_row(row) for row in rows]
 
     def all_member_infos(self, *, after: str = "", limit: int = 100) -> list[MemberInfoRow]:

@@ -50,10 +50,6 @@ _READS_AT_ONCE = 8
 """A trip to a thread and back costs more than most of these rules."""
 _QUERY_READERS = 2
 """More would only contend for the interpreter, and for the writer's share of it."""
-LONG_QUERY = 0.002
-"""Seconds after which a query that others have felt is followed by a rest as long as itself."""
-REST_AT_MOST = 0.1
-"""Seconds."""
 
 
 @attrs.frozen
@@ -71,11 +67,9 @@ class StoreStatistics:
 class ReadLane:
     """Rules that read, waiting for one of the connections that are there for their kind."""
 
-    def __init__(self, connections: int, *, at_once: int, rests: bool = False) -> None:
+    def __init__(self, connections: int, *, at_once: int) -> None:
         self.at_once = at_once
         """Rules that one connection runs on one trip to its thread."""
-        self.rests = rests
-        """Whether a connection leaves the interpreter to the writer for a while after a long one."""
         self.jobs: FairQueue[Job] = FairQueue()
         self.lot: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
         self.limiter: trio.CapacityLimiter = trio.CapacityLimiter(connections)
@@ -103,7 +97,7 @@ class SqliteStore:
         self._taken_over = 0
         """How many of the commits the database has taken over."""
         self.reads: ReadLane = ReadLane(_READERS, at_once=_READS_AT_ONCE)
-        self.queries: ReadLane = ReadLane(_QUERY_READERS, at_once=1, rests=True)
+        self.queries: ReadLane = ReadLane(_QUERY_READERS, at_once=1)
         self._closed = False
         self._ending = trio.Event()
         self._abandoned = False
@@ -227,18 +221,13 @@ class SqliteStore:
         if not taken:
             return False
         jobs = [job for _, job in taken]
-        commits, began = self._commits, perf_counter()
         results = await self._call(reader.read, jobs, lane.limiter)
-        took = perf_counter() - began
         for owner, _ in taken:
             lane.jobs.finished(owner)
         lane.lot.unpark()
         self._read += len(jobs)
         for job, result in zip(jobs, results, strict=True):
             _report(job, result)
-        if lane.rests and took > LONG_QUERY and self._commits != commits and not self._inline:
-            with trio.move_on_after(min(took, REST_AT_MOST)):
-                await self._ending.wait()
         return True
 
     async def _something_to_write(self) -> bool:
