@@ -118,11 +118,9 @@ class Installations(TxBase):
         self, query: Query, columns: str, rest: str, parameters: tuple[Any, ...]
     ) -> list[Any]:
         condition = condition_sql(query.where, Scope(self._app))
-        with running_query(self._database.connection, self._database.query_seconds):
-            return self._execute(
-                f"SELECT {columns} FROM {_ROWS} WHERE c.app = ? AND ({condition.text}){rest}",
-                (self._app, *condition.parameters, *parameters),
-            ).fetchall()
+        sql = f"SELECT {columns} FROM {_ROWS} WHERE c.app = ? AND ({condition.text}){rest}"
+        with running_query(self._database.connection, sql, self._database.query_seconds):
+            return self._execute(sql, (self._app, *condition.parameters, *parameters)).fetchall()
 
 
 def _row(row: Sequence[Any]) -> InstallationRow:
