@@ -11,7 +11,7 @@ import trio
 
 from ._version import __version__
 
-COMMANDS = ("serve", "demo", "pull", "import", "verify", "export", "decode", "tap")
+COMMANDS = ("serve", "demo", "pull", "import", "verify", "export", "decode", "tap", "shadow")
 MODULES = {"import": "import_"}
 """Of commands whose names no module can have."""
 

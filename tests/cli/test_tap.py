@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import asynccontextmanager
 
+import attrs
 import httpx2
 import pytest
 import trio
@@ -17,7 +18,7 @@ import trustme
 
 from trio_realtime import MessageReceived, RoutingError, TextMessage, open_client
 from trio_realtime._cli.decode import shown
-from trio_realtime._cli.recording import from_fields
+from trio_realtime._cli.recording import Ended, Opened, Recorded, from_fields
 from trio_realtime._cli.tap_proxy import Proxy
 from trio_realtime.server import App, ServerConfig
 from trio_realtime.server import open_server as open_real_server
@@ -40,6 +41,10 @@ class Tap:
         return self.url.replace("http", "ws", 1)
 
     def frames(self):
+        return [line for line in self.lines() if isinstance(line, Recorded)]
+
+    def lines(self):
+        """What was recorded, also of connections."""
         return [from_fields(json.loads(line)) for line in self.record.getvalue().splitlines()]
 
     async def heard(self, text):
@@ -85,7 +90,7 @@ async def test_clients_talk_through_it_with_nothing_but_another_url(dialect):
     assert said.count("session/opened") == 2
     assert "起床" in said
     # The record says the same, and both directions of both connections are in it.
-    assert "\n".join(shown(line) for line in tap.record.getvalue().splitlines()) in "\n".join(
+    assert "\n".join(shown(frame.line()) for frame in tap.frames()) in "\n".join(
         line
         for line in tap.said
         if "[http]" not in line and "connected to" not in line and "closed by" not in line
@@ -95,6 +100,20 @@ async def test_clients_talk_through_it_with_nothing_but_another_url(dialect):
         (number, direction) for number in (1, 2) for direction in ("to-server", "to-client")
     }
     assert {f.dialect for f in frames if f.connection == 1} == {dialect}
+    # Also when connections began and ended, and how.
+    edges = {
+        (type(edge), edge.connection, *attrs.astuple(edge)[2:])
+        for edge in tap.lines()
+        if not isinstance(edge, Recorded)
+    }
+    family = {"protobuf": "protobuf2", "base64": "proto2base64"}.get(dialect, dialect)
+    assert edges == {
+        (Opened, 1, f"lc.{family}.3"),
+        (Opened, 2, "lc.protobuf2.3"),
+        (Ended, 1, "client", 1000),
+        (Ended, 2, "client", 1000),
+    }
+    assert shown(tap.lines()[0].line()).endswith(f"[1] connected, lc.{family}.3")
 
 
 async def test_nothing_secret_is_shown_or_recorded():

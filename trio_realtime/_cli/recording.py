@@ -1,10 +1,12 @@
 """Recorded sessions: one JSON object per line, and one line per frame.
 
+    {"time": "2026-11-21T09:30:00.120Z", "connection": 1, "opened": "lc.protobuf2.3"}
     {"time": "2026-11-21T09:30:00.125Z", "connection": 1, "direction": "to-server",
      "dialect": "protobuf", "binary": true, "frame": "CAAQAQ=="}
+    {"time": "2026-11-21T09:30:07.300Z", "connection": 1, "closed": 1000, "by": "client"}
 
-(on one line, in the file). ``frame`` is the text of a text frame, and base64 of the bytes of a
-binary one.
+(each on one line, in the file). ``frame`` is the text of a text frame, and base64 of the bytes of
+a binary one. Recordings of older taps have frames alone.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from datetime import UTC, datetime
 from typing import Any, Literal, cast, get_args
 
 import attrs
@@ -24,10 +27,15 @@ from .readable import SECRET_FIELDS, masked, printable, readable
 from .unknown_fields import KNOWN_KEYS, MASK, masked_value
 
 Direction = Literal["to-server", "to-client"]
+Side = Literal["client", "server"]
 NOTHING = MASK.encode()
 """In place of the bytes of a frame that cannot be read."""
 SECRET_KEYS = frozenset(name.replace("_", "") for name in SECRET_FIELDS)
 """In lower case."""
+ABNORMAL = 1006
+"""Stands for the code of a close frame where there was none."""
+LINES = ({"direction", "frame"}, {"connection", "opened"}, {"connection", "closed"})
+"""Keys by which a line of a recording is known."""
 ARROWS: dict[Direction, str] = {"to-server": "→", "to-client": "←"}
 
 
@@ -118,12 +126,68 @@ class Recorded:
         return json.dumps(fields, ensure_ascii=False)
 
 
+@attrs.frozen
+class Opened:
+    """A connection was opened."""
+
+    time: str
+    connection: int
+    subprotocol: str
+    """Empty if none was named."""
+
+    def readable(self) -> str:
+        """For people."""
+        name = printable(self.subprotocol) or "no sub-protocol"
+        return f"{printable(self.time)} [{self.connection}] connected, {name}"
+
+    def line(self) -> str:
+        """As it stands in a file."""
+        return json.dumps(
+            {"time": self.time, "connection": self.connection, "opened": self.subprotocol}
+        )
+
+
+@attrs.frozen
+class Ended:
+    """A connection has ended."""
+
+    time: str
+    connection: int
+    by: Side
+    code: int
+    """Of the close frame; 1006 if there was none."""
+
+    def readable(self) -> str:
+        """For people."""
+        return f"{printable(self.time)} [{self.connection}] closed by the {self.by}, {self.code}"
+
+    def line(self) -> str:
+        """As it stands in a file."""
+        return json.dumps(
+            {
+                "time": self.time,
+                "connection": self.connection,
+                "closed": self.code,
+                "by": self.by,
+            }
+        )
+
+
+Happening = Recorded | Opened | Ended
+"""What a line of a recording tells."""
+
+
+def now() -> str:
+    """The time, as recordings have it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def is_recorded(fields: object) -> bool:
     """Whether this JSON value is a line of a recording rather than a command."""
-    return isinstance(fields, dict) and {"direction", "frame"} <= fields.keys()
+    return isinstance(fields, dict) and any(keys <= fields.keys() for keys in LINES)
 
 
-def from_fields(fields: dict[str, object]) -> Recorded:
+def from_fields(fields: dict[str, object]) -> Happening:
     """Read what a line holds. Raises `RecordingError`."""
 
     def one_of(key: str, kind: type, choices: tuple[object, ...] = ()) -> object:
@@ -133,6 +197,13 @@ def from_fields(fields: dict[str, object]) -> Recorded:
             raise RecordingError(f"{key!r} should be {named or 'true or false'}")
         return value
 
+    time = cast("str", one_of("time", str))
+    connection = cast("int", one_of("connection", int))
+    if "opened" in fields:
+        return Opened(time, connection, cast("str", one_of("opened", str)))
+    if "closed" in fields:
+        by = cast("Side", one_of("by", str, get_args(Side)))
+        return Ended(time, connection, by, cast("int", one_of("closed", int)))
     frame = cast("str", one_of("frame", str))
     payload: Payload = frame
     if one_of("binary", bool):
@@ -143,8 +214,8 @@ def from_fields(fields: dict[str, object]) -> Recorded:
                 "'frame' is not base64, as it should be of a binary one"
             ) from error
     return Recorded(
-        time=cast("str", one_of("time", str)),
-        connection=cast("int", one_of("connection", int)),
+        time=time,
+        connection=connection,
         direction=cast("Direction", one_of("direction", str, get_args(Direction))),
         dialect=cast("DialectName", one_of("dialect", str, tuple(DIALECTS))),
         payload=payload,

@@ -45,8 +45,8 @@ async def run(args: argparse.Namespace) -> int:
     """Serve until a signal; the exit status."""
     try:
         with ExitStack() as stack:
-            origin = _origin(args.to)
-            record = None if args.record is None else stack.enter_context(_file(args.record))
+            origin = origin_of("--to", args.to)
+            record = None if args.record is None else stack.enter_context(record_file(args.record))
             await _tap(args, origin, record)
     except UsageError as error:
         print(f"trio-realtime: {error}", file=sys.stderr)
@@ -57,24 +57,13 @@ async def run(args: argparse.Namespace) -> int:
 async def _tap(args: argparse.Namespace, origin: str, record: TextIO | None) -> None:
     from .tap_proxy import Proxy
 
-    if not 0 <= args.port <= 65535:
-        raise UsageError(f"There is no port {args.port}: it must be between 0 and 65535.")
-    try:
-        listeners = await trio.open_tcp_listeners(args.port, host=args.host)
-    except OSError as error:
-        raise UsageError(
-            f"Cannot listen on {args.host}:{args.port}: {error.strerror or error}."
-        ) from error
-    except UnicodeError as error:
-        raise UsageError(f"{args.host!r} cannot be the name of a host.") from error
-    port = listeners[0].socket.getsockname()[1]
-    host = f"[{args.host}]" if ":" in args.host else args.host
+    listeners, url = await listen(args.host, args.port)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             show = partial(_show, nursery.cancel_scope)
             async with Proxy(origin, show, record) as proxy:
                 nursery.start_soon(trio.serve_listeners, proxy.serve, listeners)
-                show(f"Tapping {origin}: give the clients the server http://{host}:{port}")
+                show(f"Tapping {origin}: give the clients the server {url}")
                 async for _ in signals:
                     break
                 nursery.cancel_scope.cancel()
@@ -89,8 +78,22 @@ def _show(scope: trio.CancelScope, text: str) -> None:
         scope.cancel()
 
 
-def _origin(url: str) -> str:
-    """The http or https URL of the server, without a path."""
+async def listen(host: str, port: int) -> tuple[list[trio.SocketListener], str]:
+    """Wait for clients there; also the URL that leads there. Raises `UsageError`."""
+    if not 0 <= port <= 65535:
+        raise UsageError(f"There is no port {port}: it must be between 0 and 65535.")
+    try:
+        listeners = await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        raise UsageError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
+    except UnicodeError as error:
+        raise UsageError(f"{host!r} cannot be the name of a host.") from error
+    port = listeners[0].socket.getsockname()[1]
+    return listeners, f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def origin_of(option: str, url: str) -> str:
+    """The http or https URL of a server, without a path. Raises `UsageError`."""
     try:
         parts = urlsplit(url)
         scheme = SCHEMES[parts.scheme]
@@ -98,11 +101,11 @@ def _origin(url: str) -> str:
     except (ValueError, KeyError):
         good = False
     if not good or parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise UsageError(f"--to takes a URL such as http://127.0.0.1:8080, not {url!r}.")
+        raise UsageError(f"{option} takes a URL such as http://127.0.0.1:8080, not {url!r}.")
     return f"{scheme}://{parts.netloc}"
 
 
-def _file(path: str) -> TextIO:
+def record_file(path: str) -> TextIO:
     """For the record, which is nobody else's business: what people write to each other."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -12,7 +12,6 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from itertools import count
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -31,7 +30,7 @@ from trio_realtime.wire import WireError
 
 from .masking import masked_header, masked_reason, masked_target
 from .readable import printable
-from .recording import Direction, Recorded
+from .recording import ABNORMAL, Direction, Ended, Happening, Opened, Recorded, Side, now
 
 LARGEST_FRAME = 16 * 1024 * 1024
 """The bounds of frames are the server's business."""
@@ -56,10 +55,18 @@ GATEWAY = "/-/"
 class Proxy:
     """Everything that passes, shown and recorded; an asynchronous context manager."""
 
-    def __init__(self, origin: str, show: Callable[[str], None], record: TextIO | None) -> None:
+    def __init__(
+        self,
+        origin: str,
+        show: Callable[[str], None],
+        record: TextIO | None,
+        hear: Callable[[Happening], None] = lambda _: None,
+    ) -> None:
         self._origin = origin
         self._show = show
         self._record = record
+        self._hear = hear
+        """Is told everything as it is, with its secrets; must neither wait nor raise."""
         self._numbers = count(1)
         self._gateways: list[str] = []
         self._origins: dict[str, str] = {}
@@ -88,7 +95,7 @@ class Proxy:
         except GONE:
             pass
         except Exception as error:  # noqa: BLE001 - a defect costs one connection
-            self._show(f"{_now()} a connection failed: {printable(repr(error))}")
+            self._show(f"{now()} a connection failed: {printable(repr(error))}")
         finally:
             await trio.aclose_forcefully(stream)
 
@@ -120,8 +127,9 @@ class Proxy:
             ) as server:
                 shown = masked_target(url)
                 self.note(number, f"connected to {shown}, {web.dialect.name or 'no sub-protocol'}")
+                self._happened(Opened(now(), number, web.dialect.name))
                 bridge = _Bridge(self, number, stream, web, server)
-                if await bridge.run() == 1006:
+                if await bridge.run() == ABNORMAL:
                     # The client went away without a word, and so does the proxy.
                     await trio.aclose_forcefully(upstream[-1])
         except ConnectError as error:
@@ -143,19 +151,33 @@ class Proxy:
         self, number: int, direction: Direction, dialect: DialectName, payload: Payload
     ) -> None:
         """Show and record a frame."""
-        received = Recorded(_now(), number, direction, dialect, payload)
+        received = Recorded(now(), number, direction, dialect, payload)
+        self._hear(received)
         frame = received.masked()
         try:
             received.command()
             self._show(frame.readable())
         except WireError as error:
             self._show(f"{frame.place()} {len(payload)} bytes that are no command: {error}")
+        self._write(frame)
+
+    def ended(self, number: int, by: Side, code: int, said: str) -> None:
+        """Show and record the end of a connection."""
+        how = "without a close frame" if code == ABNORMAL else f"with code {code}{said}"
+        self.note(number, f"closed by the {by} {how}")
+        self._happened(Ended(now(), number, by, code))
+
+    def _happened(self, happening: Opened | Ended) -> None:
+        self._hear(happening)
+        self._write(happening)
+
+    def _write(self, happening: Happening) -> None:
         if self._record is not None:
-            self._record.write(frame.line() + "\n")
+            self._record.write(happening.line() + "\n")
 
     def note(self, number: int, text: str) -> None:
         """Show what became of a connection."""
-        self._show(f"{_now()} [{number}] {printable(text)}")
+        self._show(f"{now()} [{number}] {printable(text)}")
 
     # HTTP
 
@@ -180,7 +202,7 @@ class Proxy:
             await _answer(stream, status, {"error": problem})
         keys = "".join(f"  {key}" for line in headers if (key := masked_header(line)) is not None)
         shown = f"{method} {masked_target(target)}{keys}"
-        self._show(f"{_now()} [http] {printable(shown)}: {status}")
+        self._show(f"{now()} [http] {printable(shown)}: {status}")
 
     async def _route(self, stream: trio.abc.Stream, target: str, headers: list[bytes]) -> int:
         """Ask a router, and name this proxy in its stead."""
@@ -249,9 +271,11 @@ class _Bridge:
         if self._ended:
             return
         close = self._web.close_rcvd or self._web.close_sent
-        self._code, reason = (int(close.code), close.reason) if close is not None else (1006, "")
+        self._code, reason = (
+            (int(close.code), close.reason) if close is not None else (ABNORMAL, "")
+        )
         self._end("client", self._code, reason)
-        if self._code != 1006:
+        if self._code != ABNORMAL:
             await self._server.aclose(1000 if self._code == 1005 else self._code, reason)
 
     async def _read_client(self) -> None:
@@ -288,19 +312,18 @@ class _Bridge:
             if self._ended:
                 return
             self._end("server", closed.code, closed.reason)
-            if closed.code != 1006 and web.state is State.OPEN:
+            if closed.code != ABNORMAL and web.state is State.OPEN:
                 web.send_close(None if closed.code == 1005 else closed.code, closed.reason)
                 scope.deadline = trio.current_time() + CLOSING
                 await self._flush()
             else:
                 scope.cancel()
 
-    def _end(self, who: str, code: int, reason: str) -> None:
+    def _end(self, who: Side, code: int, reason: str) -> None:
         """Note how it ended; what the other side says then is the answer to that."""
         self._ended = True
         said = f", {masked_reason(reason)}" if reason else ""
-        how = "without a close frame" if code == 1006 else f"with code {code}{said}"
-        self._proxy.note(self._number, f"closed by the {who} {how}")
+        self._proxy.ended(self._number, who, code, said)
 
     async def _flush(self) -> None:
         async with self._writing:
@@ -350,7 +373,3 @@ async def _answer(stream: trio.abc.SendStream, status: int, value: Any) -> None:
         f"content-length: {len(body)}\r\naccess-control-allow-origin: *\r\nconnection: close\r\n\r\n"
     )
     await stream.send_all(head.encode() + body)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

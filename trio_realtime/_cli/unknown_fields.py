@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
+
+import betterproto2
 
 from trio_realtime.wire import GenericCommand
 from trio_realtime.wire._flat_json import ALIASES, PAYLOADS, json_key
@@ -29,22 +32,47 @@ def masked_unknown(fields: bytes) -> bytes:
     Numbers stay; so one sees which fields there are.
     """
     masked = bytearray()
+    for _, content, (start, end) in _split(fields):
+        masked += fields[start:content]
+        if content < end:
+            masked += dump_varint(len(MASK)) + MASK.encode()
+    return bytes(masked)
+
+
+def unknown_numbers(command: GenericCommand) -> list[str]:
+    """The numbers of the fields that nobody knows, below the names of the messages they are in."""
+    return sorted(set(_numbers("", command)))
+
+
+def _numbers(path: str, value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _numbers(path, item)
+    if isinstance(value, betterproto2.Message):
+        fields = value._unknown_fields  # noqa: SLF001 - betterproto offers no other way
+        for number, _, _ in _split(fields):
+            yield f"{path}{number}"
+        for name, part in vars(value).items():
+            if not name.startswith("_"):
+                yield from _numbers(f"{path}{json_key(name)}.", part)
+
+
+def _split(fields: bytes) -> Iterator[tuple[int, int, tuple[int, int]]]:
+    """Of each field its number, where its content begins, and where it starts and ends."""
     position = 0
     while position < len(fields):
         start = position
         tag, position = load_varint(fields, position)
-        kind = tag & _NUMBER_BITS
+        kind, content = tag & _NUMBER_BITS, position
         if kind == _LENGTH:
-            masked += fields[start:position] + dump_varint(len(MASK)) + MASK.encode()
             size, position = load_varint(fields, position)
             position += size
-            continue
-        if kind == _VARINT:
+        elif kind == _VARINT:
             _, position = load_varint(fields, position)
         else:
             position += 8 if kind == _FIXED_64 else 4
-        masked += fields[start:position]
-    return bytes(masked)
+        # Only fields with a length hold what may be secret.
+        yield tag >> 3, content if kind == _LENGTH else position, (start, position)
 
 
 def masked_value(value: Any) -> Any:

@@ -1,0 +1,1 @@
+"""What two servers answer to the same commands, compared; no I/O but in ``performance``."""
