@@ -22,6 +22,8 @@ from trio_realtime.wire import (
     LogItem,
     LogsCommand,
     OpType,
+    ReadCommand,
+    ReadTuple,
     SessionCommand,
 )
 
@@ -128,7 +130,7 @@ def test_inventions_correspond_one_to_one(order):
     for number in range(5):
         comparison = Comparison(known, learns=True)
         assert comparison.compare({"id": f"old{number}"}, {"id": f"ours{number}"}) == []
-        known.learn(comparison.ids, comparison.times, comparison.cursors)
+        known.learn(comparison.ids, {}, {}, {})
     for number, other in enumerate(order):
         found = Comparison(known, learns=True).compare(
             {"id": f"old{number}"}, {"id": f"ours{other}"}
@@ -205,6 +207,25 @@ def test_commands_are_told_in_the_names_of_ours(dialect):
     )
     told = made.command(frame(query, dialect=dialect), HERE)
     assert json.loads(told.conv_message.where.data) == {"objectId": {"$in": ["ours", "imported"]}}
+
+
+def test_messages_of_the_same_millisecond_keep_their_own_times():
+    made = rehearsal()
+    for i, here in ((1, HERE + 3), (2, HERE + 8)):
+        sent = GenericCommand(cmd=CommandType.DIRECT, i=i, direct_message=DirectCommand(cid="c"))
+        made.command(frame(sent), HERE)
+        said(
+            made,
+            GenericCommand(cmd=CommandType.ACK, i=i, ack_message=AckCommand(uid=f"m{i}", t=BEGAN)),
+            GenericCommand(cmd=CommandType.ACK, i=i, ack_message=AckCommand(uid=f"n{i}", t=here)),
+        )
+    marks = [ReadTuple(cid="c", mid=f"m{i}", timestamp=BEGAN) for i in (1, 2)]
+    read = GenericCommand(cmd=CommandType.READ, read_message=ReadCommand(convs=marks))
+    told = made.command(frame(read), HERE).read_message.convs
+    assert [(mark.mid, mark.timestamp) for mark in told] == [("n1", HERE + 3), ("n2", HERE + 8)]
+    logs = LogsCommand(cid="c", mid="m2", t=BEGAN, tmid="m1", tt=BEGAN)
+    told = made.command(frame(GenericCommand(cmd=CommandType.LOGS, i=3, logs_message=logs)), HERE)
+    assert (told.logs_message.t, told.logs_message.tt) == (HERE + 8, HERE + 3)
 
 
 def test_the_time_of_a_signature_stays():

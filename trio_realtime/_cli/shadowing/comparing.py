@@ -68,6 +68,9 @@ CONTENT = frozenset({"attr", "attrModified", "binaryMsg", "data", "msg"})
 """What applications have put there; a field named ``id`` in it is none of the protocol's."""
 CREATED = ("cdate", "createdAt", "timestamp", "t")
 """Fields that tell how old the thing is that an object is about."""
+MESSAGE_IDS = ("uid", "msgId", "msg_mid")
+MOMENTS = ("timestamp", "t", "msg_timestamp")
+"""Fields with the time of a message, which clients repeat; likewise its id."""
 KEYS: Mapping[str, str] = {
     "convs": "cid",
     "failedPids": "code",
@@ -127,6 +130,7 @@ class Comparison:
     differences: list[Difference] = attrs.field(factory=list)
     ids: dict[str, str] = attrs.field(factory=dict)
     times: dict[int, int] = attrs.field(factory=dict)
+    moments: dict[str, int] = attrs.field(factory=dict)
     cursors: dict[str, str] = attrs.field(factory=dict)
 
     def compare(self, old: dict[str, Any], ours: dict[str, Any]) -> list[Difference]:
@@ -155,6 +159,11 @@ class Comparison:
                 self._differ(at, *(there[key] if key in s else _Absent() for s in (old, ours)))
             else:
                 self._values(at, key, old[key], ours[key], new=new)
+        if self.learns:
+            moment = next((time for key in MOMENTS if (time := milliseconds(ours.get(key)))), None)
+            name = next((old[key] for key in MESSAGE_IDS if key in old), None)
+            if moment is not None and isinstance(name, str):
+                self.moments[name] = moment
 
     def _values(self, path: str, key: str, old: Any, ours: Any, *, new: bool) -> None:
         if key in CHOSEN:
@@ -200,7 +209,7 @@ class Comparison:
         new = self.known.is_new(before)
         if before != now and not (new and now is not None and self.known.is_new_here(now)):
             self._differ(path, old, ours)
-        elif self.learns and now is not None:
+        elif now is not None and self.learns and path.rpartition(".")[2] in MOMENTS:
             self.times[before] = now
 
     def _lists(self, path: str, key: str, old: list[Any], ours: list[Any], *, new: bool) -> None:

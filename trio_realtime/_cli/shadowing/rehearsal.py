@@ -249,7 +249,9 @@ class Rehearsal:
         else:
             row.equal += 1
         if asked.old.get("op") == asked.ours.get("op") and asked.old["cmd"] == asked.ours["cmd"]:
-            self.known.learn(comparison.ids, comparison.times, comparison.cursors)
+            self.known.learn(
+                comparison.ids, comparison.times, comparison.moments, comparison.cursors
+            )
             self.known.learn_token(asked.old.get("st"), asked.ours.get("st"), asked.client_id)
             if not self._expected.keys().isdisjoint(comparison.ids):
                 for (_, name), sides in self._pushes.items():

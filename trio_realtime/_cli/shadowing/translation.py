@@ -62,6 +62,8 @@ TIME_FIELDS = frozenset(
         "tt",
     }
 )
+MOMENTS = frozenset({"t", "timestamp", "tt"})
+"""Those that go with the id of a message."""
 SIGNED = (SessionCommand, ConvCommand, RoomCommand, BlacklistCommand)
 """Their ``t`` is the time of a signature."""
 
@@ -90,6 +92,8 @@ class Translation:
     """When ours was first told something."""
     ids: dict[str, str] = attrs.field(factory=dict)
     times: dict[int, int] = attrs.field(factory=dict)
+    moments: dict[str, int] = attrs.field(factory=dict)
+    """When ours has taken a message: several may bear the same time on the old service."""
     cursors: dict[str, str] = attrs.field(factory=dict)
     tokens: dict[str, str] = attrs.field(factory=dict)
     """By the token of the old service, or by the client where that is masked."""
@@ -110,13 +114,21 @@ class Translation:
         """What the old service calls what ours calls this."""
         return self._back.get(ours)
 
-    def learn(self, ids: dict[str, str], times: dict[int, int], cursors: dict[str, str]) -> None:
+    def learn(
+        self,
+        ids: dict[str, str],
+        times: dict[int, int],
+        moments: dict[str, int],
+        cursors: dict[str, str],
+    ) -> None:
         """Remember what corresponds."""
         self.ids.update(ids)
         self._back.update({ours: old for old, ours in ids.items()})
         self.times.update(times)
+        self.moments.update(moments)
         self.cursors.update(cursors)
-        for known in (self.ids, self._back, self.times, self.cursors, self.outside):
+        forgetful = (self.ids, self._back, self.times, self.moments, self.cursors, self.outside)
+        for known in forgetful:
             _forget(known)
 
     def command(
@@ -169,7 +181,9 @@ class Translation:
                 new = self.cursors.get(part, part)
             elif name in TIME_FIELDS and isinstance(part, int):
                 signed = name == "t" and isinstance(value, SIGNED)
-                new = part if signed else self.time(part, said_at, now)
+                of = getattr(value, "tmid" if name == "tt" else "mid", None)
+                moment = self.moments.get(of or "") if name in MOMENTS else None
+                new = part if signed else moment or self.time(part, said_at, now)
             elif name == "dt" and part is not None:
                 # Ours may know it from an earlier rehearsal, and would keep the message of then.
                 new = blake2b(part.encode(), digest_size=16, key=self._run).hexdigest()
