@@ -146,7 +146,8 @@ class Comparison:
     ) -> None:
         times = [time for key in CREATED if (time := milliseconds(old.get(key))) is not None]
         new = self.known.is_new(times[0]) if times else new
-        if old.get("cid") in self.known.outside:
+        conversation = old.get("cid")
+        if isinstance(conversation, str) and conversation in self.known.outside:
             last = False
         for key in {**old, **ours}:
             if not last and (key in LAST or key.startswith("msg_")):
@@ -209,7 +210,7 @@ class Comparison:
         new = self.known.is_new(before)
         if before != now and not (new and now is not None and self.known.is_new_here(now)):
             self._differ(path, old, ours)
-        elif now is not None and self.learns and path.rpartition(".")[2] in MOMENTS:
+        elif self.learns and path.rpartition(".")[2] in MOMENTS:
             self.times[before] = now
 
     def _lists(self, path: str, key: str, old: list[Any], ours: list[Any], *, new: bool) -> None:
@@ -277,10 +278,9 @@ class Comparison:
         if key not in MESSAGES:
             return False
         id_key, time_key = MESSAGES[key]
-        time = milliseconds(item.get(time_key))
-        return (
-            time is not None and self.known.is_new(time) and item.get(id_key) not in self.known.ids
-        )
+        time, name = milliseconds(item.get(time_key)), item.get(id_key)
+        new = time is not None and self.known.is_new(time)
+        return new and isinstance(name, str) and name not in self.known.ids
 
 
 class _Absent:
