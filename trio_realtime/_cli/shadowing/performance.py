@@ -66,7 +66,7 @@ class Performance:
                 await self._play(happening, nursery)
                 self._settle()
             # A push may come behind everything else.
-            await self._wait(lambda: self.rehearsal.unfinished)
+            await self._wait(0, lambda: self.rehearsal.unfinished)
             self.rehearsal.finish()
             self.told()
             nursery.cancel_scope.cancel()
@@ -124,7 +124,7 @@ class Performance:
     async def _tell(self, frame: Recorded) -> None:
         line = self._lines[frame.connection]
         line.dialect = frame.dialect
-        await self._wait(lambda: self.rehearsal.waits_for(frame))
+        await self._wait(frame.connection, lambda: self.rehearsal.waits_for(frame))
         try:
             command = self.rehearsal.command(frame, _now())
             payload: Payload = frame.payload
@@ -147,7 +147,8 @@ class Performance:
         line = self._lines.pop(ended.connection, None)
         if line is None:
             return
-        await self._wait(lambda: self.rehearsal.waits_for(None))
+        number = ended.connection
+        await self._wait(number, lambda: self.rehearsal.waits_for_end(number))
         if ended.by == "server":
             # Ours should do the same by itself.
             with trio.move_on_after(self.rehearsal.patience):
@@ -160,12 +161,12 @@ class Performance:
         await line.over.wait()
         self.rehearsal.old_ended(ended)
 
-    async def _wait(self, waits: Callable[[], bool]) -> None:
+    async def _wait(self, connection: int, waits: Callable[[], bool]) -> None:
         """Until ours has said what it has to say, or has had time for it."""
         patience = self.rehearsal.patience
         with trio.move_on_after(patience) as scope:
             while waits():
-                if self.rehearsal.given_up:
+                if self.rehearsal.given_up(connection):
                     scope.deadline = min(scope.deadline, trio.current_time() + patience / HURRY)
                 await self._news.wait()
         if scope.cancelled_caught:

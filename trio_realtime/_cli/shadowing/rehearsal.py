@@ -10,6 +10,7 @@ client that is not in the recording or a backend, can have no counterpart.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from .translation import Translation, milliseconds
 
 CONNECTION = "connection"
 """The row of how connections end."""
+LOGOUT = "session/close"
 GIVEN_UP = 3
 """So many commands of a name unanswered, and nobody waits for the next ones for long."""
 
@@ -147,31 +149,43 @@ class Rehearsal:
         assert self._known is not None, "nothing has happened yet"
         return self._known
 
-    def waits_for(self, frame: Recorded | None) -> bool:
-        """Whether ours still has to say something before it can be told this, or at all."""
+    def waits_for(self, frame: Recorded) -> bool:
+        """Whether ours still has to say something before it can be told this."""
         if any(asked.connection not in self._ended for asked in self._open):
             return True
-        if frame is None or not self._expected:
-            return False
         try:
-            _, unknown = self._translated(frame, 0)
+            command, (_, unknown) = frame.command(), self._translated(frame, 0)
         except WireError:
             return False
-        return not unknown.isdisjoint(self._expected)
+        if not unknown.isdisjoint(self._expected):
+            return True
+        return title(command) == LOGOUT and self.waits_for_end(frame.connection)
 
-    @property
-    def given_up(self) -> bool:
-        """Whether commands like those that ours has not answered were often left unanswered."""
+    def waits_for_end(self, connection: int) -> bool:
+        """Whether ours still has to say something on this connection before it may end."""
+        return any(asked.connection not in self._ended for asked in self._open) or (
+            connection not in self._ended and any(self._awaited(connection))
+        )
+
+    def _awaited(self, connection: int) -> Iterator[str]:
+        """The names of the pushes that ours should still send on a connection."""
+        for (on, name), sides in self._pushes.items():
+            if on == connection and not all(self._is_outside(push.said) for push in sides["old"]):
+                yield name
+
+    def given_up(self, connection: int) -> bool:
+        """Whether the like of what ours has not said was often left out."""
+        names = [asked.name for asked in self._open]
+        names += [f"← {name}" for name in self._awaited(connection)]
         rows = self.report.rows
-        return bool(self._open) and all(
-            (row := rows.get(asked.name)) is not None and row.unanswered >= GIVEN_UP
-            for asked in self._open
+        return bool(names) and all(
+            name in rows and rows[name].unanswered >= GIVEN_UP for name in names
         )
 
     @property
     def unfinished(self) -> bool:
         """Whether anything has no counterpart yet."""
-        return self.waits_for(None) or any(
+        return bool(self._open) or any(
             push for sides in self._pushes.values() for push in (*sides["old"], *sides["ours"])
         )
 
@@ -181,6 +195,9 @@ class Rehearsal:
             self._unanswered(asked)
         self._open.clear()
         self._expected.clear()
+        for (connection, name), sides in self._pushes.items():
+            self._match(name, sides)
+            self._decide_old(connection, name, sides, float("inf"))
 
     def settle(self, now: float) -> None:
         """Come to a decision about what has waited for too long."""
@@ -192,7 +209,8 @@ class Rehearsal:
             self._unanswered(asked)
         for (connection, name), sides in list(self._pushes.items()):
             self._match(name, sides)
-            self._decide(connection, name, sides, late)
+            self._decide_old(connection, name, sides, late)
+            self._decide_ours(connection, name, sides, late)
             if not sides["old"] and not sides["ours"]:
                 del self._pushes[connection, name]
         for name in [n for n, at in self._expected.items() if at <= late or n in self.known.ids]:
@@ -279,15 +297,17 @@ class Rehearsal:
                         self._expected.pop(known, None)
                     break
 
-    def _decide(
+    def _decide_old(
         self, connection: int, name: str, sides: dict[Server, list[Push]], late: float
     ) -> None:
-        """Say what is wrong with what has no equal."""
+        """Say what is wrong with what ours has not said."""
         row = self.report.row(f"← {name}")
         for push in [p for p in sides["old"] if p.at <= late]:
             sides["old"].remove(push)
             if self._is_outside(push.said):
                 row.outside += 1
+                if isinstance(push.said.get("cid"), str):
+                    self.known.outside[push.said["cid"]] = None
                 continue
             best = min(
                 ((self._differences(push, p), p) for p in sides["ours"]),
@@ -303,6 +323,12 @@ class Rehearsal:
                 row.example(
                     push.time, connection, [Difference("said", shown(push.said), "nothing")]
                 )
+
+    def _decide_ours(
+        self, connection: int, name: str, sides: dict[Server, list[Push]], late: float
+    ) -> None:
+        """Say what ours alone has said."""
+        row = self.report.row(f"← {name}")
         for push in [p for p in sides["ours"] if p.at <= late]:
             sides["ours"].remove(push)
             row.different += 1
@@ -315,10 +341,7 @@ class Rehearsal:
         """Whether ours cannot have been told what this push is about."""
         time = milliseconds(said.get("timestamp"))
         new = said["cmd"] == "direct" and time is not None and self.known.is_new(time)
-        outside = self._is_of_stranger(said) or (new and said.get("id") not in self.known.ids)
-        if outside and isinstance(said.get("cid"), str):
-            self.known.outside[said["cid"]] = None
-        return outside
+        return self._is_of_stranger(said) or (new and said.get("id") not in self.known.ids)
 
     def _is_of_stranger(self, said: dict[str, Any]) -> bool:
         who = said.get("initBy") or said.get("fromPeerId") or said.get("from")

@@ -86,17 +86,21 @@ class Report:
         ignored = {name for name in self.rows if name.removeprefix("← ") in self.ignored}
         return sum(row.bad for name, row in self.rows.items() if name not in ignored)
 
+    def _sorted(self) -> list[tuple[str, Row]]:
+        rows = [(name, row) for name, row in self.rows.items() if row.said]
+        return sorted(rows, key=lambda item: _place(item[0]))
+
     def table(self) -> Iterator[str]:
         """For people."""
         rows = [
             (name, *map(str, (row.said, row.equal, row.different, row.unanswered, row.outside)))
-            for name, row in sorted(self.rows.items(), key=lambda item: _place(item[0]))
+            for name, row in self._sorted()
         ]
         widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
         for name, *numbers in (HEAD, *rows):
             cells = [n.rjust(w) for n, w in zip(numbers, widths[1:], strict=True)]
             yield "  ".join([name.ljust(widths[0]), *cells])
-        for name, row in self.rows.items():
+        for name, row in self._sorted():
             for example in row.examples:
                 yield ""
                 first, *others = example.lines()
@@ -120,7 +124,7 @@ class Report:
                     "outside": row.outside,
                     "examples": [example.to_json() for example in row.examples],
                 }
-                for name, row in sorted(self.rows.items(), key=lambda item: _place(item[0]))
+                for name, row in self._sorted()
             ],
         }
 
