@@ -17,6 +17,7 @@ from trio_realtime._io.exception_groups import background_nursery, single_error
 
 from .accepting import accept
 from .api.batch import Batch
+from .api.broadcasts import Broadcasts
 from .api.classes import Classes
 from .api.clients import Clients
 from .api.conversations import Conversations
@@ -61,6 +62,7 @@ OPERATOR_ENDPOINTS = (
     Moderation,
     Clients,
     ServiceConversations,
+    Broadcasts,
     Classes,
     Installations,
     VersionOne,

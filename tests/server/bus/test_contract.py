@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 import trio
 
@@ -13,6 +14,7 @@ from trio_realtime.server.rules.types import (
     Clients,
     CountRoom,
     EnterRoom,
+    Everyone,
     Evict,
     Feature,
     FindInRooms,
@@ -86,6 +88,17 @@ async def test_a_client_can_be_left_out_wherever_it_is(cluster):
     await cluster.deliver(message("a", "tom", "jerry", except_client="tom"), actor=toms[0])
     assert [tom.texts for tom in toms] == [[], []]
     assert jerry.texts == ["a"]
+
+
+async def test_everyone_is_whoever_is_online_wherever(cluster):
+    sessions = [
+        await cluster.login(name, node=node) for name, node in (("a", 0), ("a", 1), ("b", 1))
+    ]
+    gone = await cluster.login("c")
+    gone.bus.leave(gone)
+    await cluster.deliver(attrs.evolve(message("x"), to=Everyone()))
+    assert [session.texts for session in sessions] == [["x"]] * 3
+    assert gone.texts == []
 
 
 async def test_only_who_knows_a_feature_gets_what_needs_it(cluster):

@@ -92,6 +92,7 @@ SENDING = (
 )
 WHO = "client_id:text client_ids:one-or-more"
 NAMED = "from_client:text! timestamp:int!"
+BROADCAST = "conv_id:text! message:message! push:message valid_till:int transient:flag"
 INSTALLATION = (
     "deviceType:text deviceToken:text installationId:text registrationId:text channels:texts"
 )
@@ -167,6 +168,10 @@ TAKES: Mapping[str, Takes] = {
     ),
     "Batch.run": Takes(body="requests:objects!", shows=NOTHING),
     "Batch.save": Takes(body="requests:objects!", shows=NOTHING),
+    "Broadcasts.send": Takes(body=f"from_client:text! {BROADCAST}"),
+    "Broadcasts.send_1_1": Takes(body=f"from_peer:text! {BROADCAST}"),
+    "Broadcasts.valid": Takes(f"conv_id:text {PAGE}"),
+    "Broadcasts.withdraw_1_1": Takes("mid:text", "mid:text"),
     "Classes.find": Takes(f"{QUERY} count:text keys:text include:text"),
     "Classes.create": Takes(body="*", status=201),
     "Classes.show": Takes("keys:text"),
@@ -180,6 +185,9 @@ TAKES: Mapping[str, Takes] = {
     "VersionOne.send": Takes(body=f"from_peer:text! conv_id:text! {SENDING}"),
     "VersionOne.edit": Takes(
         body="to:text! msg-id:text! from:text! timestamp:int! data:text! bin:flag"
+    ),
+    "VersionOne.patch": Takes(
+        body="conv_id:text! msg-id:text! from_client:text! timestamp:int message:message recall:flag"
     ),
     "VersionOne.delete": Takes(
         "convid:text msgid:text from:text timestamp:int",

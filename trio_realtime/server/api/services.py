@@ -17,7 +17,9 @@ from trio_realtime.server.gateway.commands import tell_hooks
 from trio_realtime.server.gateway.gateway import Gateway
 from trio_realtime.server.hooks.runner import HookRunner
 from trio_realtime.server.hooks.types import IncomingMessage, Rewrite
+from trio_realtime.server.rules import broadcasts
 from trio_realtime.server.rules import service as rules
+from trio_realtime.server.rules.broadcasts import Broadcast
 from trio_realtime.server.rules.start import create_service
 from trio_realtime.server.rules.types import Caller, Clients, Outcome, Push
 from trio_realtime.server.store.interface import MessageRow, Tx
@@ -57,8 +59,12 @@ class Services:
         body: str | bytes,
         push_data: str | None,
         address: str = "",
+        to_all: Broadcast | None = None,
     ) -> ServiceMessage:
-        """Say something to all subscribers, if the application agrees. Raises `Refusal`."""
+        """Say something to all subscribers, or to all clients of the app.
+
+        The application has to agree. Raises `Refusal`.
+        """
         app = self._gateway.apps[app_id]
         caller = Caller(app.app, sender, address=address)
         receivers: Collection[str] | None = None
@@ -69,6 +75,9 @@ class Services:
         sent: Answer[ServiceMessage] = Answer()
 
         def rule(tx: Tx) -> tuple[int, MessageRow, list[Push]]:
+            if to_all is not None:
+                said = broadcasts.send(tx, cid, sender, body, push_data, address, to_all)
+                return tx.now, *said
             message, pushes = rules.broadcast(tx, cid, sender, body, push_data, address)
             return tx.now, message, [_narrowed(push, receivers) for push in pushes]
 

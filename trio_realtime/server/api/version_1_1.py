@@ -20,7 +20,7 @@ from trio_realtime.server.rules.operator.result import conversation_of
 from trio_realtime.server.rules.types import Room
 from trio_realtime.server.store.interface import Kind
 
-from .messages import Messages, sending_of
+from .messages import Messages, message_of, sending_of
 from .operator import BAD_PARAMETER, Operator, flag, integer, text
 from .rest import authorized_app
 
@@ -33,6 +33,7 @@ class VersionOne(Operator):
         """Register every endpoint."""
         router.add("POST", "/1.1/rtm/messages", self.send)
         router.add("PUT", "/1.1/rtm/messages/logs", self.edit)
+        router.add("PUT", "/1.1/rtm/patch/message", self.patch)
         router.add("DELETE", "/1.1/rtm/messages/logs", self.delete)
         router.add("GET", "/1.1/rtm/transient_group/onlines", self.room_count)
         router.add("POST", "/1.1/rtm/conversation/blacklist", self.silence)
@@ -61,6 +62,15 @@ class VersionOne(Operator):
         named = Named(cid, mid, sender, timestamp)
         return await Messages(self.gateway).edit_approved(app, named, body, request.address)
 
+    async def patch(self, request: Request) -> Response:
+        """Replace a message, or with ``recall`` take it back; in the words of either version."""
+        app, body = self.app(request), request.json()
+        cid, mid = _either(body, "conv_id", "convid", "to"), _either(body, "msg-id", "mid", "msgid")
+        sender = _either(body, "from_client", "from_peer", "from")
+        named = Named(cid, mid, sender, integer(body, "timestamp"))
+        said = None if flag(body, "recall") else message_of(body)
+        return await Messages(self.gateway).edit_approved(app, named, said, request.address)
+
     async def delete(self, request: Request) -> Response:
         app, given = self.app(request), {**request.query, **request.json()}
         cid, mid = text(given, "convid"), text(given, "msgid")
@@ -85,6 +95,11 @@ class VersionOne(Operator):
         app, given = self.app(request), {**request.query, **request.json()}
         cid, who = text(given, "conv_id"), [text(given, "client_id")]
         return json_response(await self.write(app, lambda tx: lift_silence(tx, cid, who)))
+
+
+def _either(body: Mapping[str, Any], *names: str) -> str:
+    """The text of whichever of these names is given. Raises `HttpError` 400."""
+    return text(body, next((name for name in names if name in body), names[0]))
 
 
 def _text_of(row: Mapping[str, Any]) -> str:

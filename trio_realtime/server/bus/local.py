@@ -19,6 +19,7 @@ from trio_realtime.server.rules.types import (
     Clients,
     CountRoom,
     EnterRoom,
+    Everyone,
     Evict,
     FindInRooms,
     KeepWill,
@@ -257,6 +258,8 @@ class LocalBus:
         if isinstance(push.to, Room):
             return list(self._rooms.get(push.to.cid, ()))
         clients = self._clients
+        if isinstance(push.to, Everyone):
+            return [session for sessions in clients.values() for session in sessions]
         return [session for name in push.to.ids for session in clients.get(name, ())]
 
     # Rates.

@@ -19,7 +19,15 @@ from trio_realtime.server.hooks.approval import Approval
 from trio_realtime.server.hooks.queue import CarriedOut, Work
 from trio_realtime.server.hooks.runner import HookRunner
 from trio_realtime.server.rules import carry_out, handler_of
-from trio_realtime.server.rules.types import Caller, Handler, KeepWill, Outcome, Refusal, Room
+from trio_realtime.server.rules.types import (
+    Caller,
+    Everyone,
+    Handler,
+    KeepWill,
+    Outcome,
+    Refusal,
+    Room,
+)
 from trio_realtime.server.store.interface import Tx
 from trio_realtime.wire import CommandType, GenericCommand, OpType
 
@@ -245,5 +253,8 @@ def tell_hooks(
         hooks.after(caller, command, decided, Present(names))
 
     audience = decided.pushes[0].to  # a message has one
+    if isinstance(audience, Everyone):
+        hooks.after(caller, command, decided, Present())  # of everybody there is no list
+        return
     limit = ROOM_SHOWN if isinstance(audience, Room) else None
     bus.present(audience, limit).then(answered)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from trio_realtime.server.store.interface import Kind, MessageRow, Tx
 from trio_realtime.wire import AckCommand, GenericCommand
 
+from . import broadcasts
 from .audience import needs
 from .bodies import receipt
 from .types import Caller, Clients, Outcome, Push
@@ -33,6 +34,8 @@ def acknowledge(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
     received: list[MessageRow] = []
     for log in logs:
         received += tx.acknowledge(log, caller.client_id, first=first, last=last)
+    if conversation.kind is Kind.SERVICE:
+        broadcasts.acknowledge(tx, caller.client_id, ack.cid, first, last)
     if conversation.kind not in _RECEIPTS:
         return Outcome()
     return Outcome(pushes=receipts(received, caller.client_id, tx.now, read=False))

@@ -13,6 +13,7 @@ import attrs
 from trio_realtime.server.store.interface import Tx
 from trio_realtime.wire import GenericCommand
 
+from .broadcasts import missed
 from .offline import offline_pushes
 from .patch import patch_pushes
 from .read import unread_push
@@ -93,6 +94,7 @@ def find_backlog(tx: Tx, login: LoginRequest) -> Backlog:
         news = unread_push(tx, client_id, since, temporary=temporary)
         if news is not None and news.unread_message is not None:
             unread = [counter.cid or "" for counter in news.unread_message.convs]
+    pushes += missed(tx, client_id)
     if _brings_edits(login) and message.last_patch_time is not None:
         after = _edits_since(tx, login, message.last_patch_time)
         pushes += patch_pushes(tx, client_id, after, temporary=temporary)

@@ -81,7 +81,7 @@ def history_json(
     """
     messages, marked = _page(tx, conversation, wanted, viewer)
     return [
-        _row_json(message, marked=marked, addresses=addresses)
+        message_json(message, marked=marked, addresses=addresses)
         for message in (messages if wanted.newer else reversed(messages))
     ]
 
@@ -103,12 +103,15 @@ def feed_json(tx: Tx, wanted: Range, sender: str | None) -> list[dict[str, Any]]
     cids = dict.fromkeys(message.conversation_id for message in fitting if message.ack_at)
     pairs = {cid for cid, members in tx.members_of(list(cids)).items() if len(members) == 2}
     return [
-        _row_json(message, marked=message.conversation_id in pairs, addresses=True)
+        message_json(message, marked=message.conversation_id in pairs, addresses=True)
         for message in (fitting if wanted.newer else reversed(fitting))
     ]
 
 
-def _row_json(message: MessageRow, *, marked: bool, addresses: bool) -> dict[str, Any]:
+def message_json(
+    message: MessageRow, *, marked: bool = False, addresses: bool = True
+) -> dict[str, Any]:
+    """One message in the form of the REST API; ``marked`` shows when the other member got it."""
     data, binary = body_json(message.body)
     row = {
         "msg-id": message.id,

@@ -108,6 +108,11 @@ class Room:
     cid: str
 
 
+@attrs.frozen
+class Everyone:
+    """All live sessions of the app."""
+
+
 HIGH, NORMAL, LOW = 1, 2, 3
 """Priorities of pushes: what an overloaded receiver may lose first is lowest. HIGH is never
 lost."""
@@ -117,7 +122,7 @@ lost."""
 class Push:
     """A command for others. Its ``peer_id``, ``service`` and ``server_ts`` are filled in."""
 
-    to: Clients | Room
+    to: Clients | Room | Everyone
     command: GenericCommand
     except_actor: bool = False
     """Skip the acting session (not the client's other sessions)."""
