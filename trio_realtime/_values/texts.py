@@ -19,6 +19,15 @@ def checked_id(value: object, what: str, longest: int) -> str:
     return encodable(value, what)
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written in UTF-8; halves of surrogate pairs cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def encodable(text: str, what: str) -> str:
     """The text, if it can be written in UTF-8.
 

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 
 import attrs
 
+from trio_realtime._values.texts import is_unicode
 from trio_realtime.server.files import records
 from trio_realtime.server.files.blobs import Blob, BlobMissing, Blobs, NoRoom
 from trio_realtime.server.files.ranges import (
@@ -322,7 +323,7 @@ def _text(body: Mapping[str, Any], name: str, limit: int) -> str:
     value = body.get(name)
     if value is None:
         return ""
-    if not isinstance(value, str) or len(value) > limit or not _has_utf8(value):
+    if not isinstance(value, str) or len(value) > limit or not is_unicode(value):
         raise HttpError(400, 107, f"{name} is not a string of at most {limit} characters.")
     return value
 
@@ -359,11 +360,3 @@ def _external(url: str) -> str:
     if not fine or not url.isprintable() or " " in url:
         raise HttpError(400, 107, "url is not an http or https URL.")
     return url
-
-
-def _has_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
+from trio_realtime._values.texts import is_unicode
 from trio_realtime.server.files import records
 from trio_realtime.server.files.blobs import NoRoom
 from trio_realtime.server.files.ranges import media_type
@@ -103,7 +104,7 @@ class ImportedFiles:
             found = tx.document(PATHS, path)
             return None if found is None else records.file_row(tx, found["id"])
 
-        if "\0" not in path and len(path) <= URL_LENGTH and _is_text(path):
+        if "\0" not in path and len(path) <= URL_LENGTH and is_unicode(path):
             for app_id in self.gateway.apps:
                 row = await self.gateway.store.read(app_id, find)
                 if row is not None:
@@ -119,14 +120,12 @@ def _path_of(url: str) -> str:
     except ValueError:
         good = False
     path = unquote(parts.path) if good else ""
-    if not good or len(url) > URL_LENGTH or path in {"", "/"} or "\0" in path or not _is_text(path):
+    if (
+        not good
+        or len(url) > URL_LENGTH
+        or path in {"", "/"}
+        or "\0" in path
+        or not is_unicode(path)
+    ):
         raise HttpError(400, BAD_PARAMETER, "A URL of a file is of http or https, with a path.")
     return path
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

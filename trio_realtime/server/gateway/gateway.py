@@ -10,9 +10,10 @@ import attrs
 import trio
 
 from trio_realtime._values.errors import ErrorCode
+from trio_realtime._values.texts import is_unicode
 from trio_realtime.server.config import ServerConfig
 from trio_realtime.server.metrics import Metrics
-from trio_realtime.server.rules.checks import is_unicode, refuse
+from trio_realtime.server.rules.checks import refuse
 from trio_realtime.server.rules.session import note_kick
 from trio_realtime.server.rules.types import Caller, Will
 from trio_realtime.server.store.interface import Store

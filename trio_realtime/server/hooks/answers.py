@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
+from trio_realtime._values.texts import is_unicode
 from trio_realtime.server.rules.bodies import body_size
-from trio_realtime.server.rules.checks import is_unicode
 from trio_realtime.server.rules.json import MAX_DEPTH, json_text, parse_object
 
 from .types import Amend, OfflineDecision, Reject, Rewrite

@@ -13,6 +13,7 @@ import attrs
 
 from trio_realtime._values.errors import ErrorCode
 from trio_realtime._values.protocol import MAX_CLIENT_ID
+from trio_realtime._values.texts import is_unicode
 from trio_realtime.server.store.interface import ConversationRow, Kind, Listing, Tx
 from trio_realtime.wire import ConvCommand, ErrorCommand, GenericCommand
 
@@ -60,15 +61,6 @@ def require_kind(row: ConversationRow, *kinds: Kind) -> None:
     """4314 for what these kinds of conversations do not have."""
     if row.kind not in kinds:
         refuse(ErrorCode.NORMAL_CONVERSATION_REQUIRED)
-
-
-def is_unicode(text: str) -> bool:
-    """Whether text has an UTF-8 form; halves of surrogate pairs have none."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def checked_ids(given: Iterable[str]) -> list[str]:

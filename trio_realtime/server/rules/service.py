@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from trio_realtime._values.errors import ErrorCode
+from trio_realtime._values.texts import is_unicode
 from trio_realtime.server.store.interface import ConversationRow, Kind, MessageRow, NewMessage, Tx
 
 from .bodies import direct_command, lctype_of
-from .checks import checked_ids, is_unicode, refuse
+from .checks import checked_ids, refuse
 from .direct import SERVICE_MESSAGES
 from .types import Clients, Push
 

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import attrs
 
+from trio_realtime._values.texts import is_unicode
+
 from .condition_values import Constant, constant
 from .errors import QueryError
 from .patterns import check_pattern
@@ -229,7 +231,7 @@ def parse_row_field(key: str) -> Field:
 
 def _attribute(key: str) -> Attribute:
     path = tuple(key.split("."))
-    if not all(path) or len(path) > _PATH_AT_MOST or not _has_utf8_form(key):
+    if not all(path) or len(path) > _PATH_AT_MOST or not is_unicode(key):
         raise QueryError(f"illegal key {key!r}")
     return Attribute(path)
 
@@ -361,11 +363,3 @@ def _array(operand: Any) -> Sequence[Any]:
     if not isinstance(operand, list):
         raise QueryError("the operator needs an array")
     return operand
-
-
-def _has_utf8_form(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

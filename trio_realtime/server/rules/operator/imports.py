@@ -17,9 +17,10 @@ import attrs
 
 from trio_realtime._values.json import decode_date
 from trio_realtime._values.protocol import MAX_CLIENT_ID, TEMPORARY_PREFIX
+from trio_realtime._values.texts import is_unicode
 from trio_realtime._values.times import ms_from_datetime
 from trio_realtime.server.rules.bodies import RECALLED, lctype_of
-from trio_realtime.server.rules.checks import MemberRole, is_unicode
+from trio_realtime.server.rules.checks import MemberRole
 from trio_realtime.server.rules.client_blocks import block_conversation
 from trio_realtime.server.rules.direct import SERVICE_MESSAGES
 from trio_realtime.server.rules.json import date_json

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from trio_realtime._values.errors import ErrorCode
+from trio_realtime._values.texts import is_unicode
 from trio_realtime.server.rules.audience import needs
 from trio_realtime.server.rules.bodies import (
     RECALLED,
@@ -19,7 +20,7 @@ from trio_realtime.server.rules.bodies import (
     lctype_of,
     patch_command,
 )
-from trio_realtime.server.rules.checks import checked_ids, is_unicode, refuse
+from trio_realtime.server.rules.checks import checked_ids, refuse
 from trio_realtime.server.rules.types import (
     NORMAL,
     App,
