@@ -9,9 +9,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+from benchmarks.processes import responder
 
 HERE = Path(__file__).parent
 TRANSPORTS = ("trio-websocket", "websockets")
@@ -73,23 +73,6 @@ def run(command: list[str]) -> float:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr or done.stdout}")
     rate: float = json.loads(done.stdout.splitlines()[-1])["rate"]
     return rate
-
-
-@contextmanager
-def responder() -> Iterator[str]:
-    command = [sys.executable, "-m", f"{__package__}.responder"]
-    with subprocess.Popen(
-        command, cwd=HERE.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            raise SystemExit("the responder did not start; is the extra [bench] installed?")
-        try:
-            yield f"ws://127.0.0.1:{int(line)}/"
-        finally:
-            process.stdin.close()
 
 
 def npm_sdk(directory: Path) -> None:

@@ -14,36 +14,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+from benchmarks.processes import ROOT, responder
 
 SCENARIOS = ("send_ack_1", "send_ack_64", "receive")
 TRANSPORTS = ("websockets", "trio-websocket")
 SHORT, LONG = 300, 1800
 COUNTED = re.compile(r"I +refs: +([\d,]+)")
-HERE = Path(__file__).resolve().parents[1]
-
-
-def _environment(checkout: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(checkout), "PYTHONHASHSEED": "0"}
-
-
-@contextmanager
-def responder() -> Iterator[str]:
-    """The neutral peer; its URL."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.responder"],
-        cwd=HERE,
-        env=_environment(HERE),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield f"ws://127.0.0.1:{int(process.stdout.readline())}/"
-        process.stdin.close()
 
 
 def instructions(checkout: Path, scenario: str, transport: str, url: str) -> float:
@@ -58,7 +36,7 @@ def _count(checkout: Path, scenario: str, transport: str, url: str, messages: in
     done = subprocess.run(
         [*tool, *worker],
         cwd=checkout,
-        env=_environment(checkout),
+        env={**os.environ, "PYTHONHASHSEED": "0"},
         capture_output=True,
         text=True,
         check=False,
@@ -81,7 +59,7 @@ def main() -> None:
     with responder() as url:
         for scenario in [args.only] if args.only else SCENARIOS:
             for transport in TRANSPORTS:
-                ours = instructions(HERE, scenario, transport, url)
+                ours = instructions(ROOT, scenario, transport, url)
                 row: dict[str, object] = {
                     "name": scenario,
                     "transport": transport,
