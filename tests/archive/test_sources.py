@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trio_realtime._archive import sources
+from trio_realtime._archive.archive import open_archive
 from trio_realtime._archive.bson import BadBson, documents
 from trio_realtime._archive.errors import ArchiveError
 from trio_realtime._archive.sources import LONGEST_LINE, Batch, Note, read_sources
@@ -239,3 +241,32 @@ def test_any_bytes_are_an_error_or_documents(data, cut):
                 assert isinstance(one, dict | BadBson)
         except BadBson:
             pass
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), max_size=40), st.data())
+def test_messages_are_read_by_conversation_in_their_order(places, data):
+    """With their own line numbers, whatever lies between them, and however far is looked ahead."""
+    lines = [json.dumps({"to": to, "n": n}).encode() for to, n in places]
+    for bad in data.draw(st.lists(st.sampled_from([b"", b"{", b"7", b'{"to":5}', b"\xff"]))):
+        lines.insert(data.draw(st.integers(0, len(lines))), bad)
+    numbered = list(enumerate(lines, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "WINDOW_ROWS", data.draw(st.integers(1, 50)))
+        patch.setattr(sources, "WINDOW_BYTES", data.draw(st.integers(1, 2000)))
+        read = list(sources._by_conversation(iter(numbered)))
+    assert sorted(read) == numbered
+    for place in "abc":
+        mine = f'"{place}"'.encode()
+        assert [n for n, line in read if mine in line] == [
+            n for n, line in numbered if mine in line
+        ]
+
+
+async def test_rows_that_are_not_taken_are_named_by_their_own_lines(tmp_path):
+    path = tmp_path / "archive"
+    async with open_archive(path, app_id="x") as archive:
+        part = archive.manifest.new_part("messages", complete=True)
+        await archive.append(part, [{"to": to, "n": n} for n, to in enumerate("cab" * 3)])
+    (batch,) = read_sources([path])
+    assert [json.loads(line)["n"] + 1 for line in batch.lines] == batch.numbers
+    assert batch.numbers == [2, 5, 8, 3, 6, 9, 1, 4, 7]

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import trio
 
+from trio_realtime._io.exception_groups import single_error
 from trio_realtime.rest import RestClient
 
 from .errors import UnexpectedAnswer
@@ -49,11 +50,16 @@ class Importer:
             RestError: the server does not answer, or refuses.
             ArchiveError: something cannot be read, or the server is none of ours.
         """
-        while (item := await trio.to_thread.run_sync(next, items, None)) is not None:
-            if isinstance(item, Note):
-                self.skip(item)
-            else:
-                await self._send(item)
+        # What comes next is read while the server stores what came before.
+        send, receive = trio.open_memory_channel[Item](0)
+        with single_error():
+            async with trio.open_nursery() as nursery, receive:
+                nursery.start_soon(_read, items, send)
+                async for item in receive:
+                    if isinstance(item, Note):
+                        self.skip(item)
+                    else:
+                        await self._send(item)
 
     async def _send(self, batch: Batch) -> None:
         self.file = batch.file
@@ -80,3 +86,9 @@ class Importer:
         """Count and tell what is not imported."""
         self.notes += 1
         self.note(note)
+
+
+async def _read(items: Iterator[Item], send: trio.MemorySendChannel[Item]) -> None:
+    async with send:
+        while (item := await trio.to_thread.run_sync(next, items, None)) is not None:
+            await send.send(item)

@@ -15,18 +15,23 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any, cast
 
 import attrs
+import msgspec
 
 from .archive import content_of, line_of, read_manifest
 from .bson import BadBson, documents
 from .errors import ArchiveDamaged, ArchiveError
 from .manifest import NAME
 
-ROWS = 1000
+ROWS = 2000
 BATCH_BYTES = 4 * 1024 * 1024
+WINDOW_ROWS = 50_000
+WINDOW_BYTES = 16 * 1024 * 1024
+"""How far is looked ahead."""
 LONGEST_LINE = 8 * 1024 * 1024
 LARGEST_JSON = 256 * 1024 * 1024
 """Bytes of a file that is one JSON value, which has to be read at once."""
@@ -87,6 +92,8 @@ class Note:
 
 
 Item = Batch | Note
+Numbered = tuple[int, bytes]
+"""A line, and its number in the file, from 1."""
 
 
 def read_sources(paths: list[Path]) -> Iterator[Item]:
@@ -106,7 +113,9 @@ def read_sources(paths: list[Path]) -> Iterator[Item]:
 def _archive(path: Path, kind: str) -> Iterator[Item]:
     for part in read_manifest(path).parts:
         if part.kind == kind:
-            lines = _lines_of(content_of(path, part))
+            lines: Iterator[Numbered] = enumerate(_lines_of(content_of(path, part)), 1)
+            if kind == "messages":
+                lines = _by_conversation(lines)
             yield from _batches(kind, str(path / part.file), lines)
 
 
@@ -119,9 +128,42 @@ def _lines_of(pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def _batches(kind: str, file: str, lines: Iterator[bytes]) -> Iterator[Item]:
+class _Place(msgspec.Struct):
+    """Of a message as much as tells where it belongs."""
+
+    to: str = ""
+
+
+def _by_conversation(lines: Iterator[Numbered]) -> Iterator[Numbered]:
+    """The same lines, those of a conversation next to each other as far as one looks ahead.
+
+    A database keeps the messages of a conversation together, so what is stored at a time should lie
+    in few of them. Within a conversation the order stays.
+    """
+    place_of = msgspec.json.Decoder(_Place).decode
+    window: list[tuple[str, int, bytes]] = []
+    size = 0
+    for number, line in lines:
+        try:
+            place = place_of(line).to
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            place = ""  # the server says what is wrong with it
+        window.append((place, number, line))
+        size += len(line)
+        if len(window) >= WINDOW_ROWS or size >= WINDOW_BYTES:
+            yield from _sorted(window)
+            window, size = [], 0
+    yield from _sorted(window)
+
+
+def _sorted(window: list[tuple[str, int, bytes]]) -> Iterator[Numbered]:
+    window.sort(key=itemgetter(0))
+    return ((number, line) for _, number, line in window)
+
+
+def _batches(kind: str, file: str, lines: Iterator[Numbered]) -> Iterator[Item]:
     batch = Batch(kind, file)
-    for number, line in enumerate(lines, 1):
+    for number, line in lines:
         if not line.strip() or line.startswith(b"#"):
             continue
         if len(line) > LONGEST_LINE:
@@ -206,7 +248,7 @@ def _unpacked(stream: IO[bytes], name: str, kind: str) -> Iterator[Item]:
     elif start.startswith((b"[", b'{"results"', b'{ "results"')):
         yield from _values(kind, name, _json(stream, name))
     else:
-        yield from _batches(kind, name, _read_lines(stream))
+        yield from _batches(kind, name, enumerate(_read_lines(stream), 1))
 
 
 def _kind_of(start: bytes, name: str) -> tuple[str | None, str]:

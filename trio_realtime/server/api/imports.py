@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 import msgspec
 
 from trio_realtime.server.http import HttpError, Request, Response, Router, json_response
-from trio_realtime.server.rules.operator.imports import KINDS, Imported, Undo, import_rows
+from trio_realtime.server.rules.operator.imports import KINDS, MESSAGES, Imported, Undo, import_rows
+from trio_realtime.server.rules.operator.message_rows import row_from
 from trio_realtime.server.rules.operator.result import Result
 from trio_realtime.server.store.interface import Tx
 
@@ -36,7 +37,7 @@ class Imports(Operator):
         app, kind = self.app(request), request.parameters["kind"]
         if kind not in KINDS:
             raise HttpError(404, BAD_PARAMETER, f"Of {', '.join(sorted(KINDS))} none is {kind}.")
-        rows = _rows(await _body(request))
+        rows = _rows(await _body(request), row_from if kind == MESSAGES else msgspec.json.decode)
         dry_run = request.query.get("dry_run") == "true"
 
         def rule(tx: Tx) -> Result:
@@ -58,20 +59,22 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _rows(body: bytes) -> list[Any]:
+def _rows(body: bytes, read: Callable[[bytes], Any]) -> list[Any]:
     lines = body.split(b"\n")
     if not lines[-1]:
         lines.pop()
     if len(lines) > MOST_ROWS:
         raise HttpError(400, BAD_PARAMETER, f"A batch has at most {MOST_ROWS} rows.")
-    return [_row(line) for line in lines]
+    return [_row(line, read) for line in lines]
 
 
-def _row(line: bytes) -> Any:
-    with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return msgspec.json.decode(line)
+def _row(line: bytes, read: Callable[[bytes], Any]) -> Any:
     try:
-        # It takes halves of surrogate pairs.
+        return read(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        # It takes halves of surrogate pairs, and rows that are not as they should be.
         return json.loads(line)
     except (ValueError, RecursionError):
         # Refused by itself, as what is no object.

@@ -6,6 +6,9 @@ Protocol: docs/protocol/messages.md §1.3, §3, §5, §7 and §8.
 from __future__ import annotations
 
 import base64
+from typing import Any
+
+import msgspec
 
 from trio_realtime._values.json import load_object
 from trio_realtime.server.store.interface import MessageRow, PatchRow, UnreadRow
@@ -26,6 +29,12 @@ RECALLED = -127
 
 RECALLED_BODY = '{"_lctype":-127}'
 
+
+class _Typed(msgspec.Struct):
+    lctype: Any = msgspec.field(name="_lctype", default=None)
+
+
+_typed = msgspec.json.Decoder(_Typed).decode
 _INT32 = range(-(2**31), 2**31)
 
 
@@ -34,8 +43,12 @@ def lctype_of(body: str | bytes) -> int | None:
     # Most bodies that are not typed are told by a look; an escape may hide the key.
     if isinstance(body, bytes) or not ("_lctype" in body or "\\u" in body):
         return None
-    fields = load_object(body)
-    lctype = None if fields is None else fields.get("_lctype")
+    try:
+        lctype = _typed(body).lctype
+    except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
+        # What is no JSON to everybody may be some to Python.
+        fields = load_object(body)
+        lctype = None if fields is None else fields.get("_lctype")
     # An exact type, since Python counts True and 1.0 as 1.
     return lctype if type(lctype) is int and lctype in _INT32 else None
 

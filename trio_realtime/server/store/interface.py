@@ -126,9 +126,9 @@ class NewMessage:
     address: str | None = None
 
 
-@attrs.frozen
+@attrs.define
 class ImportedMessage:
-    """A message that another server has stored."""
+    """A message that another server has stored; there may be millions, and thawed ones are made quicker."""
 
     id: str
     sender: str
