@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -84,16 +85,35 @@ def compiled(session: nox.Session) -> None:
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """The unmodified npm SDK against our server and our SDK. Needs node and npm."""
+    """Unmodified programs of others against our server and our SDK. Needs node and npm."""
     if shutil.which("npm") is None:
         session.error("the interop tests need node and npm on the PATH")
-    install(session, "test")
+    install(session, "test", "interop")
     with session.chdir(INTEROP):
         session.run(
             "npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent",
             external=True,
         )  # fmt: skip
+        # Apart from ours: the Python SDK wants versions of its own.
+        session.run(
+            "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+            "--upgrade", "--target", "python_modules", "-r", "requirements.txt",
+        )  # fmt: skip
     session.run("pytest", "-m", "interop", *session.posargs)
+
+
+@nox.session
+def schema(session: nox.Session) -> None:
+    """What /openapi.json permits, with 30 examples of each operation.
+
+    SCHEMA_EXAMPLES in the environment chooses another number.
+    """
+    install(session, "test", "interop")
+    examples = os.environ.get("SCHEMA_EXAMPLES", "30")
+    test = "tests/interop/test_schemathesis.py"
+    session.run(
+        "pytest", "-m", "interop", test, *session.posargs, env={"SCHEMA_EXAMPLES": examples}
+    )
 
 
 @nox.session
