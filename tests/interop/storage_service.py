@@ -9,15 +9,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @contextmanager
-def storage():
-    """A storage service with one user."""
+def storage(*, app_id="demo", app_key="demo-key", files=None):
+    """A storage service with one user, and files of an app below ``/app``."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
+            if self.path.startswith("/app/") and files is not None:
+                self.hand_out(self.path.removeprefix("/app/"))
+                return
             known = (
                 self.path == "/1.1/users/me"
-                and self.headers["X-LC-Id"] == "demo"
-                and self.headers["X-LC-Key"] == "demo-key"
+                and self.headers["X-LC-Id"] == app_id
+                and self.headers["X-LC-Key"] == app_key
                 and self.headers["X-LC-Session"] == "token-of-tom"
             )
             answer = {"objectId": "tom-id"} if known else {"code": 211, "error": "no user"}
@@ -25,16 +28,32 @@ def storage():
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 
+        def hand_out(self, name):
+            path = files / name if name == "page.html" else files / "node_modules" / name
+            content = path.read_bytes()
+            self.send_response(200)
+            kind = "text/html" if path.suffix == ".html" else "text/javascript"
+            self.send_header("Content-Type", f"{kind}; charset=utf-8")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
         def do_POST(self):
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.path == "/1.1/classes/Post" or self.path.startswith("/1.1/classes/Post?"):
+                self.answer({"objectId": "post-id", "createdAt": "2026-11-21T00:00:00.000Z"}, 201)
+                return
             known = self.path == "/1.1/login" and asked["password"] == "cheese"
             answer = {"objectId": "tom-id", "username": "tom", "sessionToken": "token-of-tom"}
-            self.send_response(200 if known else 400)
+            refusal = {"code": 210, "error": "The username and password mismatch."}
+            self.answer(answer if known else refusal, 200 if known else 400)
+
+        def answer(self, value, status):
+            self.send_response(status)
             self.send_header("Access-Control-Allow-Origin", "*")
             self.send_header("Content-Type", "application/json")
             self.end_headers()
-            refusal = {"code": 210, "error": "The username and password mismatch."}
-            self.wfile.write(json.dumps(answer if known else refusal).encode())
+            self.wfile.write(json.dumps(value).encode())
 
         def log_message(self, *_arguments):
             pass
