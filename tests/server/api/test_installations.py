@@ -158,3 +158,19 @@ async def test_they_are_there_after_a_restart(tmp_path):
     async with called(memory=False, data=tmp_path) as call:
         assert (await row_of(call, object_id))["channels"] == ["Tom"]
         assert await registered(call, deviceToken="t") == object_id
+
+
+async def test_several_rows_are_deleted_at_once_all_or_none():
+    async with called() as call:
+        first, second, third = [await registered(call, deviceToken=str(n)) for n in range(3)]
+        assert (await call("DELETE", f"{PATH}/{first},unknown")).status == 404
+        assert (await call("DELETE", f"{PATH}/{first},{second}")).value == {}
+        (left,) = (await call("GET", PATH)).value["results"]
+        assert left["objectId"] == third
+        path = "/1.1/classes/_Conversation"
+        rows = [(await call("POST", path, {"name": str(n)})).value["objectId"] for n in range(2)]
+        assert (await call("DELETE", f"{path}/{rows[0]},unknown")).status == 404
+        assert len((await call("GET", path)).value["results"]) == 2
+        assert (await call("DELETE", f"{path}/{','.join(rows)}")).value == {}
+        assert (await call("GET", path)).value["results"] == []
+        assert (await call("DELETE", f"{path}/{','.join(map(str, range(201)))}")).status == 400

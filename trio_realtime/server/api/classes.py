@@ -17,7 +17,7 @@ from trio_realtime.server.rules.direct import SERVICE_MESSAGES
 from trio_realtime.server.rules.json import MAX_DEPTH, BadJson, iso, parse_object
 from trio_realtime.server.rules.member_info import member_infos_json
 from trio_realtime.server.rules.operator import conversations as rules
-from trio_realtime.server.rules.operator.result import conversation_of
+from trio_realtime.server.rules.operator.result import Result, conversation_of
 from trio_realtime.server.rules.session import token_holder
 from trio_realtime.server.store.interface import Kind, Query, Tx
 
@@ -28,6 +28,7 @@ from .rest import authorized_app, known, number, shows_master_key
 NOT_FOUND = 101
 BAD_QUERY = 102
 COUNTED_AT_ONCE = 1000
+DELETED_AT_ONCE = 200
 LARGEST_PAGE = 1000
 EPOCH_TEXT = "1970-01-01T00:00:00.000Z"
 CONVERSATION = "/1.1/classes/_Conversation"
@@ -87,8 +88,15 @@ class Classes(Operator):
         return json_response(await self.write(app, lambda tx: rules.update(tx, cid, body)))
 
     async def delete(self, request: Request) -> Response:
-        app, cid = self.app(request), request.parameters["id"]
-        return json_response(await self.write(app, lambda tx: rules.delete(tx, cid)))
+        """Remove a row, or several, their ids with commas between them: all or none."""
+        app, cids = self.app(request), ids_in(request)
+
+        def rule(tx: Tx) -> Result:
+            for cid in cids:
+                rules.delete(tx, cid)
+            return Result({})
+
+        return json_response(await self.write(app, rule))
 
     async def member_infos(self, request: Request) -> Response:
         """The roles stored: for the operator all of them, for a member those of a conversation."""
@@ -121,6 +129,14 @@ class Classes(Operator):
         limit = page(request, default=PAGE, most=LARGEST_PAGE)
         found = await self.read(app, lambda tx: _service_messages(tx, wanted, limit), query=True)
         return json_response({"results": found})
+
+
+def ids_in(request: Request) -> list[str]:
+    """The ids that a path names. Raises `HttpError` 400."""
+    ids = list(dict.fromkeys(request.parameters["id"].split(",")))
+    if len(ids) > DELETED_AT_ONCE:
+        raise HttpError(400, BAD_QUERY, f"At most {DELETED_AT_ONCE} rows are deleted at once.")
+    return ids
 
 
 def _count(tx: Tx, query: Query) -> int:

@@ -16,6 +16,7 @@ from trio_realtime.server.rules.operator.result import Result
 from trio_realtime.server.store.conditions import parse_row_field
 from trio_realtime.server.store.interface import InstallationRow, Tx
 
+from .classes import ids_in
 from .conversations import query_of, selected
 from .operator import Operator
 from .rest import authorized_app
@@ -75,11 +76,13 @@ class Installations(Operator):
         return json_response(await self.read(app, rule, query=True))
 
     async def delete(self, request: Request) -> Response:
-        app, object_id = self.app(request), request.parameters["id"]
+        """Remove a row, or several, their ids with commas between them: all or none."""
+        app, object_ids = self.app(request), ids_in(request)
 
         def rule(tx: Tx) -> Result:
-            rules.existing(tx, object_id)
-            tx.delete_installation(object_id)
+            for object_id in object_ids:
+                rules.existing(tx, object_id)
+                tx.delete_installation(object_id)
             return Result({})
 
         return json_response(await self.write(app, rule))
