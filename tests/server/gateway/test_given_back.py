@@ -8,9 +8,16 @@ import weakref
 import pytest
 import trio
 
-from tests.server.gateway.world import peer_of, world
+from tests.server.gateway.world import direct, peer_of, session, world
 from trio_realtime.server.gateway.connection import GatewayConnection
 from trio_realtime.server.gateway.session import GatewaySession
+from trio_realtime.wire import (
+    CommandType,
+    ConvCommand,
+    GenericCommand,
+    JsonObjectMessage,
+    OpType,
+)
 
 
 @pytest.fixture
@@ -52,3 +59,39 @@ async def test_a_connection_that_is_over_is_no_garbage(made, how, autojump_clock
         await trio.sleep(30)
         assert len(made) >= 2
         assert [reference() for reference in made if reference() is not None] == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        direct("nowhere", "x"),
+        GenericCommand(
+            cmd=CommandType.CONV, op=OpType.COUNT, conv_message=ConvCommand(cid="nowhere")
+        ),
+        GenericCommand(
+            cmd=CommandType.CONV,
+            op=OpType.QUERY,
+            conv_message=ConvCommand(where=JsonObjectMessage(data='{"a": {"$b": 1}}')),
+        ),
+        GenericCommand(
+            cmd=CommandType.CONV,
+            op=OpType.START,
+            conv_message=ConvCommand(attr=JsonObjectMessage(data="{")),
+        ),
+        session(OpType.OPEN, "Tom", st="unknown"),
+    ],
+    ids=["direct", "count", "query", "start", "open"],
+)
+async def test_what_is_refused_is_no_garbage(command, autojump_clock):
+    async with world() as server, peer_of(server) as peer:
+        await peer.login("Tom")
+        reply = await peer.call(command)  # what is made once
+        assert reply.cmd == CommandType.ERROR or reply.ack_message.code
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(100):
+                await peer.call(command)
+            assert gc.collect() < 100
+        finally:
+            gc.enable()

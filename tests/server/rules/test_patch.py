@@ -6,6 +6,7 @@ from tests.server.rules.world import JS, MISSING, refusal
 from trio_realtime.server.rules.patch import patch_pushes
 from trio_realtime.server.rules.types import Feature, Refusal
 from trio_realtime.server.store.interface import Kind, Listing, NewMessage
+from trio_realtime.server.store.sqlite.members import Members
 from trio_realtime.wire import CommandType, GenericCommand, OpType, PatchCommand, PatchItem
 
 
@@ -259,3 +260,16 @@ def test_a_backlog_of_patches_does_not_overrun_its_receiver(world, chat):
     pushes = world.tx(lambda tx: patch_pushes(tx, "jerry", 0))
     items = [item for push in pushes for item in push.patch_message.patches]
     assert [item.mid for item in items] == [one.uid for one in sent[:65]]
+
+
+def test_many_edits_in_one_conversation_look_once_who_is_there(world, chat, monkeypatch):
+    tom, jerry = world.device("tom"), world.device("jerry")
+    sent = [world.send(tom, chat, str(n)).uid for n in range(5)]
+    jerry.take()
+    looked = []
+    members = Members.members
+    monkeypatch.setattr(Members, "members", lambda tx, cid: looked.append(cid) or members(tx, cid))
+    edits = [PatchItem(cid=chat, mid=mid, data="ho") for mid in sent[:3]]
+    world.patch(tom, *edits, *(PatchItem(cid=chat, mid=mid, recall=True) for mid in sent[3:]))
+    assert len(looked) == 2
+    assert [item_of(push).mid for push in jerry.take()] == sent

@@ -166,7 +166,10 @@ def test_several_conversations_in_one_question(world, chat):
     assert joined == {chat: world.see(lambda tx: tx.joined_at(chat, "jerry"))}
     assert world.see(lambda tx: tx.joined("nobody", cids)) == {}
     world.do(lambda tx: tx.set_muted(chat, "jerry", True))
-    assert world.see(lambda tx: tx.muted_in(cids)) == {chat: ["jerry"]}
+    assert world.see(lambda tx: tx.muted_in(cids, limit=9)) == {chat: ["jerry"]}
+    assert world.see(lambda tx: tx.muted_in(cids, limit=0)) == {}
+    assert world.see(lambda tx: tx.muting("jerry", cids)) == {chat}
+    assert world.see(lambda tx: tx.muting("tom", cids)) == set()
     world.do(lambda tx: tx.add_listed(Listing.BLOCKED, other, ["eve"]))
     world.do(lambda tx: tx.add_listed(Listing.SILENCED, chat, ["eve"]))
     world.do(lambda tx: tx.add_listed(Listing.BLOCKED, empty, ["eve"], expires_at=world.now + 5))

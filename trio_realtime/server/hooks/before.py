@@ -156,10 +156,12 @@ def _edit(tx: Tx, caller: Caller, item: PatchItem) -> MessageUpdate | None:
     message = tx.message(conversation.id, item.mid) if conversation and item.mid else None
     if conversation is None or message is None or message.sender != caller.client_id:
         return None
+    if conversation.kind is Kind.SERVICE:
+        return None
     body = body_of(item.data, item.binary_msg)
     if message.recalled or (body is None and not item.recall):
         return None
-    if not item.recall and conversation.kind is not Kind.SERVICE:
+    if not item.recall:
         audience_of(tx, caller, conversation)
     members = () if conversation.kind is Kind.ROOM else tx.members(conversation.id)
     return MessageUpdate(
@@ -170,7 +172,7 @@ def _edit(tx: Tx, caller: Caller, item: PatchItem) -> MessageUpdate | None:
         body="" if body is None else body,
         timestamp=message.timestamp,
         recall=bool(item.recall),
-        service=conversation.kind is Kind.SERVICE,
+        service=False,
         address=caller.address,
     )
 

@@ -83,8 +83,10 @@ def remove(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
 
 def add_clients(tx: Tx, row: ConversationRow, ids: Sequence[str], *, by: str) -> Change:
     """Make these clients members, as far as they may be. Chat rooms keep none."""
-    members = [] if row.kind is Kind.ROOM else tx.members(row.id)
+    members = tx.members(row.id) if row.kind is Kind.NORMAL else []
     present = set(members)
+    if row.kind is Kind.SERVICE:  # which may have very many subscribers
+        present = {client_id for client_id in ids if tx.is_member(row.id, client_id)}
     new = [client_id for client_id in ids if client_id not in present]
     verdict = Verdict(list(ids))
     verdict.fail(tx.which_listed(Listing.BLOCKED, row.id, new), ErrorCode.BLOCKED_BY_CONV)

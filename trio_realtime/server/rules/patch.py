@@ -32,12 +32,17 @@ def modify(tx: Tx, caller: Caller, command: GenericCommand) -> Outcome:
         refuse(ErrorCode.MESSAGE_NOT_FOUND, "no message is named")
     latest = 0
     pushes: list[Push] = []
+    audiences: dict[tuple[str, bool], tuple[Clients | Room, bool]] = {}
     for item in items:
         conversation, message = _own_message(tx, caller, item)
         if message.recalled:
             latest = max(latest, _recalled_before(item, message))
             continue
-        audience, may_speak = _audience(tx, caller, conversation, item)
+        # Most are of one conversation, which may have many members.
+        where = conversation.id, bool(item.recall)
+        if where not in audiences:
+            audiences[where] = _audience(tx, caller, conversation, item)
+        audience, may_speak = audiences[where]
         patch = _apply(tx, conversation.id, message, item, may_speak=may_speak)
         latest = max(latest, patch.patched_at)
         pushes.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import IntFlag
 from typing import Any
 
@@ -28,7 +28,7 @@ from trio_realtime.wire import (
     OpType,
 )
 
-from .checks import conv_of, refuse
+from .checks import MAX_MEMBERS, conv_of, refuse
 from .json import BadJson, date_json, iso, parse_object, stored_json_text
 from .start import RESERVED, seconds_left
 from .types import Caller, Outcome
@@ -89,6 +89,9 @@ class Facts:
     full: bool
     members: Mapping[str, Sequence[str]]
     muted: Mapping[str, Sequence[str]]
+    """Those who want no push notifications, in chat rooms some of them."""
+    muting: Collection[str]
+    """Chat rooms and services from which the viewer wants none."""
     joined: Mapping[str, int]
     """The service conversations the viewer is subscribed to, and since when."""
     last_messages: Mapping[str, MessageRow]
@@ -109,8 +112,9 @@ class Facts:
             ids(Kind.ROOM),
             ids(Kind.SERVICE),
         )
+        lists, open_ = [*closed, *rooms], [*rooms, *services]
         full = Flag.COMPACT not in flag
-        readable = [*closed, *rooms] if Flag.LAST_MESSAGE in flag else []
+        readable = lists if Flag.LAST_MESSAGE in flag else []
         if readable and viewer is not None:
             blocked = tx.listed_in(Listing.BLOCKED, viewer, readable)
             readable = [cid for cid in readable if cid not in blocked]
@@ -119,7 +123,8 @@ class Facts:
             viewer=viewer,
             full=full,
             members=tx.members_of(closed) if full and closed else {},
-            muted=tx.muted_in([row.id for row in rows]) if full and rows else {},
+            muted=tx.muted_in(lists, limit=MAX_MEMBERS) if full and lists else {},
+            muting=tx.muting(viewer, open_) if full and open_ and viewer is not None else (),
             joined=tx.joined(viewer, services) if services and viewer is not None else {},
             last_messages=tx.last_messages(readable) if readable else {},
         )
@@ -152,7 +157,9 @@ class Facts:
         if self.full and row.kind is not Kind.SERVICE:
             if row.kind is not Kind.ROOM:
                 result["m"] = self.members.get(row.id, [])
-            result["mu"] = self.muted.get(row.id, [])
+            muted = self.muted.get(row.id, [])
+            own = row.id in self.muting and self.viewer not in muted
+            result["mu"] = [*muted, self.viewer] if own else muted
         last = self.last_messages.get(row.id)
         return result if last is None else result | _message_json(last)
 
@@ -162,7 +169,7 @@ class Facts:
         if joined_at is not None:
             state["joinedAt"] = joined_at
         if self.full:
-            state["muted"] = self.viewer in self.muted.get(cid, [])
+            state["muted"] = cid in self.muting
         return state
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from trio_realtime.server.store.interface import Mode, Tx
+from trio_realtime.server.store.interface import ExpectedError, Mode, Tx
 from trio_realtime.wire import GenericCommand
 
 
@@ -71,7 +71,7 @@ class Caller:
     """How deep what it sends may nest."""
 
 
-class Refusal(Exception):
+class Refusal(ExpectedError):
     """A rule says no: becomes the error reply of the command, and undoes the rule."""
 
     def __init__(

@@ -18,6 +18,7 @@ import attrs
 import outcome
 
 from .conditions import EVERYTHING, NEWEST_FIRST, Condition, SortKey
+from .errors import ExpectedError as ExpectedError  # noqa: PLC0414 - part of the interface
 from .errors import NotStorable as NotStorable  # noqa: PLC0414 - part of the interface
 from .errors import QueryError as QueryError  # noqa: PLC0414 - part of the interface
 from .errors import StoreError as StoreError  # noqa: PLC0414 - part of the interface
@@ -333,8 +334,13 @@ class Tx(Protocol):
 
     def muted_by(self, cid: str) -> list[str]: ...
 
-    def muted_in(self, cids: Sequence[str]) -> dict[str, list[str]]:
-        """As `muted_by`, of several conversations at once; those without are left out."""
+    def muted_in(self, cids: Sequence[str], *, limit: int) -> dict[str, list[str]]:
+        """As `muted_by`, of several conversations at once, at most ``limit`` of each; those without
+        are left out.
+        """
+
+    def muting(self, client_id: str, cids: Sequence[str]) -> set[str]:
+        """Those of these conversations from which the client wants no push notifications."""
 
     def set_muted(self, cid: str, client_id: str, muted: bool) -> None: ...
 

@@ -28,7 +28,8 @@ OPERATIONS = {
     "several": lambda tx, c, m: (
         tx.conversations([c]),
         tx.members_of([c]),
-        tx.muted_in([c]),
+        tx.muted_in([c], limit=10),
+        tx.muting("tom", [c]),
         tx.joined("tom", [c]),
         tx.listed_in(Listing.BLOCKED, "tom", [c]),
         tx.last_messages([c]),

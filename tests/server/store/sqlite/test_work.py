@@ -6,6 +6,8 @@ import pytest
 
 from tests.server.store.sqlite.support import SqliteRules
 from tests.server.store.world import World
+from trio_realtime.server.rules.members import add_clients, remove_clients
+from trio_realtime.server.rules.query import Facts
 from trio_realtime.server.rules.start import same_members
 from trio_realtime.server.store.interface import Kind, NewMessage, TokenRow
 
@@ -81,7 +83,38 @@ def fill_with_marks(world, size):
     return [("find", find), ("find none", find_none)]
 
 
-@pytest.mark.parametrize("fill", [fill_with_receipts, fill_with_tokens, fill_with_marks])
+def fill_with_subscribers(world, size):
+    """A service and a chat room with many who do not want to be disturbed."""
+    service = world.create("first", kind=Kind.SERVICE)
+    room = world.create(kind=Kind.ROOM)
+    names = [f"fan {number}" for number in range(size)]
+    world.do(lambda tx: tx.add_members(service.id, names))
+    world.do(lambda tx: [tx.set_muted(cid, n, True) for cid in (service.id, room.id) for n in names])
+
+    def shown(tx, cid, viewer):
+        return Facts.about(tx, [tx.conversation(cid)], viewer).json(tx.conversation(cid))
+
+    def show_service(tx):
+        assert shown(tx, service.id, names[-1])["muted"]
+        assert not shown(tx, service.id, "eve")["muted"]
+
+    def show_room(tx):
+        seen = shown(tx, room.id, names[-1])["mu"]
+        assert seen == [*names[:500], names[-1]]
+        assert shown(tx, room.id, names[0])["mu"] == names[:500]
+
+    return [
+        ("subscribe", lambda tx: add_clients(tx, service, ["eve"], by="eve")),
+        ("again", lambda tx: add_clients(tx, service, ["eve"], by="eve")),
+        ("unsubscribe", lambda tx: remove_clients(tx, service, ["eve"], by="eve")),
+        ("show service", show_service),
+        ("show room", show_room),
+    ]
+
+
+@pytest.mark.parametrize(
+    "fill", [fill_with_receipts, fill_with_tokens, fill_with_marks, fill_with_subscribers]
+)
 def test_work_does_not_grow(fill):
     taken = []
     for size in (SMALL, LARGE):

@@ -131,13 +131,20 @@ class Members(TxBase):
         )
         return [name for (name,) in rows]
 
-    def muted_in(self, cids: Sequence[str]) -> dict[str, list[str]]:
+    def muted_in(self, cids: Sequence[str], *, limit: int) -> dict[str, list[str]]:
         rows = self._execute(
-            f"SELECT c.cid, k.name FROM {AMONG} JOIN muted x ON x.conversation = c.id"
-            " JOIN clients k ON k.id = x.client ORDER BY c.id, x.client",
-            self._among(cids),
+            f"SELECT c.cid, k.name FROM {AMONG} JOIN clients k ON k.id IN (SELECT client FROM muted"
+            " WHERE conversation = c.id ORDER BY client LIMIT :limit) ORDER BY c.id, k.id",
+            {**self._among(cids), "limit": limit},
         )
         return _grouped(rows)
+
+    def muting(self, client_id: str, cids: Sequence[str]) -> set[str]:
+        rows = self._execute(
+            f"SELECT c.cid FROM {AMONG} JOIN muted x ON x.conversation = c.id AND x.client = :client",
+            {**self._among(cids), "client": self._client(client_id)},
+        )
+        return {cid for (cid,) in rows}
 
     def set_muted(self, cid: str, client_id: str, muted: bool) -> None:
         key = self._existing(cid).key

@@ -11,7 +11,12 @@ import attrs
 import outcome
 
 from trio_realtime._values.times import now_ms
-from trio_realtime.server.store.interface import NotStorable, StoreError, StoreUnavailable
+from trio_realtime.server.store.interface import (
+    ExpectedError,
+    NotStorable,
+    StoreError,
+    StoreUnavailable,
+)
 
 from .database import Database
 from .timekeeper import Timekeeper
@@ -133,6 +138,9 @@ class Runner:
             return outcome.Error(_failed(exc))
         except UnicodeEncodeError as exc:
             return outcome.Error(_not_storable(exc))
+        except ExpectedError as exc:
+            exc.__traceback__ = exc.__context__ = exc.__cause__ = None
+            return outcome.Error(exc)
         except Exception as exc:  # noqa: BLE001 - it belongs to whoever submitted the rule
             return outcome.Error(exc)
 
