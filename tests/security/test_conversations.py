@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from tests.security.test_identity import code_of, conv, settle
+from tests.server.api.caller import Caller
 from tests.server.gateway.world import conversation_of, direct, opening, peer_of, start, world
 from trio_realtime.server import Hooks, Limits
 from trio_realtime.server.gateway.weight import weight
@@ -295,3 +296,20 @@ async def test_one_connection_does_not_have_many_such_commands_under_way(how, cl
         while (await tom.receive()).i != echo.i:
             pass
         assert len(asked) == 3
+
+
+async def test_who_is_blocked_is_put_out_although_the_operator_does_not_wait(clock):
+    async with three() as (server, tom, _jerry, spike):
+        room = (await tom.call(start(["Tom"], transient=True))).conv_message.cid
+        assert (await spike.call(conv(OpType.ADD, room, m=["Spike"]))).op == OpType.ADDED
+        ask = Caller(server)
+        with trio.move_on_after(0) as gone:
+            async with trio.open_nursery() as nursery:
+                blocked = {"client_ids": ["Spike"]}
+                nursery.start_soon(ask, "POST", f"/1.2/rtm/chatrooms/{room}/blacklists", blocked)
+                await trio.lowlevel.checkpoint()
+                gone.cancel()
+        await settle(tom, spike)
+        assert (await tom.call(conv(OpType.COUNT, room))).conv_message.count == 1
+        await tom.call(direct(room, "without Spike"))
+        await spike.nothing_more()

@@ -124,6 +124,19 @@ async def test_refreshes_around_a_kick_leave_no_way_back(clock):
             assert error_of(await spike.open("Tom", r=True, st=token))[0] == 4112
 
 
+async def test_a_kick_is_done_although_nobody_waits_for_it(clock):
+    async with strict() as (server, tom, _spike):
+        await tom.login("Tom", **signature(server, "Tom"))
+        with trio.move_on_after(0) as gone:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(server.server.kick, "signed", "Tom")
+                # It waits for its turn.
+                await trio.lowlevel.checkpoint()
+                gone.cancel()
+        closed = await tom.push(CommandType.SESSION, OpType.CLOSED)
+        assert closed.session_message.code == 4115
+
+
 async def test_who_logs_in_after_a_kick_may_renew(clock):
     async with strict() as (server, tom, _spike):
         await tom.login("Tom", **signature(server, "Tom"))

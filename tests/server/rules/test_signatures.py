@@ -121,3 +121,21 @@ def test_rest_digests():
     assert not sig.rest_sign_is("", APP.key)
     assert sig.rest_key_is(APP.key, APP.key)
     assert not sig.rest_key_is("é", APP.key)
+
+
+@pytest.mark.parametrize("nonce", ["n", ":n", "a:b", "2026-11-21T22:00:05.5"])
+def test_a_login_has_any_nonce(nonce):
+    s = sig.sign(APP.master_key, sig.login_string(APP.id, "Tom", T, nonce))
+    assert sig.signs_login(APP, "Tom", T, nonce, s)
+
+
+def test_what_also_signs_the_login_of_another_client_lets_in_neither():
+    strange = f"Tom::{T}:x"
+    s = sig.sign(APP.master_key, sig.login_string(APP.id, strange, T + 1, N))
+    assert sig.login_string(APP.id, "Tom", T, f"x::{T + 1}:{N}") == sig.login_string(
+        APP.id, strange, T + 1, N
+    )
+    assert not sig.signs_login(APP, "Tom", T, f"x::{T + 1}:{N}", s)
+    assert not sig.signs_login(APP, strange, T + 1, N, s)
+    s = sig.sign(APP.master_key, sig.login_string(APP.id, f"Tom::{T}", T, N))
+    assert not sig.signs_login(APP, "Tom", T, f":{T}:{N}", s)

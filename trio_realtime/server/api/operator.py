@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import attrs
 import outcome
 
-from trio_realtime.server.bus.answer import Answer
+from trio_realtime.server.bus.answer import DONE, Answer
 from trio_realtime.server.gateway.commands import tell_hooks
 from trio_realtime.server.gateway.gateway import Gateway
 from trio_realtime.server.http import HttpError, Request
@@ -50,7 +50,7 @@ class Operator:
         Cancelled, it is carried out all the same.
         """
         context = self.gateway.apps[app.id]
-        done: Answer[Result] = Answer()
+        done: Answer[Any] = Answer()
 
         def run(tx: Tx) -> tuple[int, Result]:
             return tx.now, rule(tx)
@@ -66,16 +66,18 @@ class Operator:
                 if context.hooks is not None:
                     told = decided.told
                     tell_hooks(context.hooks, context.bus, told.caller, told.command, told.outcome)
-            done.settle(outcome.Value(decided))
+            evicted = DONE if decided.evict is None else context.bus.evict(decided.evict)
+            evicted.then(
+                lambda result: done.settle(
+                    result if isinstance(result, outcome.Error) else outcome.Value(decided.answer)
+                )
+            )
 
         self.gateway.store.submit(app.id, run, committed)
         try:
-            decided = await done
+            return await done
         except Refusal as refusal:
             raise refused(refusal) from refusal
-        if decided.evict is not None:
-            await context.bus.evict(decided.evict)
-        return decided.answer
 
     async def read(self, app: App, rule: Callable[[Tx], T], *, query: bool = False) -> T:
         """What a rule finds; with ``query`` it may take as long as a query. Raises `HttpError`."""

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import attrs
+import outcome
 import trio
 
 from trio_realtime._values.errors import ErrorCode
 from trio_realtime._values.texts import is_unicode
+from trio_realtime.server.bus.answer import Answer
 from trio_realtime.server.config import ServerConfig
 from trio_realtime.server.metrics import Metrics
 from trio_realtime.server.rules.checks import refuse
@@ -83,12 +85,22 @@ class Gateway:
     async def kick(self, app_id: str, client_id: str, reason: str | None = None) -> None:
         """Force every session of a client off-line, and void its signatures and tokens (4115).
 
-        Refuses a reason that no client could be told (4301).
+        Cancelled, it is done all the same. Refuses a reason that no client could be told (4301).
         """
         if reason is not None and not is_unicode(reason):
             refuse(ErrorCode.CONVERSATION_API_FAILED, "the reason is not Unicode")
-        await self.store.write(app_id, lambda tx: note_kick(tx, client_id))
-        await self.apps[app_id].bus.kick(client_id, 4115, reason or "KICKED_BY_APP")
+        bus = self.apps[app_id].bus
+        kicked: Answer[None] = Answer()
+
+        def committed(result: outcome.Outcome[int]) -> None:
+            # Here, since who waits for it may be cancelled.
+            if isinstance(result, outcome.Error):
+                kicked.settle(result)
+            else:
+                bus.kick(client_id, 4115, reason or "KICKED_BY_APP").then(kicked.settle)
+
+        self.store.submit(app_id, lambda tx: note_kick(tx, client_id), committed)
+        await kicked
 
     def carry_out(self, caller: Caller, will: Will) -> None:
         """Send the will of a client that was lost.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -19,6 +20,9 @@ VALIDITY_MS = 6 * 3600 * 1000
 
 SECONDS_BELOW = 10**11
 """Smaller timestamps are seconds."""
+
+_READINGS = re.compile(r"(?=::-?[0-9]+:)")
+"""Where the text of a login may be divided into client id, time and nonce."""
 
 ConversationAction = Literal["create", "invite", "kick"]
 BlockAction = Literal[
@@ -89,8 +93,11 @@ def is_current(timestamp: int, now: int, *, not_before: int | None = None) -> bo
 
 
 def signs_login(app: App, client_id: str, t: int | None, n: str | None, s: str | None) -> bool:
-    """Whether ``s`` signs a login of this client, however old it is."""
+    """Whether ``s`` signs a login of this client, and of nobody else, however old it is."""
     if t is None or n is None or s is None:
+        return False
+    # The login of "Tom::5" at 6 is signed by the same text as that of "Tom" at 5.
+    if len(_READINGS.findall(f"{client_id}::{t}:{n}")) > 1:
         return False
     return verify(app.master_key, login_string(app.id, client_id, t, n), s)
 

@@ -89,7 +89,9 @@ def fill_with_subscribers(world, size):
     room = world.create(kind=Kind.ROOM)
     names = [f"fan {number}" for number in range(size)]
     world.do(lambda tx: tx.add_members(service.id, names))
-    world.do(lambda tx: [tx.set_muted(cid, n, True) for cid in (service.id, room.id) for n in names])
+    world.do(
+        lambda tx: [tx.set_muted(cid, n, True) for cid in (service.id, room.id) for n in names]
+    )
 
     def shown(tx, cid, viewer):
         return Facts.about(tx, [tx.conversation(cid)], viewer).json(tx.conversation(cid))
