@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import attrs
 import pytest
 
-from tests.server.rules.world import JS, MISSING, World, failures, refusal
+from tests.server.rules.world import JS, MISSING, failures, refusal
 from trio_realtime.server.rules.signatures import conversation_string, sign
 from trio_realtime.server.rules.types import Enforcement, Feature
 from trio_realtime.server.store.interface import Listing
@@ -287,7 +288,7 @@ class TestSignature:
     @pytest.fixture
     def cid(self, world):
         cid = world.start("Tom", "Jerry", "Mary", "Anna")
-        world.app = World(enforce=Enforcement(block_list=True)).app
+        world.app = attrs.evolve(world.app, enforce=Enforcement(block_list=True))
         return cid
 
     def signed(self, world, who, cid, ids, action):

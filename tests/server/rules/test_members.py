@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import attrs
 import pytest
 
-from tests.server.rules.world import JS, MISSING, World, failures, refusal
+from tests.server.rules.world import JS, MISSING, failures, refusal
 from trio_realtime.server.rules.json import iso
 from trio_realtime.server.rules.signatures import conversation_string, sign
 from trio_realtime.server.rules.types import Enforcement, Feature
@@ -295,7 +296,7 @@ class TestSignature:
     @pytest.fixture
     def strict(self, world):
         cid = world.start("Tom", "Jerry")
-        world.app = World(enforce=Enforcement(conversations=True)).app
+        world.app = attrs.evolve(world.app, enforce=Enforcement(conversations=True))
         return world, cid
 
     def signed(self, world, who, cid, ids, action):
