@@ -10,7 +10,11 @@ import pytest
 from tests.client.world import world
 from trio_realtime import (
     BinaryMessage,
+    ConversationQuery,
+    File,
+    LocationMessage,
     Message,
+    MessagePriority,
     MessageRef,
     RoutingError,
     SendOptions,
@@ -57,12 +61,113 @@ GOOD = {"app_id": "demo", "app_key": "key", "server": "http://127.0.0.1:1"}
         (ValueError, {"history_quota": 0}, "history_quota is at least 1 a minute, not 0"),
         (TypeError, {"command_timeout": "5"}, "command_timeout is a number of seconds, not '5'"),
         (ValueError, {"connect_timeout": float("nan")}, "connect_timeout is a time to wait"),
+        (ValueError, {"state": ""}, "state is the name of a file, not ''"),
+        (ValueError, {"state": "a\0b"}, "state is the name of a file, not 'a"),
+        (TypeError, {"ssl_context": True}, "ssl_context is an ssl.SSLContext, not True"),
+        (TypeError, {"open_stream": 5}, "open_stream is a function that opens a stream, not 5"),
+        (TypeError, {"message_types": TextMessage}, "message_types is a list of classes made with"),
+        (TypeError, {"message_types": [str]}, "message_types is a list of classes made with"),
+        (TypeError, {"plugins": [5]}, r"plugins is a list of Plugin\(...\), not \[5\]"),
+        (TypeError, {"plugins": 5}, r"plugins is a list of Plugin\(...\), not 5"),
+        (TypeError, {"sign_login": "x"}, "sign_login is a function that signs, not 'x'"),
+        (TypeError, {"sign_block_list": 5}, "sign_block_list is a function that signs, not 5"),
+        (TypeError, {"user_session_token": 5}, "user_session_token is a text, not 5"),
+        (ValueError, {"user_session_token": ""}, "user_session_token is empty"),
+        (TypeError, {"catch_up": "no"}, "catch_up is True or False, not 'no'"),
     ],
 )
 async def test_arguments_of_a_client(kind, options, sentence):
     with pytest.raises(kind, match=sentence):
         async with open_client(**{**GOOD, **options}):
             pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "sentence"),
+    [
+        (ValueError, {"priority": 9}, "no priority 9: a MessagePriority is one of 1, 2, 3"),
+        (ValueError, {"priority": True}, "no priority True"),
+        (ValueError, {"priority": "high"}, "no priority 'high'"),
+        (TypeError, {"transient": "yes"}, "transient is True or False, not 'yes'"),
+        (TypeError, {"receipt": 1}, "receipt is True or False, not 1"),
+        (TypeError, {"will": []}, r"will is True or False, not \[\]"),
+        (TypeError, {"push_data": "x"}, "push_data is a mapping, not 'x'"),
+        (TypeError, {"push_data": {1: 2}}, "push_data cannot be sent: keys of JSON objects are"),
+        (TypeError, {"push_data": {"a": b"x"}}, "push_data cannot be sent: bytes cannot be exp"),
+        (ValueError, {"push_data": {"a": float("nan")}}, "push_data cannot be sent: nan cannot be"),
+    ],
+)
+def test_how_a_message_is_sent(kind, options, sentence):
+    with pytest.raises(kind, match=sentence):
+        SendOptions(**options)
+
+
+def test_a_priority_may_be_its_number():
+    assert SendOptions(priority=1).priority is MessagePriority.HIGH
+
+
+@pytest.mark.parametrize(
+    ("kind", "make", "sentence"),
+    [
+        (TypeError, lambda: TextMessage(5), "^text is a text, not 5$"),
+        (TypeError, lambda: Message(5), "^body is a text, not 5$"),
+        (TypeError, lambda: LocationMessage("here"), "location of a message is a GeoPoint, not"),
+        (TypeError, lambda: TextMessage("hi", mentions=5), "^mentions are client ids, not 5$"),
+        (TypeError, lambda: TextMessage("hi", mentions=["a", 5]), "mentioned is a text, not 5"),
+        (TypeError, lambda: File(5), "^url is a text, not 5$"),
+        (ValueError, lambda: ConversationQuery().greater_than("a", float("nan")), "^nan cannot be"),
+        (TypeError, lambda: ConversationQuery().contains_members(5), "expected several values"),
+    ],
+)
+def test_values(kind, make, sentence):
+    with pytest.raises(kind, match=sentence):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "sentence"),
+    [
+        (TypeError, {"own": "no"}, "own is True or False, not 'no'"),
+        (TypeError, {"max_buffer": "5"}, "max_buffer is an integer, not '5'"),
+        (TypeError, {"max_buffer": 1.5}, "max_buffer is an integer, not 1.5"),
+        (TypeError, {"max_buffer": True}, "max_buffer is an integer, not True"),
+        (ValueError, {"max_buffer": 0}, "max_buffer is at least 1, not 0"),
+    ],
+)
+async def test_options_of_a_subscription(kind, options, sentence, autojump_clock):
+    async with world("Tom") as (_w, tom):
+        with pytest.raises(kind, match=sentence):
+            tom.events(**options)
+
+
+async def test_options_of_operations(autojump_clock):
+    async with world("Tom") as (_w, tom):
+        chat = await tom.create_conversation(["Jerry"])
+        for kind, sentence, attempt in [
+            (TypeError, "options are SendOptions", lambda: tom.send(chat, "x", options=5)),
+            (TypeError, "retry is True or False", lambda: tom.send(chat, "x", retry="no")),
+            (
+                TypeError,
+                "mention_all is True or False",
+                lambda: tom.send(chat, TextMessage("x", mention_all="yes")),
+            ),
+            (TypeError, "limit is an integer", lambda: tom.history_page(chat, limit="5")),
+            (TypeError, "unique is True or F", lambda: tom.create_conversation(["a"], unique="no")),
+            (TypeError, "the name of a conv", lambda: tom.create_conversation(["a"], name=5)),
+            (
+                TypeError,
+                "the attributes of a conversation are",
+                lambda: tom.create_conversation(["a"], attributes=5),
+            ),
+            (TypeError, "the name of a conv", lambda: tom.update_conversation(chat, name=5)),
+            (TypeError, "ttl is a numb", lambda: tom.create_temporary_conversation(["a"], ttl="x")),
+            (ValueError, "ttl is a time", lambda: tom.create_temporary_conversation(["a"], ttl=-1)),
+            (TypeError, "several conversations", lambda: tom.get_conversations("abc")),
+            (TypeError, "several conversations", lambda: tom.is_member(5)),
+            (TypeError, "a file to upload", lambda: tom.upload("image.png")),
+        ]:
+            with pytest.raises(kind, match=sentence):
+                await attempt()
 
 
 @pytest.mark.parametrize(

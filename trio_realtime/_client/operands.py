@@ -38,6 +38,18 @@ def id_of(conversation: ConversationLike) -> str:
     return checked_id(conversation, "a conversation id", MAX_CONVERSATION_ID)
 
 
+def conversation_ids(conversations: Iterable[ConversationLike]) -> list[str]:
+    """The ids of several conversations in the order given.
+
+    Raises:
+        TypeError: one was given instead of several, or something else.
+        ValueError: one of them is no id.
+    """
+    if isinstance(conversations, str) or not isinstance(conversations, Iterable):
+        raise TypeError(f"expected several conversations or ids, not {conversations!r}")
+    return [id_of(one) for one in conversations]
+
+
 def client_ids(ids: Iterable[str] | str) -> list[str]:
     """Distinct client ids in the order given.
 

@@ -10,6 +10,7 @@ import trio
 
 from trio_realtime._engine.command_size import MAX_COMMAND, check_size
 from trio_realtime._engine.mapping import part
+from trio_realtime._values.checks import checked_flag
 from trio_realtime._values.errors import (
     CommandError,
     MalformedReply,
@@ -99,6 +100,7 @@ class Sending(Generic[M]):
         """
         if self.status is SendStatus.ACCEPTED:
             return self._message
+        checked_flag(retry, "retry")
         session = self._session
         self.status = None
         self._begun = True
@@ -221,7 +223,7 @@ def _direct(
         will=options.will or None,
         binary_msg=None if isinstance(body, str) else body,
         mention_pids=client_ids(message.mentions) if message.mentions else [],
-        mention_all=message.mention_all,
+        mention_all=checked_flag(message.mention_all, "mention_all"),
     )
     # In the order of the schema, with a place for the serial id: the fastest to encode.
     return GenericCommand(

@@ -26,6 +26,7 @@ from trio_realtime._values.errors import (
     RemoteProtocolError,
     SessionTokenExpired,
 )
+from trio_realtime._values.texts import checked_id
 from trio_realtime._values.times import now_ms
 from trio_realtime.wire import BlacklistCommand, ConvCommand, GenericCommand, OpType
 
@@ -35,19 +36,31 @@ logger = logging.getLogger("trio_realtime")
 
 RENEW_AHEAD = 300.0
 """Seconds before its end at which a token is renewed, or half its life if that is shorter."""
+MAX_TOKEN = 1024
+"""Characters of a session token."""
 RENEW_AGAIN = 60.0
 """Seconds after which a renewal that failed is tried again."""
+
+
+def _token(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None:
+        checked_id(value, attribute.name, MAX_TOKEN)
+
+
+def _signer(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not callable(value):
+        raise TypeError(f"{attribute.name} is a function that signs, not {value!r}")
 
 
 @attrs.frozen(kw_only=True)
 class Credentials:
     """By what a client may prove who it is, and what it may do."""
 
-    user_session_token: str | None = None
+    user_session_token: str | None = attrs.field(default=None, validator=_token)
     """Of a storage user, whose login the server signs."""
-    sign_login: LoginSigner | None = None
-    sign_conversation: ConversationSigner | None = None
-    sign_block_list: ConversationSigner | None = None
+    sign_login: LoginSigner | None = attrs.field(default=None, validator=_signer)
+    sign_conversation: ConversationSigner | None = attrs.field(default=None, validator=_signer)
+    sign_block_list: ConversationSigner | None = attrs.field(default=None, validator=_signer)
 
 
 class Authentication:

@@ -13,6 +13,7 @@ import trio
 
 from trio_realtime._engine.dialect import DIALECTS, DialectName, OfflineMessages
 from trio_realtime._engine.message_hooks import MessageHooks
+from trio_realtime._values.checks import flag
 from trio_realtime._values.protocol import MAX_CLIENT_ID
 from trio_realtime._values.texts import checked_id
 from trio_realtime._values.times import checked_seconds
@@ -103,8 +104,34 @@ def _quota(_: Any, attribute: Any, value: Any) -> None:
 def _state(options: ClientOptions, _: Any, value: Any) -> None:
     if not isinstance(value, str | os.PathLike | MutableMapping):
         raise TypeError(f"state is a file or a mapping, not {value!r}")
+    if isinstance(value, str) and (not value or "\0" in value):
+        raise ValueError(f"state is the name of a file, not {value!r}")
     if not options.catch_up:
         raise ValueError("state says what was missed, which takes catch_up")
+
+
+def _context(_: Any, attribute: Any, value: Any) -> None:
+    if not isinstance(value, ssl.SSLContext):
+        raise TypeError(f"{attribute.name} is an ssl.SSLContext, not {value!r}")
+
+
+def _opener(_: Any, attribute: Any, value: Any) -> None:
+    if not callable(value):
+        raise TypeError(f"{attribute.name} is a function that opens a stream, not {value!r}")
+
+
+def _types(_: Any, attribute: Any, value: Any) -> None:
+    if not isinstance(value, Sequence) or not all(
+        isinstance(one, type) and issubclass(one, TypedMessage) for one in value
+    ):
+        raise TypeError(
+            f"{attribute.name} is a list of classes made with message_type, not {value!r}"
+        )
+
+
+def _plugins(_: Any, attribute: Any, value: Any) -> None:
+    if not isinstance(value, Sequence) or not all(isinstance(one, MessageHooks) for one in value):
+        raise TypeError(f"{attribute.name} is a list of Plugin(...), not {value!r}")
 
 
 def _check_loop() -> None:
@@ -133,11 +160,11 @@ class ConnectionOptions:
     transport: TransportName = attrs.field(
         default="auto", validator=_choice(get_args(TransportName))
     )
-    ssl_context: ssl.SSLContext | None = None
+    ssl_context: ssl.SSLContext | None = attrs.field(default=None, validator=optional(_context))
     connect_timeout: float = attrs.field(default=CONNECT_TIMEOUT, validator=_seconds)
     connect_retry: float = attrs.field(default=False, converter=patience)
     """Seconds in which the first connection, and each first login on it, is tried again."""
-    open_stream: StreamOpener | None = None
+    open_stream: StreamOpener | None = attrs.field(default=None, validator=optional(_opener))
     offline_messages: OfflineMessages = attrs.field(
         default="unread", validator=_choice(get_args(OfflineMessages))
     )
@@ -162,9 +189,9 @@ class ClientOptions:
         default=None, validator=optional(_name(MAX_NAME, "the device id"))
     )
     credentials: Credentials = attrs.field(factory=Credentials)
-    message_types: Sequence[type[TypedMessage]] = ()
-    plugins: Sequence[MessageHooks] = ()
-    catch_up: bool = True
+    message_types: Sequence[type[TypedMessage]] = attrs.field(default=(), validator=_types)
+    plugins: Sequence[MessageHooks] = attrs.field(default=(), validator=_plugins)
+    catch_up: bool = attrs.field(default=True, validator=flag)
     history_quota: float | None = attrs.field(default=None, validator=_quota)
     state: StateLocation | None = attrs.field(default=None, validator=optional(_state))
     ack: AckMode = attrs.field(default="delivery", validator=_choice(get_args(AckMode)))

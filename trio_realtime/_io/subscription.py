@@ -17,6 +17,7 @@ import attrs
 import outcome
 import trio
 
+from trio_realtime._values.checks import checked_count, checked_flag
 from trio_realtime._values.errors import SlowConsumer
 from trio_realtime._values.events import ConversationEvent, Event, MessageEvent
 from trio_realtime._values.times import utc_now
@@ -231,11 +232,12 @@ class Hub:
         """A new buffer, with what it wants of the early events that no other has taken.
 
         Raises:
-            TypeError: one of the types is no class of events.
+            TypeError: one of the types is no class of events, or an option of the wrong type.
             ValueError: there is no room for a single event.
         """
         _check_types(types)
-        if room < 1:
+        checked_flag(own, "own")
+        if checked_count(room, "max_buffer") < 1:
             raise ValueError(f"max_buffer is at least 1, not {room!r}")
         buffer = Buffer(types, conversation, room, own=own)
         self._early_room = 0

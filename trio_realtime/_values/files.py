@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import attrs
 
+from .checks import text
 from .json import EMPTY, freeze, thaw
 from .local_file import LocalFile
 
@@ -27,7 +28,7 @@ _METADATA = {
 class File:
     """A file that a message refers to: where it is and what is known of it."""
 
-    url: str
+    url: str = attrs.field(validator=text)
     """Where it can be downloaded; empty in some messages of very old clients."""
     id: str | None = attrs.field(default=None, kw_only=True)
     """Its id in the file storage; None for a file that lives elsewhere."""

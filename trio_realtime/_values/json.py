@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from json.encoder import encode_basestring
@@ -99,9 +100,11 @@ def thaw(value: Any) -> Any:
 
     Raises:
         TypeError: the value cannot be expressed in JSON.
-        ValueError: a datetime is naive.
+        ValueError: a datetime is naive, or a number not finite.
     """
     if value is None or isinstance(value, str | int | float):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{value} cannot be expressed in JSON")
         return value
     if isinstance(value, datetime):
         return encode_date(value)

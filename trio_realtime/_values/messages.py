@@ -18,8 +18,11 @@ from typing import Any, ClassVar, TypeVar
 
 import attrs
 
-from .json import FrozenMapping, freeze
+from .checks import flag, text
+from .json import FrozenMapping, dump, freeze, thaw
+from .protocol import MAX_CLIENT_ID
 from .summaries import SummaryWords
+from .texts import checked_id
 from .times import datetime_from_ms, optional_datetime
 
 __all__ = [
@@ -56,11 +59,34 @@ class MessagePriority(IntEnum):
     LOW = 3
 
 
+PRIORITIES = frozenset(MessagePriority)
+
+
 def _frozen_object(value: Mapping[str, Any] | None) -> FrozenMapping | None:
-    frozen = freeze(value)
-    if frozen is not None and not isinstance(frozen, FrozenMapping):
+    if value is None or isinstance(value, FrozenMapping):
+        return value
+    if not isinstance(value, Mapping):
         raise TypeError(f"push_data is a mapping, not {value!r}")
+    try:
+        frozen: FrozenMapping = freeze(value)
+        dump(thaw(frozen))
+    except TypeError as error:
+        raise TypeError(f"push_data cannot be sent: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"push_data cannot be sent: {error}") from None
     return frozen
+
+
+def _priority(value: MessagePriority | int | None) -> MessagePriority | None:
+    if value is None or isinstance(value, MessagePriority):
+        return value
+    if type(value) is int and value in PRIORITIES:
+        return MessagePriority(value)
+    known = ", ".join(str(one) for one in MessagePriority)
+    raise ValueError(f"there is no priority {value!r}: a MessagePriority is one of {known}")
+
+
+_flag = attrs.validators.optional(flag)
 
 
 @attrs.frozen(kw_only=True)
@@ -72,13 +98,13 @@ class SendOptions:
     Protocol: docs/protocol/live-query-and-plugins.md §1.
     """
 
-    transient: bool | None = None
+    transient: bool | None = attrs.field(default=None, validator=_flag)
     """Only for who is online now: no history, no unread count, no push."""
-    receipt: bool | None = None
+    receipt: bool | None = attrs.field(default=None, validator=_flag)
     """Ask to be told when it was delivered and read."""
-    will: bool | None = None
+    will: bool | None = attrs.field(default=None, validator=_flag)
     """Deliver it when this client's connection breaks. Protocol: docs/protocol/messages.md §10."""
-    priority: MessagePriority | None = None
+    priority: MessagePriority | None = attrs.field(default=None, converter=_priority)
     """Matters in chat rooms only."""
     push_data: Mapping[str, Any] | None = attrs.field(
         default=None, converter=_frozen_object, hash=False
@@ -87,6 +113,8 @@ class SendOptions:
 
     def over(self, weaker: SendOptions) -> SendOptions:
         """These options, completed by weaker ones."""
+        if weaker is NO_OPTIONS:
+            return self
         return SendOptions(
             transient=weaker.transient if self.transient is None else self.transient,
             receipt=weaker.receipt if self.receipt is None else self.receipt,
@@ -104,7 +132,15 @@ M = TypeVar("M", bound="BaseMessage")
 def _ids(value: Iterable[str] | str) -> tuple[str, ...]:
     if not value:
         return ()
-    return (value,) if isinstance(value, str) else tuple(value)
+    if isinstance(value, str):
+        return (value,)
+    try:
+        ids = tuple(value)
+    except TypeError:
+        raise TypeError(f"mentions are client ids, not {value!r}") from None
+    for one in ids:
+        checked_id(one, "a client id that is mentioned", MAX_CLIENT_ID)
+    return ids
 
 
 # Classes with a dictionary: attrs fills it directly, where it would call
@@ -246,7 +282,7 @@ class Message(BaseMessage):
     it a number; see `json`).
     """
 
-    body: str = attrs.field(kw_only=False, validator=attrs.validators.instance_of(str))
+    body: str = attrs.field(kw_only=False, validator=text)
     """The text."""
 
     @property

@@ -282,7 +282,7 @@ def _comparable(value: Any) -> Any:
 
 
 def _several(values: Iterable[Any]) -> list[Any]:
-    if isinstance(values, str | bytes | Mapping):
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise TypeError(f"expected several values, not {values!r}")
     return [thaw(value) for value in values]
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
 
 import attrs
 
+from . import checks
 from .field_types import decoder_for, encode
 from .files import File, GeoPoint
 from .json import EMPTY, dump, dump_text, freeze, load_object
@@ -327,7 +328,7 @@ class TextMessage(TypedMessage):
 
     lctype: ClassVar[int] = -1
 
-    text: str = attrs.field(default="", kw_only=False, validator=attrs.validators.instance_of(str))
+    text: str = attrs.field(default="", kw_only=False, validator=checks.text)
     """The text."""
 
 
@@ -394,6 +395,11 @@ class FileMessage(MediaMessage):
         return f"{words.of(self.lctype)} {self.file.name or ''}".strip()
 
 
+def _place(_: Any, __: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, GeoPoint):
+        raise TypeError(f"the location of a message is a GeoPoint, not {value!r}")
+
+
 @attrs.frozen(kw_only=True, slots=False)
 class LocationMessage(TypedMessage):
     """A place."""
@@ -402,7 +408,7 @@ class LocationMessage(TypedMessage):
 
     location: GeoPoint = attrs.field(
         kw_only=False,
-        validator=attrs.validators.instance_of(GeoPoint),
+        validator=_place,
         metadata=_wire("_lcloc", GeoPoint.from_json, GeoPoint.to_json),
     )
     """The place."""

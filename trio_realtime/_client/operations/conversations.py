@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar, overload
@@ -9,7 +10,13 @@ from typing import Any, TypeVar, overload
 import attrs
 
 from trio_realtime._client.bound_query import BoundQuery
-from trio_realtime._client.operands import ConversationLike, client_ids, id_of, pages_of_ids
+from trio_realtime._client.operands import (
+    ConversationLike,
+    client_ids,
+    conversation_ids,
+    id_of,
+    pages_of_ids,
+)
 from trio_realtime._engine.conversation_cache import updated
 from trio_realtime._engine.mapping import (
     attributes_for_create,
@@ -17,6 +24,7 @@ from trio_realtime._engine.mapping import (
     conversations_from_results,
     part,
 )
+from trio_realtime._values.checks import checked_flag
 from trio_realtime._values.conversations import (
     BaseConversation,
     ChatRoom,
@@ -29,7 +37,7 @@ from trio_realtime._values.json import decode_date, dump, load_object
 from trio_realtime._values.protocol import TEMPORARY_PREFIX
 from trio_realtime._values.query import ConversationQuery
 from trio_realtime._values.results import MemberChange
-from trio_realtime._values.times import utc_now
+from trio_realtime._values.times import checked_seconds, utc_now
 from trio_realtime.wire import (
     CommandType,
     ConvCommand,
@@ -75,6 +83,7 @@ class ConversationOperations(Operations):
 
         Protocol: docs/protocol/conversations.md §2.
         """
+        checked_flag(unique, "unique")
         everybody = sorted({*client_ids(members), self._session.client_id})
         started = await self._start(
             ConvCommand(m=everybody, unique=unique), name, attributes, retry=unique
@@ -136,7 +145,7 @@ class ConversationOperations(Operations):
         everybody = sorted({*client_ids(members), self._session.client_id})
         conv = ConvCommand(m=everybody, unique=True, temp_conv=True)
         if ttl is not None:
-            conv.temp_conv_ttl = int(ttl)
+            conv.temp_conv_ttl = math.ceil(checked_seconds(ttl, "ttl"))
         started = await self._start(conv, None, None, retry=True)
         expires_at = None
         if started.temp_conv_ttl is not None:
@@ -222,7 +231,7 @@ class ConversationOperations(Operations):
 
         Protocol: docs/protocol/conversations.md §3.
         """
-        wanted = [id_of(cid) for cid in ids]
+        wanted = conversation_ids(ids)
         cache = self._session.conversations
         missing = [cid for cid in dict.fromkeys(wanted) if refresh or cache.get(cid) is None]
         temporary = [cid for cid in missing if cid.startswith(TEMPORARY_PREFIX)]

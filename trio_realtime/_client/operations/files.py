@@ -41,6 +41,8 @@ class FileOperations(Operations):
 
         Protocol: docs/protocol/rest.md §9.
         """
+        if not isinstance(file, LocalFile):
+            raise TypeError(f"a file to upload is made by File.from_path, not {file!r}")
         return await upload(self._session, file, progress)
 
     async def register_file(self, url: str, *, name: str, mime_type: str | None = None) -> File:

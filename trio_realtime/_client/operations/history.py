@@ -12,6 +12,7 @@ import attrs
 from trio_realtime._client.operands import ConversationLike, id_of
 from trio_realtime._client.session_view import SessionView
 from trio_realtime._engine.mapping import message_from_log_item, part
+from trio_realtime._values.checks import checked_count
 from trio_realtime._values.messages import BaseMessage
 from trio_realtime._values.times import ms_from_datetime
 from trio_realtime._values.typed_messages import TypedMessage
@@ -267,6 +268,6 @@ def _point(point: Point | None) -> tuple[int, str | None] | None:
 
 
 def _page_size(size: int) -> int:
-    if not 1 <= size <= MAX_PAGE:
+    if not 1 <= checked_count(size, "limit") <= MAX_PAGE:
         raise ValueError(f"a page has 1 to {MAX_PAGE} messages, not {size}")
     return size

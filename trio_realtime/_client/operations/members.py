@@ -7,7 +7,13 @@ from typing import Any, TypeVar, overload
 
 import attrs
 
-from trio_realtime._client.operands import ConversationLike, client_ids, id_of, pages_of_ids
+from trio_realtime._client.operands import (
+    ConversationLike,
+    client_ids,
+    conversation_ids,
+    id_of,
+    pages_of_ids,
+)
 from trio_realtime._engine.mapping import member_info_from_json, partial_result
 from trio_realtime._values.conversations import (
     BaseConversation,
@@ -201,7 +207,7 @@ class MemberOperations(ConversationOperations):
         Protocol: docs/protocol/conversations.md §5.2.
         """
         memberships: dict[str, bool] = {}
-        for some in pages_of_ids(dict.fromkeys(id_of(one) for one in conversations)):
+        for some in pages_of_ids(dict.fromkeys(conversation_ids(conversations))):
             reply = await self._conv(OpType.IS_MEMBER, ConvCommand(cids=some))
             results = load_object(reply.results.data or "") if reply.results is not None else None
             if results is None:

@@ -124,6 +124,8 @@ class SendOperations(Operations):
         Protocol: docs/protocol/messages.md §1.
         """
         content = message_of(message)
+        if not isinstance(options, SendOptions):
+            raise TypeError(f"options are SendOptions(...), not {options!r}")
         return Sending(
             self._session,
             id_of(conversation),

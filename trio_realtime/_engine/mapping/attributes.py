@@ -17,6 +17,11 @@ OWN_KEYS = frozenset(
 """Keys of a conversation that are no attributes of the application."""
 
 
+def _check_name(name: object) -> None:
+    if name is not None and not isinstance(name, str | Mapping):
+        raise TypeError(f"the name of a conversation is a text, not {name!r}")
+
+
 def attributes_for_create(name: str | None, attributes: Mapping[str, Any]) -> dict[str, Any]:
     """What a new conversation's ``attr`` says.
 
@@ -24,6 +29,9 @@ def attributes_for_create(name: str | None, attributes: Mapping[str, Any]) -> di
         ValueError: an attribute has a name that the protocol uses itself.
         TypeError: a value cannot be expressed in JSON.
     """
+    if not isinstance(attributes, Mapping):
+        raise TypeError(f"the attributes of a conversation are a mapping, not {attributes!r}")
+    _check_name(name)
     _check_keys(attributes)
     if "name" in attributes:
         raise ValueError("the name of a conversation is no attribute: pass it as name")
@@ -43,6 +51,7 @@ def attributes_for_update(changes: Mapping[str, Any]) -> dict[str, Any]:
     if not changes:
         raise ValueError("an update that changes nothing")
     _check_keys(changes)
+    _check_name(changes.get("name"))
     result: dict[str, Any] = thaw(changes)
     return result
 
