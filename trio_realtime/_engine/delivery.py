@@ -56,6 +56,11 @@ class Track(Generic[E]):
     own: tuple[Place, float] | None = None
     """The newest message this client sent, and when that was answered."""
 
+    @property
+    def heard(self) -> bool:
+        """Whether anything was ever heard in it, or said by this client."""
+        return bool(self.seen) or self.known > NOWHERE
+
     def note(self, timestamp: int, mid: str, *, stored: bool = True) -> bool:
         """Record a message about to be delivered; False if it was already."""
         if mid in self.seen or (stored and (timestamp, mid) <= self.known):
@@ -93,6 +98,12 @@ class Track(Generic[E]):
         for timestamp, mid in read[:-REMEMBERED]:
             del self.seen[mid]
             self.known = max(self.known, (timestamp, mid))
+
+    def given_up(self, place: Place) -> None:
+        """The history has nothing up to here any more: whether it reaches back says nothing."""
+        self._advance(place)
+        if self.mark is not None:
+            self.mark = (self.mark[0], "")
 
     def joined(self, timestamp: int) -> None:
         """This client became a member: what was said before does not concern it."""
@@ -263,6 +274,10 @@ class Delivery(Generic[E]):
     def known_upto(self, cid: str, timestamp: int, mid: str) -> None:
         """Every message up to this one was delivered, or is this client's own."""
         self.tracks[cid].known_upto((timestamp, mid))
+
+    def given_up(self, cid: str, place: Place) -> None:
+        """The history has nothing up to here any more, and the user has been told."""
+        self.tracks[cid].given_up(place)
 
     def release(self, cid: str) -> None:
         """The conversation is caught up, and what waited has been delivered."""

@@ -15,6 +15,7 @@ import attrs
 
 from trio_realtime._values.events import (
     Event,
+    Gap,
     MessageRecalled,
     MessageReceived,
     MessageUpdated,
@@ -28,6 +29,9 @@ OPEN = 65_536
 """Messages of one conversation that may wait to be dealt with; then its position stands still."""
 AHEAD = 1_000
 """Messages remembered that were dealt with before older ones; of more, some come again."""
+
+GAP = ""
+"""Stands for a gap where others have the ids of messages; no message has it."""
 
 
 @attrs.define(eq=False)
@@ -46,6 +50,8 @@ class Progress:
     """Ids of those that are not dealt with."""
     _own: dict[str, tuple[int, float]] = attrs.field(factory=dict)
     """What this client sent itself a moment ago, and when that was answered."""
+    _told_until: int | None = None
+    """Up to when the user is told that something is missing."""
     _stands_still: bool = False
 
     def deliver(self, place: Place) -> None:
@@ -56,11 +62,26 @@ class Progress:
             heapq.heappush(self._places, place)
             self._open.add(place[1])
 
+    def hold(self, since: int, until: int | None) -> None:
+        """Something is missing in this time, and the user is about to be told.
+
+        Then everything before its end is dealt with; without one it is to be fetched again.
+        """
+        if GAP not in self._open:
+            self.deliver((since, GAP))
+            self._told_until = until
+
+    def awaits(self, place: Place) -> bool:
+        """Whether something before that is not dealt with."""
+        return any(one < place and one[1] in self._open for one in self._places)
+
     def deal_with(self, mid: str) -> bool:
         """It was dealt with; whether that is news."""
         if mid not in self._open:
             return False
         self._open.remove(mid)
+        if mid == GAP and self._told_until is not None:
+            heapq.heappush(self._places, (self._told_until, GAP))
         self._advance()
         return True
 
@@ -141,6 +162,10 @@ class Positions:
         """A message is about to be handed to the user."""
         self._of(cid).deliver(place)
 
+    def hold(self, cid: str, since: int, until: int | None) -> None:
+        """Something is missing in this time, and the user is about to be told."""
+        self._of(cid).hold(since, until)
+
     def send(self, cid: str, place: Place, now: float) -> None:
         """This client sent a message."""
         self._of(cid).send(place, now)
@@ -155,6 +180,9 @@ class Positions:
         if isinstance(event, MessageReceived):
             progress = self.conversations.get(event.conversation_id)
             return progress is not None and progress.deal_with(event.message.id)
+        if isinstance(event, Gap):
+            progress = self.conversations.get(event.conversation_id)
+            return progress is not None and progress.deal_with(GAP)
         if isinstance(event, MessageUpdated | MessageRecalled):
             key = event.message.id, event.message.updated_at_ms or 0
             return _removed(self._patches, key)

@@ -22,14 +22,12 @@ class Reading:
     Args:
         cid: which conversation.
         start: the message known last; without an id, the time from which on all is missed.
-        expected: whether it is certain that something was said since.
     """
 
-    def __init__(self, cid: str, start: Place, *, expected: bool) -> None:
+    def __init__(self, cid: str, start: Place) -> None:
         self._cid = cid
         self._mark = start if start[1] else None
         self._time, self._mid = start[0], ""
-        self.expected = expected
         self._finished = False
         self._held: Sequence[LogItem] | None = None
         """The first page, while it is not certain that it reaches back far enough."""
@@ -60,7 +58,7 @@ class Reading:
         """An answer has come; returns the messages to deliver."""
         if self._held is not None:
             page, self._held = self._held, None
-            if not items and (page or self.expected):
+            if not items:
                 self.cut = True
                 self.cut_until = page[0].timestamp if page else None
             self._mark = None

@@ -119,8 +119,13 @@ def save(
             begin = track.mark
             mark = (delivery.complete_until, "") if begin is None or begin[1] else begin
         ahead = {} if progress is None else progress.ahead()
-        if track.mark is not None and not track.mark[1] and mark[1] and mark[0] <= track.mark[0]:
-            ahead[mark[1]], mark = mark[0], track.mark
+        begin = track.mark
+        awaited = progress is not None and begin is not None and progress.awaits(begin)
+        if begin is not None and not begin[1] and mark <= begin and not awaited:
+            # The user is a member since then, or has been told that all before is gone.
+            if mark[1]:
+                ahead[mark[1]] = mark[0]
+            mark = begin
         # What was missed before it was left is still to be told.
         settled = track.left and track.deferred is None
         if not settled and mark[0] >= oldest:

@@ -84,6 +84,8 @@ class CatchUp:
         budget: how many histories may be asked for.
         hub: the subscriptions that may need time.
         publish: delivers an event; False for a message that was delivered before.
+        missing: is told from when until when something is missing for good, before what came
+            after is delivered.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class CatchUp:
         budget: Budget,
         hub: Hub,
         publish: Callable[[Event], bool],
+        missing: Callable[[str, int, int | None], None],
     ) -> None:
         self._login = login
         self._delivery = delivery
@@ -108,6 +111,7 @@ class CatchUp:
         self._budget = budget
         self._hub = hub
         self._publish = publish
+        self._missing = missing
         self._limiter = trio.CapacityLimiter(AT_ONCE)
         self._returned = False
         """Whether something may have been missed before this link."""
@@ -119,13 +123,14 @@ class CatchUp:
         """Whether that is done, and counters that come with the login have come."""
         self._since = 0
         """Server time since which something may have been missed before this login."""
-        self._reading: dict[str, bool] = {}
-        """Conversations whose history is, or is about to be, read; whether something is
-        certain to be there."""
+        self._reading: dict[str, None] = {}
+        """Conversations whose history is, or is about to be, read."""
         self._named: dict[str, Place] = {}
         """The last messages that the server has named since this login."""
         self._live: dict[str, int] = {}
         """Server times of the first messages that were pushed since, while others waited."""
+        self._cuts: dict[str, tuple[int, int | None]] = {}
+        """From when until when histories have nothing any more, while that is still to be told."""
         self._own: list[MessageReceived] = []
         """What may be messages that this client is just sending."""
         self._started = False
@@ -184,7 +189,7 @@ class CatchUp:
         track = self._delivery.tracks.get(cid)
         if last is None:
             if track is None:
-                self._read(cid, expected=True)
+                self._read(cid)
             return
         self._name(cid, (last.timestamp_ms, last.id))
         if self._settled and last.timestamp_ms > self._login.returned_at:
@@ -197,7 +202,7 @@ class CatchUp:
             kind = ConversationKind.NORMAL if event.kind is None else event.kind
             missed = changed(track, Last(cid, kind, last.timestamp_ms, last.id))
         if missed:
-            self._read(cid, expected=True)
+            self._read(cid)
 
     def _name(self, cid: str, place: Place) -> None:
         self._named[cid] = max(self._named.get(cid, NOWHERE), place)
@@ -213,7 +218,7 @@ class CatchUp:
             return
         unlisted = kind == ConversationKind.SERVICE or cid.startswith(TEMPORARY_PREFIX)
         if offline or unlisted or self._blind:
-            self._read(cid, expected=False)
+            self._read(cid)
         elif self._asking:
             self._delivery.defer([cid])
 
@@ -230,7 +235,7 @@ class CatchUp:
             logger.info("cannot ask which conversations have changed: %s", error)
             self._blind = True
             for cid in self._unsettled():
-                self._read(cid, expected=False)
+                self._read(cid)
         self._asking = False
         await trio.sleep(SETTLED)
         self._settled = True
@@ -280,7 +285,7 @@ class CatchUp:
             if cid in self._reading:
                 continue
             if changed(track, last):
-                self._read(cid, expected=last.timestamp is not None)
+                self._read(cid)
             elif track is not None and track.deferred is not None:
                 self._release(cid)
 
@@ -293,22 +298,22 @@ class CatchUp:
         unsettled = set(self._unsettled())
         for cid in cids:
             if cid in unsettled:
-                self._read(cid, expected=False)
+                self._read(cid)
 
     async def _last_messages(self, command: GenericCommand) -> list[Last]:
         return last_messages(await self._ask(command))
 
     # The history of one conversation.
 
-    def _read(self, cid: str, *, expected: bool) -> None:
+    def _read(self, cid: str) -> None:
         """Catch up one conversation."""
-        begun = cid in self._reading
-        self._reading[cid] = expected or self._reading.get(cid, False)
-        if not begun:
-            self._delivery.defer([cid])
-            self._delivery.begin_at(cid, self._since)
-            if self._started:
-                self._start(self._conversation, cid)
+        if cid in self._reading:
+            return
+        self._reading[cid] = None
+        self._delivery.defer([cid])
+        self._delivery.begin_at(cid, self._since)
+        if self._started:
+            self._start(self._conversation, cid)
 
     async def _conversation(self, cid: str) -> None:
         async with self._limiter:
@@ -342,7 +347,8 @@ class CatchUp:
 
     def _failed(self, cid: str, error: RealtimeError) -> Gap:
         logger.info("cannot catch up conversation %s: %s", cid, error)
-        since = self._delivery.start(cid)[0]
+        since, _ = self._cuts.pop(cid, None) or self._delivery.start(cid)
+        self._missing(cid, since, None)
         if isinstance(error, CommandError) and error.retry is Retry.NEVER:
             # No longer a member, or no longer there: said once.
             self._delivery.left(cid)
@@ -400,37 +406,56 @@ class CatchUp:
 
         A history may not show yet what was said last: it is read again after a while.
         """
-        start = self._delivery.start(cid)
         filled = 0
         for delay in (*NOT_SHOWN_YET, None):
-            reading = Reading(cid, self._delivery.start(cid), expected=self._reading[cid])
+            start = self._delivery.start(cid)
+            reading = Reading(cid, start)
             filled += await self._deliver(cid, reading)
-            if reading.cut:
-                until = optional_datetime(reading.cut_until) or self._missed_until(cid)
-                return self._missing(cid, filled, start[0], until)
-            if self._is_shown(cid, reading):
-                return Gap(cid, filled=filled)
-            if delay is not None:
-                await trio.sleep(delay)
-        reached, named = self._delivery.start(cid), self._named[cid]
-        # Said once: on the next link this is not missing again.
-        self._delivery.known_upto(cid, *named)
-        return self._missing(cid, filled, reached[0], optional_datetime(named[0]))
-
-    def _missing(self, cid: str, filled: int, after: int, until: datetime | None) -> Gap:
-        after_time = optional_datetime(after)
-        return Gap(cid, filled=filled, missing_from=after_time, missing_until=until)
+            shown = self._is_shown(cid, reading)
+            if shown or delay is None:
+                break
+            await trio.sleep(delay)
+        # What is said to be missing here is not missing again on the next link.
+        if reading.cut and reading.upto is None:
+            reached = max(self._named.get(cid, NOWHERE), (self._login.returned_at, ""))
+            self._missing(cid, start[0], reached[0])
+            self._cuts.setdefault(cid, (start[0], None))
+            self._delivery.given_up(cid, reached)
+            shown = True
+        cut, until = self._cuts.pop(cid, None), None
+        if not shown:
+            reached, named = self._delivery.start(cid), self._named[cid]
+            self._missing(cid, reached[0], named[0])
+            if reached[1]:
+                self._delivery.known_upto(cid, *named)
+            else:
+                self._delivery.given_up(cid, named)
+            cut, until = cut or (reached[0], None), named[0]
+        if cut is None:
+            return Gap(cid, filled=filled)
+        return Gap(
+            cid,
+            filled=filled,
+            missing_from=optional_datetime(cut[0]),
+            missing_until=optional_datetime(until or cut[1]) or self._missed_until(cid),
+        )
 
     def _is_shown(self, cid: str, reading: Reading) -> bool:
         """Whether the history has what the server has named as the last message, if it must.
 
         It need not where it was said before this client became a member, or is a broadcast.
+        Where it has nothing at all, what was heard a moment ago may still come.
         """
         track, (timestamp, mid) = self._delivery.tracks[cid], self._named.get(cid, NOWHERE)
+        if reading.cut and reading.upto is None:
+            latest = max(timestamp, self._delivery.start(cid)[0])
+            return latest < self._login.returned_at - SLACK
         if not mid or mid in track.seen or track.kind == ConversationKind.SERVICE:
             return True
         reached = reading.upto or self._delivery.start(cid)
-        return not reached[1] or (timestamp, mid) <= reached
+        if reached[1]:
+            return (timestamp, mid) <= reached
+        return timestamp <= reached[0] or not track.heard
 
     async def _deliver(self, cid: str, reading: Reading) -> int:
         """Deliver what a history shows; returns how many messages these were."""
@@ -438,8 +463,12 @@ class CatchUp:
         while (command := reading.command) is not None:
             reply = await self._ask_history(command)
             items = list(reply.logs_message.logs) if reply.logs_message is not None else []
-            reading.expected = self._reading[cid]
             page = reading.take(items)
+            if reading.cut and page and cid not in self._cuts:
+                # Told when the rest is read, which may take another link.
+                cut = self._delivery.start(cid)[0], reading.cut_until
+                self._cuts[cid] = cut
+                self._missing(cid, *cut)
             sending = {item.msg_id for item in page if self._is_sending(cid, item)}
             for event in self._in_order(cid, page):
                 # What is fetched can wait for the user, unlike what is pushed.

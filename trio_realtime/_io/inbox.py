@@ -85,6 +85,11 @@ class Inbox:
             self.positions.send(cid, (timestamp, mid), now)
             self.on_progress()
 
+    def missing(self, cid: str, since: int, until: int | None) -> None:
+        """Something is missing in this time: a `Gap` will follow."""
+        if self.on_progress is not None:
+            self.positions.hold(cid, since, until)
+
     def received(self, event: Event) -> None:
         """An event has come that the user may have to be given."""
         if self.on_progress is not None:

@@ -127,6 +127,7 @@ class ClientSession:
             budget=Budget(options.history_quota),
             hub=self.hub,
             publish=self.inbox.publish,
+            missing=self.inbox.missing,
         )
         self._pushes = Pushes(login, self.inbox, self._catch_up, self._notices, on_closed=self.end)
 
