@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import trio
 
 from tests.server.api.caller import Caller
 from tests.server.gateway.world import world
@@ -51,6 +52,25 @@ async def test_its_key_is_the_key_of_all_of_them():
         assert answer["error"]["code"] == 401
         (answer,) = (await call("POST", "/1.1/batch", requests)).value
         assert answer["success"] == {"results": []}
+
+
+@pytest.mark.parametrize("master", [True, False])
+async def test_others_have_a_turn_between_its_requests(master):
+    async with world() as server, trio.open_nursery() as nursery:
+        turns = 0
+
+        async def other():
+            nonlocal turns
+            while True:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+
+        nursery.start_soon(other)
+        requests = {"requests": [{"method": "GET", "path": "/1.1/date"}] * 100}
+        answers = (await Caller(server)("POST", "/1.1/batch", requests, master=master)).value
+        assert all("success" in answer for answer in answers)
+        assert turns >= 90
+        nursery.cancel_scope.cancel()
 
 
 async def test_rows_are_saved_as_swift_saves_them():

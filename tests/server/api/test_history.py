@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
 
+from tests.server.api.caller import Caller
 from tests.server.gateway.world import PATIENCE, conversation_of, direct, peer_of, start, world
 from trio_realtime.server import App, Enforcement, Limits
+from trio_realtime.server.api import history
+from trio_realtime.server.http import json_response
 from trio_realtime.server.rules.signatures import history_string, sign
+from trio_realtime.testing import open_server
 from trio_realtime.wire import BlacklistCommand, CommandType, GenericCommand, LogsCommand, OpType
 
 OPEN = App("open", "open-key", "open-master")
@@ -188,3 +193,21 @@ async def test_strangers_use_up_nobodys_share(clock):
             status, _ = await get(server, OPEN, path_of(cid), client_id="Tom")
             assert status == 401
         assert (await get(server, OPEN, path_of(cid), token=token, client_id="Tom"))[0] == 200
+
+
+async def test_a_page_is_encoded_beside_the_event_loop(tmp_path, monkeypatch):
+    where = []
+
+    def noted(value, status=200):
+        where.append(threading.current_thread())
+        return json_response(value, status)
+
+    monkeypatch.setattr(history, "json_response", noted)
+    async with open_server(data=tmp_path) as server, peer_of(server) as tom:
+        await tom.login("Tom")
+        cid = await conversation_of(tom, "Jerry")
+        call = Caller(server)
+        for path in (f"/1.2/rtm/conversations/{cid}/messages", "/1.2/rtm/messages"):
+            assert (await call("GET", path)).value == []
+    assert threading.main_thread() not in where
+    assert len(where) == 2

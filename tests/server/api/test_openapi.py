@@ -12,6 +12,7 @@ import pytest
 
 import trio_realtime.server
 from trio_realtime.server.api.openapi import SCHEMES, TAKES, described, name_of
+from trio_realtime.server.http import Request
 from trio_realtime.testing import open_server
 
 SERVER = Path(trio_realtime.server.__file__).parent
@@ -61,6 +62,13 @@ async def test_the_names_of_values_are_those_that_the_endpoints_read():
         for value in f"{takes.query} {takes.body or ''}".split():
             name, typed, _ = value.partition(":")
             assert not typed or name in ignored or f'"{name}"' in read, (endpoint, name)
+
+
+async def test_it_is_written_once():
+    async with open_server() as server:
+        request = Request("GET", "/openapi.json", {}, {})
+        once, again = [(await server.server.answer(request)).body for _ in range(2)]
+        assert once is again
 
 
 async def test_it_is_openapi():

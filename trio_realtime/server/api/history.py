@@ -61,8 +61,9 @@ class History:
     async def _feed(self, request: Request, sender: str | None, wanted: Range) -> Response:
         operator = Operator(self.gateway)
         app = operator.app(request)
-        rows = await operator.read(app, lambda tx: feed_json(tx, wanted, sender), query=True)
-        return json_response(rows)
+        return await operator.read(
+            app, lambda tx: json_response(feed_json(tx, wanted, sender)), query=True
+        )
 
     async def messages_of_1_1(self, request: Request) -> Response:
         """The same as version 1.1 of the API asks for it."""
@@ -82,17 +83,19 @@ class History:
         try:
             if not is_operator:
                 await self._require_reader(app, request, cid, viewer)
-            rows = await self.gateway.store.read(
-                app.id,
-                lambda tx: history_json(
+
+            def page(tx: Tx) -> Response:
+                rows = history_json(
                     tx, existing(tx, cid), wanted, viewer or None, addresses=is_operator
-                ),
-            )
+                )
+                # It may be large. Here it is encoded in the thread that has read it.
+                return json_response(rows)
+
+            return await self.gateway.store.read(app.id, page)
         except Refusal as refusal:
             status = 403 if refusal.limit is None else 429
             detail = refusal.detail or refusal.reason
             raise HttpError(status, refusal.code, detail, limit=refusal.limit) from refusal
-        return json_response(rows)
 
     async def _require_reader(self, app: App, request: Request, cid: str, viewer: str) -> None:
         """Who reads with the app key alone shows that he is the client, who may read."""

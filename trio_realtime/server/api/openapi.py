@@ -12,6 +12,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -215,7 +216,12 @@ class OpenApi:
 
     async def document(self, _request: Request) -> Response:
         """Describe the REST API."""
-        return Response(body=json.dumps(described(self.router.routes)).encode())
+        return Response(body=_text(self.router.routes))
+
+
+@lru_cache(1)
+def _text(routes: tuple[Route, ...]) -> bytes:
+    return json.dumps(described(routes)).encode()
 
 
 def described(routes: Iterable[Route]) -> Json:
