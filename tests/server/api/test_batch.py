@@ -27,14 +27,15 @@ async def test_each_request_has_its_answer():
             {"path": "/1.1/nowhere"},
             {"method": "PUT", "path": "/uploads/test-app/x"},
             {"method": "POST", "path": "/1.1/batch", "body": {"requests": []}},
+            {"path": "/openapi.json"},
         ]
-        made, unknown, date, nowhere, stream, batch = (
+        made, unknown, date, nowhere, stream, batch, document = (
             await call("POST", "/1.1/batch", {"requests": requests})
         ).value
         assert made["success"]["name"] == "one"
         assert unknown["error"]["code"] == 101
         assert date["success"]["__type"] == "Date"
-        assert nowhere["error"]["code"] == stream["error"]["code"] == batch["error"]["code"] == 1
+        assert {one["error"]["code"] for one in (nowhere, stream, batch, document)} == {1}
         query = {
             "method": "GET",
             "path": "/1.1/classes/_Conversation?limit=5",
@@ -131,3 +132,18 @@ async def test_a_stranger_sends_no_more_than_elsewhere():
         body = {"requests": [{"path": "/1.1/date", "body": {"x": "x" * 70_000}}]}
         assert (await call("POST", "/1.1/batch", body, master=False)).status == 413
         assert (await call("POST", "/1.1/batch", body)).status == 200
+
+
+async def test_so_much_is_answered_and_no_more():
+    async with world() as server:
+        call = Caller(server)
+        made = await call("POST", "/1.2/rtm/conversations", {"m": ["Tom"]})
+        path = f"/1.2/rtm/conversations/{made.value['objectId']}/messages"
+        for _ in range(100):
+            await call("POST", path, {"from_client": "Tom", "message": "x" * 5000})
+        requests = [{"path": path, "params": {"limit": 1000}}] * 20
+        answers = (await call("POST", "/1.1/batch", {"requests": requests})).value
+        given = [one for one in answers if "success" in one]
+        assert 1 < len(given) < 20
+        assert {one["error"]["code"] for one in answers[len(given) :]} == {413}
+        assert sum(len(json.dumps(one)) for one in answers) < 6_000_000

@@ -208,3 +208,17 @@ async def test_whatever_it_permits_is_answered_without_a_server_error(seed):
                 seen.add(reply.status_code)
         # They come to be understood, and so much that they are carried out.
         assert {200, 400, 404} <= seen
+
+
+async def test_it_is_made_once(monkeypatch):
+    made = []
+
+    def counted(routes):
+        made.append(routes)
+        return described(routes)
+
+    monkeypatch.setattr("trio_realtime.server.api.openapi.described", counted)
+    async with served() as (document, _, client):
+        again = await client.get("/openapi.json")
+        assert again.json() == document
+    assert len(made) == 1

@@ -35,7 +35,10 @@ MOST = 200
 """Requests in one batch."""
 
 LARGEST_ANSWER = 4 * 1024 * 1024
-"""Bytes of what the upstream answers to its part."""
+"""Bytes of answers after which no more is asked, and of what the upstream answers to its part."""
+
+VERSIONS = ("/1.1/", "/1.2/")
+"""What is about data of an app, and not about the server, and needs a key."""
 
 FRAMING = frozenset({b"content-length", b"transfer-encoding", b"content-encoding"})
 KEY = "__internalId"
@@ -62,9 +65,11 @@ class Batch:
             return read
         ours = self._ours(read)
         answers: list[Any] = [None] * len(read)
+        size = 0
         for at, one in enumerate(read):
             if ours[at]:
-                answer = await self._answer(request, one)
+                answer = await self._answer(request, one, size)
+                size += answer.size
                 answers[at] = {"success" if answer.good else "error": answer.value}
         theirs = [one for at, one in enumerate(read) if not ours[at]]
         if theirs:
@@ -87,9 +92,11 @@ class Batch:
             return read
         ours = self._ours(read)
         saved: dict[str, Any] = {}
+        size = 0
         for one, is_ours in zip(read, ours, strict=True):
             if is_ours:
-                answer = await self._answer(request, one)
+                answer = await self._answer(request, one, size)
+                size += answer.size
                 if not answer.good:
                     return json_response(answer.value, answer.status)
                 saved[one.key] = answer.value
@@ -130,7 +137,8 @@ class Batch:
         """Which of them are answered here: without an upstream all."""
         return [self.router.upstream is None or self.router.has(one.path) for one in read]
 
-    async def _answer(self, request: Request, one: One) -> Answer:
+    async def _answer(self, request: Request, one: One, size: int) -> Answer:
+        """The answer to one of them, after so many bytes of answers to others."""
         # Many in one are as many.
         if from_operator(self.gateway, request):
             await trio.lowlevel.checkpoint()
@@ -138,13 +146,13 @@ class Batch:
             await give_way()
         if not self.router.has(one.path):
             return Answer(404, {"code": 1, "error": "Not found."})
-        if self.router.streams(one.method, one.path):
+        if not one.path.startswith(VERSIONS) or self.router.streams(one.method, one.path):
             return Answer(400, {"code": 1, "error": "This is no request for a batch."})
+        if size > LARGEST_ANSWER:
+            return Answer(413, {"code": 413, "error": "The answers are too large for a batch."})
         response = await self.router.answer(one.within(request))
-        if response.content is not None:
-            await response.content.aclose()
-            return Answer(400, {"code": 1, "error": "This is no request for a batch."})
-        return Answer(response.status, json.loads(response.body or b"{}"))
+        assert response.content is None
+        return Answer(response.status, json.loads(response.body or b"{}"), len(response.body))
 
     async def _ask_upstream(self, request: Request, theirs: Sequence[One]) -> Answer:
         upstream = self.router.upstream
@@ -180,6 +188,8 @@ class Answer:
 
     status: int
     value: Any
+    size: int = 0
+    """Bytes, of an answer of ours."""
 
     @property
     def good(self) -> bool:

@@ -29,7 +29,7 @@ _TEXTS = ("deviceType", "deviceToken", "installationId", "registrationId", "devi
 _IDENTITIES = ("installationId", "deviceToken", "registrationId")
 _TEXT_AT_MOST = 1024
 _CHANNELS_AT_MOST = 1000
-_BYTES_AT_MOST = 32 * 1024
+_BYTES_AT_MOST = 16 * 1024
 _DEPTH = 16
 
 _NOT_KEPT = frozenset(
