@@ -9,6 +9,8 @@ import pytest
 
 from tests.server.api.caller import Caller
 from tests.server.gateway.world import direct, peer_of, world
+from trio_realtime.server.hooks.types import Hooks, Rewrite
+from trio_realtime.server.store.ids import copy_id
 from trio_realtime.wire import (
     AckCommand,
     CommandType,
@@ -117,15 +119,18 @@ async def test_what_was_missed_is_counted_and_read():
         await call("POST", f"{SERVICES}/{cid}/subscribers", {"client_id": "Tom"})
         await call("POST", f"{SERVICES}/{cid}/broadcasts", {"from_client": "shop", "message": "a"})
         last = await tell(call, cid, "b", "Tom", "Spike")
-        for name, count in (("Tom", 2), ("Spike", 1)):
+        for name, count, mid in (
+            ("Tom", 2, last["msg-id"]),
+            ("Spike", 1, copy_id(last["msg-id"], "Spike")),
+        ):
             async with peer_of(server) as peer:
                 await peer.login(name)
                 unread = (await peer.push(CommandType.UNREAD)).unread_message
                 (counter,) = unread.convs
-                assert (counter.cid, counter.unread, counter.mid) == (cid, count, last["msg-id"])
+                assert (counter.cid, counter.unread, counter.mid) == (cid, count, mid)
                 path = f"/1.2/rtm/clients/{name}/unread-count?conv_id={cid}"
                 assert (await call("GET", path)).value == {"count": count}
-                targets = [ReadTuple(cid=cid, mid=last["msg-id"], timestamp=last["timestamp"])]
+                targets = [ReadTuple(cid=cid, mid=mid)]
                 await peer.send(
                     GenericCommand(
                         cmd=CommandType.READ, peer_id=name, read_message=ReadCommand(convs=targets)
@@ -227,3 +232,20 @@ async def test_from_where_a_message_came():
         rows = (await call("GET", f"{path}?client_id=Tom", master=False, headers=headers)).value
         assert len(rows) == 2
         assert not any("from-ip" in row for row in rows)
+
+
+async def test_nobody_gets_what_the_application_wants_nobody_to_get():
+    async def received(message):
+        assert message.receivers == ["Tom", "Jerry"]
+        return Rewrite(receivers=[name for name in allowed if name in message.receivers])
+
+    allowed = ["Jerry"]
+    async with world(hooks=Hooks(message_received=received)) as server:
+        call = Caller(server)
+        cid = (await call("POST", SERVICES, {})).value["objectId"]
+        await call("POST", f"{SERVICES}/{cid}/subscribers", {"client_id": "Spike"})
+        await tell(call, cid, "for Jerry", "Tom", "Jerry")
+        allowed.clear()
+        await tell(call, cid, "for nobody", "Tom", "Jerry")
+        rows = (await call("GET", "/1.2/rtm/messages")).value
+        assert [(row["data"], row["to-client"]) for row in rows] == [("for Jerry", "Jerry")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from trio_realtime.server.store.ids import copy_id
 from trio_realtime.server.store.interface import ImportedMessage, Kind, NewMessage, Query
 
 
@@ -13,7 +14,8 @@ def service(world):
 
 
 def tell(world, cid, *client_ids, body="psst"):
-    return world.do(lambda tx: tx.append_to_lines(cid, client_ids, NewMessage("bot", body)))
+    """The copy of the first."""
+    return world.do(lambda tx: tx.append_to_lines(cid, client_ids, NewMessage("bot", body)))[0]
 
 
 def line(world, cid, client_id):
@@ -21,16 +23,24 @@ def line(world, cid, client_id):
 
 
 def test_each_has_it_in_its_line(world, service):
-    said = tell(world, service, "tom", "jerry")
-    for name in ("tom", "jerry"):
-        where = line(world, service, name)
-        kept = world.see(lambda tx, where=where: tx.message(where, said.id))
-        assert (kept.conversation_id, kept.receiver, kept.body) == (service, name, "psst")
-        assert (kept.id, kept.timestamp, kept.kind) == (said.id, said.timestamp, Kind.SERVICE)
+    new = NewMessage("bot", "psst", id="m")
+    copies = world.do(lambda tx: tx.append_to_lines(service, ["tom", "jerry", "tom"], new))
+    assert [copy.receiver for copy in copies] == ["tom", "jerry"]
+    assert [copy.id for copy in copies] == ["m", copy_id("m", "jerry")]
+    assert len({copy.timestamp for copy in copies}) == 1
+    for copy in copies:
+        where = line(world, service, copy.receiver)
+        kept = world.see(lambda tx, where=where, copy=copy: tx.message(where, copy.id))
+        assert kept == copy
+        assert (kept.conversation_id, kept.body, kept.kind) == (service, "psst", Kind.SERVICE)
+    # Of each copy there is one, wherever all messages are told.
+    assert sorted(row.id for row in world.see(lambda tx: tx.feed())) == sorted(
+        copy.id for copy in copies
+    )
     assert line(world, service, "spike") is None
     assert world.see(lambda tx: tx.lines("tom", [service]), "another app") == {}
     assert world.see(lambda tx: tx.history(service)) == []
-    assert world.see(lambda tx: tx.message(service, said.id)) is None
+    assert world.see(lambda tx: tx.message(service, "m")) is None
 
 
 def test_times_of_a_service_and_its_lines_ascend_together(world, service):

@@ -6,7 +6,9 @@ Protocol: docs/protocol/conversations.md §1, docs/protocol/messages.md §2.
 from __future__ import annotations
 
 import binascii
+import hashlib
 import itertools
+import json
 import os
 import secrets
 
@@ -46,3 +48,9 @@ def message_id() -> str:
         _drawn.extend(random[at : at + 16] for at in range(16, len(random), 16))
         drawn = random[:16]
     return binascii.b2a_base64(drawn).translate(_IN_URLS)[:22].decode()
+
+
+def copy_id(mid: str, client_id: str) -> str:
+    """The id of a client's copy of a message, the same each time, and unlike any other."""
+    digest = hashlib.blake2b(json.dumps([mid, client_id]).encode(), digest_size=16).digest()
+    return binascii.b2a_base64(digest).translate(_IN_URLS)[:22].decode()

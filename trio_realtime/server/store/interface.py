@@ -401,9 +401,11 @@ class Tx(Protocol):
 
     def append_to_lines(
         self, cid: str, client_ids: Sequence[str], message: NewMessage
-    ) -> MessageRow:
-        """Store what a service says to these clients alone: in the line of each, with one id and
-        one time, which is above every earlier one of the service and of its lines.
+    ) -> list[MessageRow]:
+        """Store what a service says to these clients alone: in the line of each, in this order.
+
+        All have one time, which is above every earlier one of the service and of its lines. No
+        two have one id: of the first it is that of the message, of the others `copy_id`.
         """
 
     def lines(self, client_id: str, cids: Sequence[str]) -> dict[str, str]:

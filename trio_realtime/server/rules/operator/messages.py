@@ -22,6 +22,7 @@ from trio_realtime.server.rules.bodies import (
 )
 from trio_realtime.server.rules.checks import checked_ids, refuse
 from trio_realtime.server.rules.types import (
+    HIGH,
     NORMAL,
     App,
     Caller,
@@ -31,7 +32,7 @@ from trio_realtime.server.rules.types import (
     Push,
     Room,
 )
-from trio_realtime.server.store.ids import message_id
+from trio_realtime.server.store.ids import copy_id, message_id
 from trio_realtime.server.store.interface import ConversationRow, Kind, MessageRow, NewMessage, Tx
 from trio_realtime.wire import CommandType, DirectCommand, GenericCommand
 
@@ -108,45 +109,77 @@ def send(tx: Tx, cid: str, sending: Sending, *kinds: Kind) -> Result:
     """Send to all members of a conversation, to who is in a chat room, or of a service to some."""
     row = conversation_of(tx, cid, *kinds)
     _check(sending)
-    if row.kind is Kind.SERVICE and not sending.to:
-        refuse(ErrorCode.INVALID_MESSAGING_TARGET, "to whom does the service speak?")
-    members = _narrowed(_audience(tx, row, sending.to), sending)
-    message = _stored(tx, row, sending, members)
+    if row.kind is Kind.SERVICE:
+        return _send_alone(tx, row, sending)
+    message = _stored(tx, row, sending)
+    push = Push(
+        Room(cid),
+        direct_command(message, transient=sending.transient),
+        except_client=sending.sender,
+        priority=sending.priority,
+        conversation_id=cid,
+        place=None if sending.transient else message.timestamp,
+    )
     if row.kind is Kind.ROOM:
-        push = Push(
-            Room(cid),
-            direct_command(message, transient=sending.transient),
-            except_client=sending.sender,
-            priority=sending.priority,
-        )
-    else:
-        copy = [] if sending.no_sync or sending.sender in members else [sending.sender]
-        push = Push(
-            Clients([*members, *copy]),
-            direct_command(message, transient=sending.transient),
-            except_client=sending.sender if sending.no_sync else None,
-            needs=needs(row.kind),
-        )
+        return Result(_receipt(message), [push], told=_told(sending, push))
+    members = _narrowed(tx.members(cid), sending)
     push = attrs.evolve(
-        push, conversation_id=cid, place=None if sending.transient else message.timestamp
+        push,
+        to=Clients([*members, *_copy(sending, members)]),
+        except_client=sending.sender if sending.no_sync else None,
+        needs=needs(row.kind),
+        priority=HIGH,
     )
     # Who is told of the message are its receivers; a copy is none.
-    receivers = push if isinstance(push.to, Room) else attrs.evolve(push, to=Clients(members))
+    told = _told(sending, attrs.evolve(push, to=Clients(members)))
+    return Result(_receipt(message), [push], told=told)
+
+
+def _send_alone(tx: Tx, row: ConversationRow, sending: Sending) -> Result:
+    """What a service says to single clients: each has it for himself, with an id of its own."""
+    if not sending.to:
+        refuse(ErrorCode.INVALID_MESSAGING_TARGET, "to whom does the service speak?")
+    receivers = _narrowed(sending.to, sending)
+    message = _unstored(tx, row, sending)
+    copies = [attrs.evolve(message, receiver=name) for name in receivers]
+    if not sending.transient:
+        copies = tx.append_to_lines(row.id, receivers, _new(sending, message.id))
+    pushes = [
+        Push(
+            Clients([copy.receiver or ""]),
+            direct_command(copy, transient=sending.transient),
+            conversation_id=row.id,
+            place=None if sending.transient else copy.timestamp,
+        )
+        for copy in copies
+    ]
+    message = copies[0] if copies else message
+    whole = Push(
+        Clients(receivers),
+        direct_command(message, transient=sending.transient),
+        conversation_id=row.id,
+    )
+    own = attrs.evolve(whole, to=Clients(_copy(sending, receivers)))
+    return Result(_receipt(message), [*pushes, own], told=_told(sending, whole))
+
+
+def _copy(sending: Sending, receivers: Sequence[str]) -> list[str]:
+    """Who sent it, unless he gets it anyway, or wants none."""
+    return [] if sending.no_sync or sending.sender in receivers else [sending.sender]
+
+
+def _told(sending: Sending, receivers: Push) -> Told:
     command = GenericCommand(
         cmd=CommandType.DIRECT,
         direct_message=DirectCommand(
-            cid=cid,
+            cid=receivers.conversation_id,
             msg=sending.body,
             transient=sending.transient or None,
             push_data=sending.push_data,
         ),
     )
-    told = Told(
-        Caller(sending.app, sending.sender, address=sending.address),
-        command,
-        Outcome(pushes=[receivers]),
-    )
-    return Result(_receipt(message), [push], told=told)
+    caller = Caller(sending.app, sending.sender, address=sending.address)
+    return Told(caller, command, Outcome(pushes=[receivers]))
 
 
 def edit(tx: Tx, named: Named, body: str | None, *kinds: Kind) -> Result:
@@ -205,40 +238,50 @@ def _check(sending: Sending) -> None:
             refuse(ErrorCode.UNPARSEABLE_RAW_MESSAGE, "the text is not Unicode")
 
 
-def _stored(tx: Tx, row: ConversationRow, sending: Sending, receivers: Sequence[str]) -> MessageRow:
+def _stored(tx: Tx, row: ConversationRow, sending: Sending) -> MessageRow:
     """The message with its id and time; a transient one is not kept."""
     if sending.transient:
-        return MessageRow(
-            id=message_id(),
-            conversation_id=row.id,
-            kind=row.kind,
-            sender=sending.sender,
-            timestamp=tx.next_timestamp(row.id),
-            body=sending.body,
-            mentions=sending.mentions,
-            mention_all=sending.mention_all,
-        )
-    new = NewMessage(
+        return _unstored(tx, row, sending)
+    message, _ = tx.append(row.id, _new(sending))
+    return message
+
+
+def _unstored(tx: Tx, row: ConversationRow, sending: Sending) -> MessageRow:
+    return MessageRow(
+        id=message_id(),
+        conversation_id=row.id,
+        kind=row.kind,
+        sender=sending.sender,
+        timestamp=tx.next_timestamp(row.id),
+        body=sending.body,
+        mentions=sending.mentions,
+        mention_all=sending.mention_all,
+    )
+
+
+def _new(sending: Sending, mid: str | None = None) -> NewMessage:
+    return NewMessage(
         sender=sending.sender,
         body=sending.body,
         mentions=sending.mentions,
         mention_all=sending.mention_all,
         push_data=sending.push_data,
         lctype=lctype_of(sending.body),
+        id=mid,
         address=sending.address or None,
     )
-    if row.kind is Kind.SERVICE:
-        return tx.append_to_lines(row.id, receivers, new)
-    message, _ = tx.append(row.id, new)
-    return message
 
 
 def _all_named(tx: Tx, row: ConversationRow, named: Named) -> list[tuple[str, MessageRow]]:
     """The message that is named, where it is kept; in as many places as clients are named."""
     if row.kind is not Kind.SERVICE or not named.to:
         return [(row.id, _named(tx, row.id, named))]
-    logs = [tx.lines(name, [row.id]).get(row.id, "") for name in dict.fromkeys(named.to)]
-    return [(log, _named(tx, log, named)) for log in logs]
+    found: list[tuple[str, MessageRow]] = []
+    for name in dict.fromkeys(named.to):
+        log = tx.lines(name, [row.id]).get(row.id, "")
+        copy = attrs.evolve(named, message=copy_id(named.message, name))
+        found.append((log, _named(tx, log, named if tx.message(log, named.message) else copy)))
+    return found
 
 
 def _named(tx: Tx, log: str, named: Named) -> MessageRow:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from trio_realtime.server.store.ids import message_id
+from trio_realtime.server.store.ids import copy_id, message_id
 from trio_realtime.server.store.interface import Kind, MessageRow, NewMessage
 
 from .messages import Messages
@@ -26,7 +26,7 @@ class Lines(Messages):
 
     def append_to_lines(
         self, cid: str, client_ids: Sequence[str], message: NewMessage
-    ) -> MessageRow:
+    ) -> list[MessageRow]:
         timestamp, sender = self.next_timestamp(cid), self._any_client(message.sender)
         row = MessageRow(
             id=message.id or message_id(),
@@ -41,12 +41,18 @@ class Lines(Messages):
             lctype=message.lctype,
             address=message.address,
         )
-        for client_id in dict.fromkeys(client_ids):
-            line = self._existing(self.open_line(cid, client_id))
-            self._insert(line.key, sender, None, attrs.evolve(row, receiver=client_id))
+        copies = [
+            attrs.evolve(
+                row, id=copy_id(row.id, client_id) if number else row.id, receiver=client_id
+            )
+            for number, client_id in enumerate(dict.fromkeys(client_ids))
+        ]
+        for copy in copies:
+            line = self._existing(self.open_line(cid, copy.receiver or ""))
+            self._insert(line.key, sender, None, copy)
             self._execute("UPDATE conversations SET clock = ? WHERE id = ?", (timestamp, line.key))
         self._places.clear()
-        return row
+        return copies
 
     def lines(self, client_id: str, cids: Sequence[str]) -> dict[str, str]:
         rows = self._execute(
