@@ -8,12 +8,16 @@ import trio
 
 from tests.archive.world import rows
 from tests.rest.world import backend, client_of
+from tests.server.api.caller import Caller
 from trio_realtime import Role, TextMessage
 from trio_realtime._archive.archive import open_archive, read_manifest
 from trio_realtime._archive.check import check
+from trio_realtime._archive.importing import Importer
 from trio_realtime._archive.media import FileReader
 from trio_realtime._archive.progress import Progress
 from trio_realtime._archive.pulling import Puller, Scope
+from trio_realtime._archive.sources import read_sources
+from trio_realtime._archive.verifying import Comparison, verify
 
 
 @asynccontextmanager
@@ -71,3 +75,35 @@ async def test_everything_of_our_server(tmp_path, clock):
         assert len(rows(tmp_path, "service-messages")) == before["service-messages"] + 1
         assert len(rows(tmp_path, "member-infos")) == before["member-infos"]
         assert check(tmp_path).whole
+
+
+async def test_what_a_service_said_to_clients_alone_stays_theirs(tmp_path, clock):
+    async with backend() as (server, rest):
+        news = await rest.create_service_conversation()
+        await rest.subscribe(news, "Spike")
+        await rest.broadcast(news, "to all", sender="shop")
+        call = Caller(server)
+        path = f"/1.2/rtm/service-conversations/{news.id}"
+        for number in range(3):
+            said = {"message": str(number), "from_client": "shop", "to_clients": ["Tom", "Jerry"]}
+            assert (await call("POST", f"{path}/messages", said)).status == 200
+        async with pulling(server, rest, tmp_path) as one:
+            await one.round(Scope())
+        assert len(rows(tmp_path, "messages")) == 7
+        told = {
+            name: (await call("GET", f"{path}/subscribers/{name}/messages")).value
+            for name in ("Tom", "Jerry", "Spike")
+        }
+    assert [len(told[name]) for name in ("Tom", "Jerry", "Spike")] == [3, 3, 1]
+    async with backend() as (server, rest):
+        importer = Importer(rest)
+        await importer.run(read_sources([tmp_path]))
+        assert importer.counts["messages"].new == 7
+        call = Caller(server)
+        for name, before in told.items():
+            assert (await call("GET", f"{path}/subscribers/{name}/messages")).value == before
+            count = await call("GET", f"/1.2/rtm/clients/{name}/unread-count")
+            assert count.value == {"count": 0}
+        comparison = Comparison()
+        await verify(tmp_path, rest, comparison, lambda _: None)
+        assert comparison.differences == []
