@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import stat
 import subprocess
 import sys
 import threading
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
@@ -309,31 +312,217 @@ def test_what_is_no_state_is_said_to_be_none(contents, error, words, tmp_path):
     store.close()
 
 
-def test_a_write_that_fails_leaves_the_old_state(tmp_path, monkeypatch):
+SAVED = saved_state.SavedState(
+    app_id="a",
+    client_id="c",
+    device_id="d",
+    token=None,
+    token_expires_at=0,
+    complete_until=1,
+    patch_time=None,
+    notification_time=None,
+)
+LATER = attrs.evolve(SAVED, complete_until=2)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"complete_until": 2**62},
+        {"complete_until": 2**80},
+        {"complete_until": -5},
+        {"complete_until": None},
+        {"complete_until": 1.5},
+        {"patch_time": 2**64},
+        {"notification_time": -(2**62)},
+        {"token": 5},
+        {"client_id": ""},
+        {"client_id": "x" * 65},
+        {"device_id": "\ud83d"},
+        {"conversations": []},
+        {"conversations": {"c": {"mark": [2**70, "a"]}}},
+        {"conversations": {"c": {"mark": ["x", "a"]}}},
+        {"conversations": {"c": {"mark": [1, "a", 2]}}},
+        {"conversations": {"c": {"mark": [1, "a"], "ahead": {"b": 2**63}}}},
+        {"notices": [["Invited", "c", 10**18]]},
+        {"version": "1"},
+        {"version": 0},
+        {"format": "other"},
+    ],
+)
+def test_absurd_contents_are_damage(changes):
+    with pytest.raises(StateDamaged, match="the saved state is damaged"):
+        saved_state.read({**saved_state.document(SAVED), **changes})
+
+
+@pytest.mark.parametrize(
+    "ahead",
+    [
+        {"complete_until": 4102444800000},
+        {"patch_time": 4102444800000},
+        {"conversations": {"c": {"mark": [4102444800000, "a"]}}},
+    ],
+)
+async def test_a_state_from_the_future_is_refused(ahead, autojump_clock):
+    state = {}
+    async with world() as (w,):
+        async with w.open("bot", state=state):
+            pass
+        before = dict(state)
+        state.update(ahead)
+        with pytest.raises(StateDamaged, match="of 2100-01-01, which its server has not reached"):
+            async with w.open("bot", state=state):
+                pass
+        assert state == {**before, **ahead}, "it is left as it was"
+        async with w.open("bot", state=before):
+            pass
+
+
+class Killed(BaseException):
+    pass
+
+
+def refuse(*_args, **_options):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def die(*_args, **_options):
+    raise Killed
+
+
+STEPS = [
+    (state_module.os, "open"),
+    (saved_state, "encoded"),
+    (state_module.os, "fsync"),
+    (Path, "replace"),
+    (state_module, "sync_folder"),
+]
+
+
+@pytest.mark.parametrize(("place", "name"), STEPS, ids=[name for _, name in STEPS])
+@pytest.mark.parametrize("fault", [refuse, die])
+def test_a_write_that_stops_anywhere_leaves_the_old_state_or_the_new(
+    fault, place, name, tmp_path, monkeypatch
+):
     store = StateFile(tmp_path / "state")
     assert store.open() is None
-    state = saved_state.SavedState(
-        app_id="a",
-        client_id="c",
-        device_id="d",
-        token=None,
-        token_expires_at=0,
-        complete_until=1,
-        patch_time=None,
-        notification_time=None,
-    )
-    store.write(state)
-
-    def full(_descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(state_module.os, "fsync", full)
-    with pytest.raises(StateError, match="No space left on device"):
-        store.write(saved_state.read({**saved_state.document(state), "complete_until": 2}))
+    store.write(SAVED)
+    with monkeypatch.context() as patched:
+        patched.setattr(place, name, fault)
+        with pytest.raises((StateError, Killed)) as caught:
+            store.write(LATER)
+    if fault is refuse:
+        assert "No space left on device" in str(caught.value)
+        assert not (tmp_path / "state.new").exists(), "the disk is full enough"
     store.close()
     again = StateFile(tmp_path / "state")
-    assert again.open() == state
+    assert again.open() == (LATER if name == "sync_folder" else SAVED)
+    again.write(LATER)
     again.close()
+    assert saved_state.decoded((tmp_path / "state").read_bytes()) == LATER
+
+
+async def test_a_full_disk_is_told_once_and_written_when_there_is_room(
+    tmp_path, monkeypatch, caplog
+):
+    path = tmp_path / "state"
+    monkeypatch.setattr(state_module, "INTERVAL", 0.01)
+    async with open_server() as server, bot_of(server, path) as bot:
+        chat = await bot.create_conversation(["Tom"])
+        events = bot.events(MessageReceived)
+        async with bot_of(server, tmp_path / "tom.state", "Tom") as tom:
+            with monkeypatch.context() as patched:
+                patched.setattr(Path, "replace", refuse)
+                await tom.send(chat, TextMessage("one"))
+                await anext(events)
+                with trio.fail_after(30):
+                    while "No space left" not in caplog.text:  # noqa: ASYNC110 - no event is logged
+                        await trio.sleep(0.01)
+                await trio.sleep(0.1)
+            with trio.fail_after(30):
+                while "can be written again" not in caplog.text:  # noqa: ASYNC110 - likewise
+                    await trio.sleep(0.01)
+    assert sum(f"cannot write {path}:" in one for one in caplog.messages) == 1, caplog.text
+    assert saved_state.decoded(path.read_bytes()).conversations
+
+
+async def test_a_file_is_the_same_by_any_name(tmp_path, monkeypatch):
+    path, alias = tmp_path / "state", tmp_path / "alias"
+    alias.symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+    async with open_server() as server:
+        async with bot_of(server, "state"):
+            for name in alias, path, "../" + tmp_path.name + "/state":
+                with pytest.raises(StateInUse):
+                    async with bot_of(server, name):
+                        pass
+            # Where the program goes meanwhile does not matter.
+            elsewhere = tmp_path / "elsewhere"
+            elsewhere.mkdir()
+            monkeypatch.chdir(elsewhere)
+        assert list(elsewhere.iterdir()) == []
+        async with bot_of(server, alias):
+            pass
+    assert alias.is_symlink()
+
+
+class Broken(dict):
+    """A mapping whose writes fail from some time on."""
+
+    left = 0
+
+    def __setitem__(self, key, value):
+        if not self.left:
+            raise RuntimeError("the database has gone away")
+        self.left -= 1
+        super().__setitem__(key, value)
+
+    def update(self, other):
+        for key, value in other.items():
+            self[key] = value
+
+
+async def test_a_mapping_that_raises_is_told_as_what_it_is(autojump_clock):
+    async with world() as (w,):
+        with pytest.raises(StateError, match="the database has gone away") as told:
+            async with w.open("bot", state=Broken()):
+                pass
+        assert isinstance(told.value.__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize("left", range(12))
+async def test_a_mapping_that_stops_halfway_loses_nothing(left, autojump_clock):
+    state = Broken()
+    state.left = 10**6
+    async with world("Tom") as (w, tom):
+        chat = await tom.create_conversation(["bot"])
+        async with w.open("bot", state=state) as bot:
+            events = bot.events(MessageReceived)
+            await tom.send(chat, TextMessage("1"))
+            assert await texts(events, 1) == ["1"]
+        await tom.send(chat, TextMessage("2"))
+
+        async def run():
+            async with w.open("bot", state=state) as bot:
+                events = bot.events(MessageReceived)
+                assert await texts(events, 1) == ["2"]
+                await trio.sleep(60)
+                await tom.send(chat, TextMessage("3"))
+                state.left = left
+                assert await texts(events, 1) == ["3"]
+                await trio.sleep(0.5)
+
+        with pytest.raises(StateError):
+            await run()
+        await tom.send(chat, TextMessage("4"))
+        state.left = 10**6
+        async with w.open("bot", state=state) as bot:
+            events, seen = bot.events(MessageReceived), []
+            with trio.move_on_after(60):
+                while True:
+                    seen += await texts(events, 1)
+        # What the run that stopped had dealt with in its last second may come again.
+        assert seen in (["3", "4"], ["4"])
 
 
 async def test_a_disk_that_hangs_keeps_nobody_logged_in(tmp_path, monkeypatch):
@@ -379,3 +568,10 @@ async def test_a_disk_that_hangs_keeps_nobody_logged_in(tmp_path, monkeypatch):
 def test_a_folder_that_is_not_there_is_said_at_once(tmp_path):
     with pytest.raises(StateError, match="No such file or directory"):
         StateFile(tmp_path / "no" / "state").open()
+
+
+def test_a_folder_is_no_state(tmp_path):
+    store = StateFile(tmp_path)
+    with pytest.raises(StateError, match="Is a directory"):
+        store.open()
+    store.close()

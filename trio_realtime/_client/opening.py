@@ -225,7 +225,8 @@ async def open_client(
             to 120 a minute. Neither loses anything.
         state: a file (or a mapping, to be kept by the application) in which this client notes
             how far it has come. The next run of the program that names it is given what was
-            missed in between, and gets into the same session. It belongs to one client.
+            missed in between, and gets into the same session. It belongs to one client at one
+            server: of a time that the server has not reached by a day, it is `StateDamaged`.
         ack: acknowledge messages on ``"delivery"`` to a subscription, or when the loop
             asks for the ``"next"`` event.
         command_timeout: seconds to wait for the server's reply to a command.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import attrs
 import msgspec
 
 from trio_realtime._values.errors import StateDamaged, StateError
+from trio_realtime._values.protocol import MAX_CLIENT_ID
+from trio_realtime._values.times import datetime_from_ms
 
 from .delivery import FORGOTTEN, NOWHERE, SLACK, Delivery, Track
 from .login import LoginState
@@ -16,6 +18,13 @@ from .notices import ToldNotices
 from .positions import Positions, Progress
 
 VERSION = 1
+MAX_NAME = 256
+"""Characters of the id of a device."""
+LATEST = 253_402_300_799_999
+"""The end of the year 9999."""
+AHEAD = 24 * 3_600_000
+"""Milliseconds by which a state may be ahead of its server, whose clock may have been set."""
+Time = Annotated[int, msgspec.Meta(ge=-1, le=LATEST)]
 CONVERSATIONS = 10_000
 """Conversations kept at most, those that spoke last."""
 
@@ -24,9 +33,9 @@ CONVERSATIONS = 10_000
 class SavedConversation:
     """How far the user has come in one conversation."""
 
-    mark: tuple[int, str]
+    mark: tuple[Time, str]
     """Time and id of the newest message behind the user; without an id: none of that time is."""
-    ahead: dict[str, int] = attrs.field(factory=dict)
+    ahead: dict[str, Time] = attrs.field(factory=dict)
     """Ids and times of later ones that are dealt with all the same."""
     heard: bool = True
     """Whether the user has been given anything before the mark; else it may still come."""
@@ -39,18 +48,18 @@ class SavedState:
     format: Literal["trio-realtime"] = "trio-realtime"
     version: Literal[1] = 1
     app_id: str
-    client_id: str
-    device_id: str
+    client_id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CLIENT_ID)]
+    device_id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
     token: str | None
     token_expires_at: int
-    complete_until: int
+    complete_until: Time
     """Server time up to which nothing is missing where no conversation says otherwise."""
-    patch_time: int | None
-    notification_time: int | None
+    patch_time: Time | None
+    notification_time: Time | None
     conversations: dict[str, SavedConversation] = attrs.field(factory=dict)
     begun: bool = True
     """Whether what the server pushed after the very first login has come."""
-    notices: list[tuple[str, str, int]] = attrs.field(factory=list)
+    notices: list[tuple[str, str, Time]] = attrs.field(factory=list)
     """Kinds, conversations and times of later news about this client that it has been told."""
 
 
@@ -73,9 +82,32 @@ def read(document: Any) -> SavedState:
     if isinstance(version, int) and version > VERSION:
         raise StateError(f"the saved state is of version {version}; this program knows {VERSION}")
     try:
-        return msgspec.convert(document, SavedState)
-    except (msgspec.ValidationError, RecursionError) as error:
+        state = msgspec.convert(document, SavedState)
+        # A mapping may hold what no file can: halves of characters.
+        encoded(state)
+    except (msgspec.ValidationError, UnicodeEncodeError, RecursionError) as error:
         raise StateDamaged(f"the saved state is damaged: {error}") from error
+    return state
+
+
+def check_times(state: SavedState, server_time: int) -> None:
+    """See that a state is not of a time that its server has not reached: all until then would
+    count as known.
+
+    Raises:
+        StateDamaged: it is.
+    """
+    latest = max(
+        state.complete_until,
+        state.patch_time or 0,
+        state.notification_time or 0,
+        *(one.mark[0] for one in state.conversations.values()),
+    )
+    if latest > server_time + AHEAD:
+        raise StateDamaged(
+            f"the saved state is of {datetime_from_ms(latest):%Y-%m-%d}, which its server has not"
+            f" reached: there it is {datetime_from_ms(server_time):%Y-%m-%d}"
+        )
 
 
 def document(state: SavedState) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from trio_realtime._engine.conversation_cache import ConversationCache
 from trio_realtime._engine.delivery import SETTLED, Delivery
 from trio_realtime._engine.login import LoginState
 from trio_realtime._engine.message_hooks import HookedRegistry
-from trio_realtime._engine.saved_state import SavedState, restore, save
+from trio_realtime._engine.saved_state import SavedState, check_times, restore, save
 from trio_realtime._engine.session_state import FINAL, SessionMachine, SessionState, SessionTrigger
 from trio_realtime._engine.unread import UnreadCounters
 from trio_realtime._values.errors import (
@@ -82,6 +82,7 @@ class ClientSession:
         self.unread: UnreadCounters = self.inbox.unread
         self.conversations: ConversationCache = self.inbox.conversations
         self._keeper: StateKeeper | None = None
+        self._restored: SavedState | None = None
         self.commands: CommandChannel = CommandChannel(
             login,
             serials=connection.serials,
@@ -187,6 +188,7 @@ class ClientSession:
         saved = await keeper.open()
         try:
             if saved is not None:
+                self._restored = saved
                 restore(saved, self.login, self.delivery, self.inbox.positions, self._notices.told)
                 self._notices.link_lost()
             self._keeper = keeper
@@ -211,6 +213,8 @@ class ClientSession:
         """Log in for the first time. Raises what the server or the link says."""
         try:
             await self._logins.first(self._begin_login)
+            if self._restored is not None:
+                check_times(self._restored, self.login.returned_at)
         except BaseException as error:
             self._move(SessionTrigger.CLOSE)
             refused = isinstance(error, CommandError | ConnectionLost | ClientAlreadyOpen)

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -58,14 +58,29 @@ class StateMapping:
 
     def open(self) -> SavedState | None:
         """The state, if there is one."""
-        return saved_state.read(dict(self._mapping)) if self._mapping else None
+        with self._trouble("read"):
+            kept = dict(self._mapping)
+        return saved_state.read(kept) if kept else None
 
     def write(self, state: SavedState) -> None:
         """Replace the state."""
-        self._mapping.update(saved_state.document(state))
+        document = saved_state.document(state)
+        # Whoever stops halfway has positions that are newer than what the rest says, which is
+        # harmless; the other way round something would be lost.
+        conversations = document.pop("conversations")
+        with self._trouble("written"):
+            self._mapping["conversations"] = conversations
+            self._mapping.update(document)
 
     def close(self) -> None:
         """Nothing is held."""
+
+    @contextmanager
+    def _trouble(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            raise StateError(f"the mapping with the state cannot be {what}: {error!r}") from error
 
 
 class StateFile:
@@ -124,7 +139,9 @@ class StateFile:
         except OSError as error:
             self._claim.close()
             self._claim = None
-            raise StateInUse(f"{path} is in use by another client") from error
+            if isinstance(error, BlockingIOError | PermissionError):
+                raise StateInUse(f"{path} is in use by another client") from error
+            raise StateError(f"cannot claim {path}: {error.strerror}") from error
         try:
             data = path.read_bytes()
         except FileNotFoundError:
@@ -148,6 +165,9 @@ class StateFile:
             new.replace(path)
             sync_folder(path.parent)
         except OSError as error:
+            # On a full disk it would be in the way.
+            with suppress(OSError):
+                new.unlink(missing_ok=True)
             raise StateError(f"cannot write {path}: {error.strerror}") from error
 
 
@@ -159,7 +179,8 @@ def store_of(location: StateLocation) -> StateStore:
     """The store that a location stands for."""
     if isinstance(location, MutableMapping):
         return StateMapping(location)
-    return StateFile(Path(location))
+    # The same file by whatever name, and wherever the program goes later.
+    return StateFile(Path(location).resolve())
 
 
 class StateKeeper:
@@ -205,6 +226,7 @@ class StateKeeper:
         """Write the state whenever it has changed, until `close`."""
         take = self._take
         assert take is not None, "not begun"
+        failing = False
         with self._scope:
             while True:
                 await self._changed.wait()
@@ -212,8 +234,15 @@ class StateKeeper:
                 try:
                     await self._write(take())
                 except StateError as error:
-                    logger.warning("%s", error)
+                    # Said once, and tried again until it succeeds.
+                    if not failing:
+                        logger.warning("%s; trying again every second", error)
+                    failing = True
                     self._changed.set()
+                else:
+                    if failing:
+                        logger.warning("the state can be written again")
+                    failing = False
                 await trio.sleep(INTERVAL)
 
     async def close(self) -> None:
