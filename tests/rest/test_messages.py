@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from tests.rest.world import backend, client_of
@@ -15,6 +17,7 @@ from trio_realtime import (
     MessageUpdated,
     TextMessage,
 )
+from trio_realtime._values.times import ms_from_datetime, utc_now
 from trio_realtime.rest import NotFound, Refused
 
 
@@ -233,3 +236,42 @@ async def test_the_first_version_of_the_api(clock):
         assert await rest.call("POST", "/1.1/rtm/online", body={"peers": ["Jerry", "Tom"]}) == {
             "results": ["Jerry"]
         }
+
+
+async def test_a_service_speaks_to_clients_alone(clock):
+    async with backend() as (server, rest), client_of(server, "Tom") as tom:
+        news = await rest.create_service_conversation()
+        with tom.events(MessageReceived, MessageUpdated, MessageRecalled) as events:
+            sent = await rest.send(news, TextMessage("psst"), sender="shop", to=["Tom", "Jerry"])
+            event = await anext(events)
+            assert (event.conversation_id, event.message.text) == (news.id, "psst")
+            assert event.message.id == sent.id
+            (stored,) = await rest.history_page(news, subscriber="Tom")
+            assert (stored.receiver, stored.message.text) == ("Tom", "psst")
+            await rest.edit(stored, TextMessage("pssst"))
+            assert (await anext(events)).message.text == "pssst"
+            await rest.recall(stored)
+            assert isinstance(await anext(events), MessageRecalled)
+        (other,) = [one async for one in rest.history(news.id, subscriber="Jerry", page=1)]
+        assert (other.message.text, other.receiver) == ("psst", "Jerry")
+        await rest.delete_message(other)
+        assert await rest.history_page(news, subscriber="Jerry") == []
+        assert [one.receiver for one in await rest.history_page()] == ["Tom"]
+
+
+async def test_a_service_speaks_to_everybody(clock):
+    async with backend() as (server, rest), client_of(server, "Tom") as tom:
+        news = await rest.create_service_conversation()
+        with tom.events(MessageReceived) as events:
+            await rest.broadcast_to_all(news, "now", sender="shop", transient=True)
+            assert (await anext(events)).message.body == "now"
+            till = utc_now() + timedelta(days=2)
+            sent = await rest.broadcast_to_all(news, "all", sender="shop", valid_till=till)
+            assert (await anext(events)).message.id == sent.id
+        (one,) = await rest.broadcasts(news)
+        assert (one.id, one.row["data"]) == (sent.id, "all")
+        assert one.row["valid_till"] == ms_from_datetime(till)
+        await rest.withdraw_broadcast(sent.id)
+        assert await rest.broadcasts() == []
+        with pytest.raises(Refused):
+            await rest.broadcast_to_all(news, "x", sender="shop", valid_till=till - timedelta(9))

@@ -45,6 +45,9 @@ class StoredMessage:
     """What was said, by its type."""
     is_room: bool = False
     """Whether it was said in a chat room."""
+    receiver: str | None = None
+    """Client id of whom a service has said it to alone; None for whatever else was said. Known of
+    servers like this one."""
     row: Mapping[str, Any] = attrs.field(default=EMPTY, repr=False, eq=False)
     """The row as the server sent it."""
 
