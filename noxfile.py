@@ -147,6 +147,13 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *(session.posargs or ["--quick"]))
 
 
+@nox.session(name="bench-check")
+def bench_check(session: nox.Session) -> None:
+    """What codec, sending and receiving cost, in instructions, against the baseline. Needs valgrind."""
+    session.install(".[speedups,server,bench]")
+    session.run("python", "-m", "benchmarks.instructions", "--check")
+
+
 @nox.session
 def protos(session: nox.Session) -> None:
     """Generate the message classes from protos/ again."""
