@@ -9,7 +9,8 @@ import attrs
 import trio
 
 from trio_realtime._io.exception_groups import background_nursery
-from trio_realtime.server.http import HttpConnection, Request, Response
+from trio_realtime.server.http import Request, Response
+from trio_realtime.server.http_connection import HttpConnection
 from trio_realtime.server.limits import Limits
 from trio_realtime.testing._pipe import memory_streams
 

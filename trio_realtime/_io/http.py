@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -153,3 +154,14 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__ or cause.__context__
+
+
+async def content_of(response: httpx2.Response, at_most: int) -> bytes | None:
+    """The content of an answer that is being read, unpacked; None if it has more bytes."""
+    content = bytearray()
+    async with aclosing(response.aiter_bytes()) as parts:
+        async for part in parts:
+            content += part
+            if len(content) > at_most:
+                return None
+    return bytes(content)

@@ -86,6 +86,14 @@ class Family:
             raise Unavailable(f"GET {path} was answered with something else than an array")
         return value
 
+    async def _add(self, path: str, client_ids: Sequence[str]) -> None:
+        """Put clients on a list."""
+        await self.call("POST", path, body={"client_ids": several(client_ids)}, repeatable=True)
+
+    async def _remove(self, path: str, client_ids: Sequence[str]) -> None:
+        """Take clients off a list."""
+        await self.call("DELETE", path, body={"client_ids": several(client_ids)})
+
     def _ids(self, path: str, key: str) -> AsyncIterator[str]:
         """All ids of a list that comes in pages with cursors."""
         after: str | None = None

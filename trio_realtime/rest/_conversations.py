@@ -320,8 +320,7 @@ class ConversationRequests(Family):
 
         Protocol: docs/protocol/rest.md §3.
         """
-        body = {"client_ids": several(client_ids)}
-        await self.call("POST", path_of(conversation, "members"), body=body, repeatable=True)
+        await self._add(path_of(conversation, "members"), client_ids)
 
     async def remove_members(
         self, conversation: ConversationLike, client_ids: Sequence[str]
@@ -330,8 +329,7 @@ class ConversationRequests(Family):
 
         Protocol: docs/protocol/rest.md §3.
         """
-        body = {"client_ids": several(client_ids)}
-        await self.call("DELETE", path_of(conversation, "members"), body=body)
+        await self._remove(path_of(conversation, "members"), client_ids)
 
     async def muted_members(self, conversation: ConversationLike) -> list[str]:
         """Members that do not want to be disturbed. Raises `RestError`.
@@ -346,16 +344,14 @@ class ConversationRequests(Family):
 
         Protocol: docs/protocol/rest.md §3.
         """
-        body = {"client_ids": several(client_ids)}
-        await self.call("POST", path_of(conversation, "mutes"), body=body, repeatable=True)
+        await self._add(path_of(conversation, "mutes"), client_ids)
 
     async def unmute(self, conversation: ConversationLike, client_ids: Sequence[str]) -> None:
         """Lift do-not-disturb. Raises `RestError`.
 
         Protocol: docs/protocol/rest.md §3.
         """
-        body = {"client_ids": several(client_ids)}
-        await self.call("DELETE", path_of(conversation, "mutes"), body=body)
+        await self._remove(path_of(conversation, "mutes"), client_ids)
 
     async def online_count(self, room: ChatRoom | str) -> int:
         """How many are in a chat room now. Raises `RestError`.

@@ -77,7 +77,7 @@ class ModerationRequests(Family):
         """
         if seconds is None:
             path = path_of(conversation, "permanent-silenceds", kind=kind)
-            await self.call("POST", path, body={"client_ids": several(client_ids)}, repeatable=True)
+            await self._add(path, client_ids)
             return
         path = path_of(conversation, "temporary-silenceds", kind=kind)
         for client_id in several(client_ids):
@@ -95,8 +95,7 @@ class ModerationRequests(Family):
 
         Protocol: docs/protocol/rest.md §7.
         """
-        path = path_of(conversation, "permanent-silenceds", kind=kind)
-        await self.call("DELETE", path, body={"client_ids": several(client_ids)})
+        await self._remove(path_of(conversation, "permanent-silenceds", kind=kind), client_ids)
 
     def silenced(
         self, conversation: ConversationLike, *, kind: ConversationKind | None = None
@@ -118,8 +117,7 @@ class ModerationRequests(Family):
 
         Protocol: docs/protocol/rest.md §7.
         """
-        path = path_of(conversation, "blacklists", kind=kind)
-        await self.call("POST", path, body={"client_ids": several(client_ids)}, repeatable=True)
+        await self._add(path_of(conversation, "blacklists", kind=kind), client_ids)
 
     async def unblock(
         self,
@@ -132,8 +130,7 @@ class ModerationRequests(Family):
 
         Protocol: docs/protocol/rest.md §7.
         """
-        path = path_of(conversation, "blacklists", kind=kind)
-        await self.call("DELETE", path, body={"client_ids": several(client_ids)})
+        await self._remove(path_of(conversation, "blacklists", kind=kind), client_ids)
 
     def blocked(
         self, conversation: ConversationLike, *, kind: ConversationKind | None = None

@@ -10,7 +10,6 @@ import json
 import math
 import ssl
 from collections.abc import Mapping
-from contextlib import aclosing
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ import trio
 
 from trio_realtime._engine.backoff import Backoff
 from trio_realtime._engine.budget import Budget
-from trio_realtime._io.http import Http, reason_of
+from trio_realtime._io.http import Http, content_of, reason_of
 from trio_realtime._values.times import utc_now
 from trio_realtime.transport import StreamOpener
 
@@ -194,13 +193,10 @@ def _encoded(params: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 async def _content(response: httpx2.Response) -> bytes:
-    content = bytearray()
-    async with aclosing(response.aiter_bytes()) as parts:
-        async for part in parts:
-            content += part
-            if len(content) > LARGEST_ANSWER:
-                raise TooLarge(f"was answered with more than {LARGEST_ANSWER >> 20} MiB")
-    return bytes(content)
+    content = await content_of(response, LARGEST_ANSWER)
+    if content is None:
+        raise TooLarge(f"was answered with more than {LARGEST_ANSWER >> 20} MiB")
+    return content
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

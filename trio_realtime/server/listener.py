@@ -12,7 +12,8 @@ import trio
 
 from .gateway.gateway import Gateway
 from .health import unhealthy
-from .http import HttpConnection, Router
+from .http import Router
+from .http_connection import HttpConnection
 from .limits import network_of
 from .metrics import log
 

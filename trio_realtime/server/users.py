@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
+
+from trio_realtime._io.http import content_of
 
 from .config import UserLookup, UserLookupError
 from .rules.types import App
@@ -100,19 +101,16 @@ class _Users:
         )
         try:
             response = await self.client.send(request, stream=True, follow_redirects=False)
-            content = bytearray()
             try:
-                async with aclosing(response.aiter_bytes()) as parts:
-                    async for part in parts:
-                        content += part
-                        if len(content) > ANSWER_BYTES:
-                            raise UserLookupError("the answer is too large")
+                content = await content_of(response, ANSWER_BYTES)
             finally:
                 await response.aclose()
         except httpx2.HTTPError as error:
             # Its words may repeat a header.
             raise UserLookupError(type(error).__name__) from None
-        return _user(response.status_code, bytes(content))
+        if content is None:
+            raise UserLookupError("the answer is too large")
+        return _user(response.status_code, content)
 
 
 def _user(status: int, content: bytes) -> str | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import attrs
+
+from trio_realtime._io.http import content_of
 
 from .remote import Json, WebHookError, remote_hooks
 from .types import Hooks, Tell
@@ -102,13 +103,10 @@ async def post(
             content=json.dumps(value).encode(),
             headers={"Content-Type": "application/json", **headers},
         ) as response:
-            content = bytearray()
-            async with aclosing(response.aiter_bytes()) as chunks:
-                async for chunk in chunks:
-                    content += chunk
-                    if len(content) > ANSWER_BYTES:
-                        raise WebHookError(f"the answer has more than {ANSWER_BYTES} bytes")
-            return WebAnswer(response.status_code, bytes(content))
+            content = await content_of(response, ANSWER_BYTES)
+            if content is None:
+                raise WebHookError(f"the answer has more than {ANSWER_BYTES} bytes")
+            return WebAnswer(response.status_code, content)
     except httpx2.HTTPError as error:
         raise WebHookError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
 
