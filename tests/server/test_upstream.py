@@ -1,114 +1,25 @@
+"""Passing requests on to an upstream, and its answers back."""
+
 from __future__ import annotations
 
-import json
 import logging
-import ssl
-from contextlib import asynccontextmanager, suppress
-from functools import partial
+from contextlib import suppress
 
 import h11
 import pytest
 import trio
-import trustme
 
-from trio_realtime.server import App, Limits, ServerConfig, ServerStartError, open_server
-from trio_realtime.server.upstream import UpstreamUrl, leads_to
-
-APP = App("test-app", "test-key", "test-master")
-
-
-class Backend:
-    """An upstream that a test writes: it is given each request and the stream to answer on."""
-
-    def __init__(self, answer):
-        self.answer = answer
-        self.requests = []
-        self.hung_up = trio.Event()
-        self.port = 0
-
-    async def serve(self, stream):
-        connection = h11.Connection(h11.SERVER)
-        try:
-            while True:
-                request, body = None, b""
-                while not isinstance(event := connection.next_event(), h11.EndOfMessage):
-                    if event is h11.NEED_DATA:
-                        connection.receive_data(await stream.receive_some())
-                    elif isinstance(event, h11.Request):
-                        request = event
-                    elif isinstance(event, h11.Data):
-                        body += event.data
-                    elif isinstance(event, h11.ConnectionClosed):
-                        return
-                self.requests.append((request, body))
-                if await self.answer(self, stream, request, body):
-                    return
-                connection = h11.Connection(h11.SERVER)
-        except (h11.RemoteProtocolError, trio.BrokenResourceError):
-            self.hung_up.set()
-        finally:
-            with trio.move_on_after(1, shield=True):
-                await stream.aclose()
-
-    def fields(self, index=-1):
-        return [(bytes(n), bytes(v)) for n, v in self.requests[index][0].headers]
-
-
-def saying(raw, *, close=False):
-    async def answer(_backend, stream, _request, _body):
-        await stream.send_all(raw)
-        return close
-
-    return answer
-
-
-HELLO = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nhello"
-
-
-@asynccontextmanager
-async def passing(answer, **limits):
-    """A server in front of a backend; and the backend."""
-    async with trio.open_nursery() as nursery:
-        backend = Backend(answer)
-        listeners = await nursery.start(trio.serve_tcp, backend.serve, 0)
-        backend.port = listeners[0].socket.getsockname()[1]
-        config = ServerConfig(
-            apps=[APP],
-            port=0,
-            upstream=f"http://localhost:{backend.port}",
-            limits=Limits(**limits),
-        )
-        async with open_server(config) as server:
-            yield server, backend
-        nursery.cancel_scope.cancel()
-
-
-async def exchange(server, raw):
-    """Everything that comes back until the server closes."""
-    async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
-        await stream.send_all(raw)
-        received = b""
-        with trio.fail_after(30):
-            while data := await stream.receive_some():
-                received += data
-        return received
-
-
-def request(method, target, *headers, body=b"", close=True):
-    lines = [f"{method} {target} HTTP/1.1", "Host: im.example.com", *headers]
-    if close:
-        lines.append("Connection: close")
-    if body:
-        lines.append(f"Content-Length: {len(body)}")
-    return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-def status_of(raw):
-    return int(raw.split()[1])
-
-
-def json_of(raw):
-    return json.loads(raw.partition(b"\r\n\r\n")[2])
+from tests.server.upstream_world import (
+    APP,
+    HELLO,
+    exchange,
+    json_of,
+    passing,
+    request,
+    saying,
+    status_of,
+)
+from trio_realtime.server import ServerConfig, open_server
 
 
 async def test_paths_of_no_route_are_answered_by_the_upstream():
@@ -447,105 +358,6 @@ async def test_a_connection_that_the_upstream_closed_meanwhile_costs_nobody_an_a
 # Circles.
 
 
-async def test_the_server_itself_is_no_upstream():
-    config = ServerConfig(
-        apps=[APP],
-        port=0,
-        public_url="https://im.example.com",
-        upstream="https://IM.example.com:443",
-    )
-    with pytest.raises(ServerStartError, match="itself"):
-        async with open_server(config):
-            pass
-
-
-async def test_the_port_listened_on_is_no_upstream():
-    (trial,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    port = trial.socket.getsockname()[1]
-    await trial.aclose()
-    config = ServerConfig(apps=[APP], port=port, upstream=f"http://localhost:{port}")
-    with pytest.raises(ServerStartError, match="itself"):
-        async with open_server(config):
-            pass
-    # Nothing is left open.
-    async with open_server(ServerConfig(apps=[APP], port=port)):
-        pass
-
-
-@pytest.mark.parametrize(
-    ("host", "bound", "expected"),
-    [
-        ("localhost", "127.0.0.1", True),
-        ("127.0.0.1", "0.0.0.0", True),
-        ("192.0.2.1", "0.0.0.0", False),
-        ("192.0.2.1", "127.0.0.1", False),
-    ],
-)
-async def test_an_address_of_ours_is_known_by_any_name(host, bound, expected):
-    assert await leads_to(UpstreamUrl.parse(f"http://{host}:99"), [(bound, 99)]) is expected
-    assert not await leads_to(UpstreamUrl.parse(f"http://{host}:98"), [(bound, 99)])
-
-
-async def test_a_circle_by_way_of_others_is_broken():
-    async def back(backend, stream, got, body):
-        async with await trio.open_tcp_stream("127.0.0.1", backend.front) as front:
-            lines = [b"%b %b HTTP/1.1" % (got.method, got.target)]
-            lines += [b"%b: %b" % one for one in backend.fields()]
-            await front.send_all(b"\r\n".join([*lines, b"connection: close", b"", body]))
-            while data := await front.receive_some():
-                await stream.send_all(data)
-        return True
-
-    async with passing(back) as (server, backend):
-        backend.front = server.port
-        received = await exchange(server, request("GET", "/x"))
-        assert status_of(received) == 508
-        assert len(backend.requests) == 1
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "ftp://a.example",
-        "https://",
-        "https://user:hush@a.example",
-        "https://a.example/path",
-        "https://a.example?x=1",
-        "https://a.example:99999",
-        "https://a.example:0",
-        "a.example",
-        "https://a b.example",
-        "https://a.example\r\n",
-    ],
-)
-async def test_an_upstream_is_an_origin(url):
-    with pytest.raises(ServerStartError) as caught:
-        async with open_server(ServerConfig(apps=[APP], port=0, upstream=url)):
-            pass
-    assert "hush" not in str(caught.value)
-
-
-# What else there is between two servers.
-
-
-async def test_a_certificate_is_verified(monkeypatch, tmp_path):
-    authority, stranger = trustme.CA(), trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    for issuer, status in ((authority, 200), (stranger, 502)):
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        issuer.issue_cert("localhost").configure_cert(context)
-        async with trio.open_nursery() as nursery:
-            backend = Backend(saying(HELLO))
-            serve = partial(trio.serve_ssl_over_tcp, backend.serve, 0, context)
-            listeners = await nursery.start(serve)
-            port = listeners[0].transport_listener.socket.getsockname()[1]
-            config = ServerConfig(apps=[APP], port=0, upstream=f"https://localhost:{port}")
-            async with open_server(config) as server:
-                assert status_of(await exchange(server, request("GET", "/x"))) == status
-            nursery.cancel_scope.cancel()
-
-
 async def test_an_answer_that_comes_before_the_body_is_whole_is_passed_on():
     async def refuse(stream):
         await stream.receive_some()
@@ -632,80 +444,3 @@ async def test_an_address_of_the_upstream_is_told_as_ours(said, told):
         raw = await exchange(server, request("POST", "/1.1/classes/Post", body=b"{}"))
         expected = told.format(upstream=f"localhost:{backend.port}")
         assert f"\r\nlocation: {expected}\r\n".encode() in raw
-
-
-# Batches about rows of both servers.
-
-KEYS = ("X-LC-Id: test-app", "X-LC-Key: test-key", "Content-Type: application/json")
-
-
-def storage(raw=None):
-    """An upstream that answers batches: of each request what it was told, or these bytes."""
-
-    async def answer(_backend, stream, head, body):
-        asked = json.loads(body)["requests"]
-        told = [{"success": {"told": one}} for one in asked]
-        if head.target.endswith(b"/save"):
-            told = {one["body"]["__internalId"]: {"objectId": "theirs"} for one in asked}
-        text = raw or json.dumps(told).encode()
-        head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(text)}\r\n\r\n".encode()
-        await stream.send_all(head + text)
-
-    return answer
-
-
-def batch(*requests, path="/1.1/batch", **more):
-    return request("POST", path, *KEYS, body=json.dumps({"requests": requests}).encode(), **more)
-
-
-THEIRS = {"method": "POST", "path": "/1.1/classes/Post", "body": {"__internalId": "p", "n": 1}}
-DEVICE = {
-    "method": "POST",
-    "path": "/1.1/installations",
-    "body": {"__internalId": "i", "deviceToken": "t"},
-}
-
-
-async def test_a_batch_about_rows_of_the_upstream_is_passed_on_as_it_is():
-    async with passing(storage()) as (server, backend):
-        raw = await exchange(server, batch(THEIRS, THEIRS))
-        assert json_of(raw) == [{"success": {"told": THEIRS}}] * 2
-        assert (b"x-lc-id", b"test-app") in backend.fields()
-        assert len(backend.requests) == 1
-        # Whatever it is that we cannot read, it is not ours.
-        await exchange(server, request("POST", "/1.1/batch", *KEYS, body=b'{"requests":[]}'))
-        assert len(backend.requests) == 1
-        large = {**THEIRS, "body": {"x": "x" * 100_000}}
-        raw = await exchange(server, batch(large))
-        assert json_of(raw) == [{"success": {"told": large}}]
-
-
-async def test_a_batch_about_rows_of_both_is_answered_by_both():
-    async with passing(storage()) as (server, backend):
-        unknown = {"method": "GET", "path": "/1.1/installations/x"}
-        raw = await exchange(server, batch(THEIRS, DEVICE, unknown, THEIRS))
-        theirs, ours, refused, again = json_of(raw)
-        assert theirs == again == {"success": {"told": THEIRS}}
-        assert ours["success"].keys() == {"objectId", "createdAt", "updatedAt"}
-        assert refused["error"]["code"] == 101
-        ((_, body),) = backend.requests
-        assert json.loads(body) == {"requests": [THEIRS, THEIRS]}
-        raw = await exchange(server, batch(THEIRS, DEVICE, path="/1.1/batch/save"))
-        saved = json_of(raw)
-        assert saved["p"] == {"objectId": "theirs"}
-        assert saved["i"]["objectId"] == ours["success"]["objectId"]
-
-
-@pytest.mark.parametrize("raw", [b"[]", b"{}", b"no json", b"[" * 5000, b"[" + b"1," * 3_000_000])
-async def test_an_upstream_that_does_not_answer_a_batch_is_told_of(raw):
-    async with passing(storage(raw)) as (server, _backend):
-        answer = await exchange(server, batch(THEIRS, DEVICE))
-        assert status_of(answer) == 502
-
-
-async def test_an_answer_to_a_batch_that_breaks_off_is_told_of():
-    raw = b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n[{"
-    async with passing(saying(raw, close=True)) as (server, _backend):
-        answer = await exchange(server, batch(THEIRS, DEVICE))
-        assert status_of(answer) == 502
-        assert server.metrics.internal_errors_total == 0
