@@ -113,5 +113,5 @@ def test_texts_in_fields_that_nobody_knows():
 
 def test_what_an_undecodable_frame_says_is_not_repeated():
     with pytest.raises(WireError) as caught:
-        decode_json('{"cmd": "session", "op": "S3cr3t"}')
+        decode_json('{"cmd": "logs", "direction": "S3cr3t"}')
     assert SECRET not in str(caught.value)

@@ -189,7 +189,7 @@ async def test_what_was_missed_is_pushed_or_counted(delivery, clock):
     [
         ("lc.json.3", "{"),
         ("lc.json.3", "[]"),
-        ("lc.json.3", '{"cmd":"dance"}'),
+        ("lc.json.3", '{"cmd":7.5}'),
         ("lc.json.3", b"{}"),
         ("lc.json.3", "[" * 2000),
         (None, "nonsense"),
@@ -209,3 +209,12 @@ async def test_what_is_no_command_ends_that_connection(subprotocol, payload, clo
                 await link.receive()
             assert closed.value.code == 4114
         await bystander.nothing_more()
+
+
+@pytest.mark.parametrize("unknown", [{"cmd": "dance"}, {"cmd": "conv", "op": "dance"}, {"cmd": 99}])
+async def test_a_name_that_nobody_knows_is_refused_like_a_number(unknown, clock):
+    async with world() as server, json_peer(server) as tom:
+        await tom.log_in("Tom")
+        refused = await tom.call(**unknown)
+        assert (refused["cmd"], refused["code"]) == ("error", 4114)
+        assert (await tom.call(cmd="echo"))["cmd"] == "echo"

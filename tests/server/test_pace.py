@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.server.gateway.world import HANDSHAKE, masked, opening, peer_of, world
 from trio_realtime.server import Limits
 from trio_realtime.server.gateway.connection import HANDLED_AT_ONCE
+from trio_realtime.server.gateway.websocket import WebSocket
 from trio_realtime.server.pace import BURST, PASSES, Pace, give_way
 from trio_realtime.wire import CommandType, GenericCommand, encode
 
@@ -116,6 +117,32 @@ async def test_few_commands_of_one_are_handled_between_the_turns_of_others(clock
             nursery.cancel_scope.cancel()
         # Who is first among those that may run is left to chance.
         assert max(later - before for before, later in pairwise(seen)) <= 2 * HANDLED_AT_ONCE
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_fewer_still_of_what_is_no_message(together, clock, monkeypatch):
+    """Also of what has come together with the handshake."""
+    count = 0
+    take = WebSocket.recv_frame
+
+    def counted(self, frame):
+        nonlocal count
+        count += 1
+        take(self, frame)
+
+    monkeypatch.setattr(WebSocket, "recv_frame", counted)
+    pongs = masked(b"", 0x8A) * 2000
+    async with world(limits=Limits(idle_frames_per_second=1e9)) as server:
+        flood = await server.connect()
+        await flood.send_all(HANDSHAKE + pongs if together else HANDSHAKE)
+        seen = [count]
+        async with trio.open_nursery() as nursery:
+            if not together:
+                nursery.start_soon(flood.send_all, pongs)
+            while seen[-1] < 2000:
+                await trio.lowlevel.checkpoint()
+                seen.append(count)
+        assert max(later - before for before, later in pairwise(seen)) <= 100
 
 
 async def busy(clock):

@@ -24,7 +24,7 @@ from trio_realtime.wire import (
     decode_json,
     encode_json,
 )
-from trio_realtime.wire._flat_json import MAX_DEPTH, PAYLOADS
+from trio_realtime.wire._flat_json import MAX_DEPTH, NOT_KNOWN, PAYLOADS
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,15 @@ def test_unknown_keys_are_ignored():
     assert decode_json('{"cmd":"ack","read":true,"x":{}}').ack_message is not None
 
 
+@pytest.mark.parametrize("flat", [{"cmd": "nope"}, {"cmd": "conv", "op": "nope"}])
+def test_a_name_that_nobody_knows_is_like_a_number_that_nobody_knows(flat):
+    command = decode_json(json.dumps({**flat, "i": 3, "cid": "c"}))
+    assert command.i == 3
+    unknown = command.cmd if command.op is None else command.op
+    assert unknown == NOT_KNOWN
+    assert decode_json(encode_json(command)) == command
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -117,7 +126,7 @@ def test_unknown_keys_are_ignored():
         "{",
         b"\xff\xfe{}",
         '{"i":1}',
-        '{"cmd":"nope"}',
+        '{"cmd":"logs","direction":"nope"}',
         '{"cmd":2.5}',
         '{"cmd":"conv","op":"op-unspecified"}',
         '{"cmd":"conv","m":"Tom"}',

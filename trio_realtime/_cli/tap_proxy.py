@@ -281,16 +281,17 @@ class _Bridge:
     async def _read_client(self) -> None:
         """Until it has said goodbye or something that is no WebSocket, or is gone."""
         web = self._web
-        chunk: bytes | bytearray = b"the handshake's rest"
-        while chunk:
+        chunk: bytes | bytearray = web.behind_head
+        while True:
+            web.feed(chunk)
             for payload, text in web.messages():
                 await self._to_server(payload.decode() if text else payload)
             await self._flush()
             if web.close_rcvd is not None or web.parser_exc is not None:
                 return
             chunk = await self._stream.receive_some(READ_SIZE)
-            if chunk:
-                web.feed(chunk)
+            if not chunk:
+                return
 
     async def _to_server(self, payload: Payload) -> None:
         self._proxy.passed(self._number, "to-server", self._dialect, payload)

@@ -60,6 +60,10 @@ _SPELLED = {"from_": "from", "temp_conv_ttl": "tempConvTTL", "status_ttl": "stat
 ALIASES = {"level": "priority", "meintonPids": "mentionPids"}
 """Other spellings that clients use."""
 
+NOT_KNOWN = -1
+"""In the place of a command or operation whose name nobody knows. It is none, but no garbage: like
+one whose number nobody knows."""
+
 INT32_RANGE = range(-(2**31), 2**31)
 INT64_RANGE = range(-(2**63), 2**63)
 MAX_DEPTH = 32
@@ -275,7 +279,9 @@ def _enum(field: _Field, value: Any) -> Any:
         try:
             member = field.enum[value.replace("-", "_").upper()]
         except KeyError:
-            raise WireError(f"`{field.key}` has a value that is not known") from None
+            if field.key not in {"cmd", "op"}:
+                raise WireError(f"`{field.key}` has a value that is not known") from None
+            member = field.enum(NOT_KNOWN)
     elif isinstance(value, int) and not isinstance(value, bool) and value in INT32_RANGE:
         member = field.enum(value)
     else:

@@ -39,7 +39,10 @@ R = TypeVar("R")
 
 READ_SIZE = 64 * 1024
 PARSED_AT_ONCE = 2 * 1024
-"""Bytes after which others have a turn, whatever is in them: a few hundred frames at most."""
+"""Bytes after which others have a turn, whatever is in them: a few hundred messages at most."""
+IDLE_PARSED_AT_ONCE = 256
+"""The same behind frames that are no messages, each of which takes ten times as long, and at the
+beginning."""
 
 HANDLED_AT_ONCE = 16
 """Commands after which others have a turn, however small they are."""
@@ -108,7 +111,9 @@ class GatewayConnection:
         self._pace = Pace(limits.idle_frames_per_second)
         self._idle_frames = 0
         """Frames that did no work since the pace was last asked."""
-        self._unparsed: bytes | bytearray = b""
+        self._unparsed: bytes | bytearray = websocket.behind_head
+        websocket.behind_head = b""
+        self._parsed_at_once = IDLE_PARSED_AT_ONCE
         self._in_flight = 0
         self._room_to_read = trio.lowlevel.ParkingLot()
         self._close_code: int | None = None
@@ -268,8 +273,10 @@ class GatewayConnection:
             websocket.receive_eof()
             self._pump()
             return False
-        heard = websocket.feed(self._unparsed[:PARSED_AT_ONCE])
-        self._unparsed = self._unparsed[PARSED_AT_ONCE:]
+        at_once = self._parsed_at_once
+        heard = websocket.feed(self._unparsed[:at_once])
+        self._unparsed = self._unparsed[at_once:]
+        self._parsed_at_once = IDLE_PARSED_AT_ONCE if websocket.idle_frames else PARSED_AT_ONCE
         self._pump()
         return heard
 

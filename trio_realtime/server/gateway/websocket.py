@@ -41,13 +41,15 @@ class WebSocket(ServerProtocol):
         self._frame_bytes = frame_bytes
         self.idle_frames: int = 0
         """Pings, pongs, closes and parts of messages received: what is no message yet."""
+        self.behind_head: bytes = b""
+        """What came together with the request's head, for `feed`."""
         self._reader: FrameReader | None = None
         self._arrived: list[Message | Event] = []
         self._text = False
         self._parts: list[bytes] = []
 
     def handshake(self, head: bytes) -> bool:
-        """Take a request's head and whatever follows it; whether the connection is open.
+        """Take a request's head, and keep whatever follows it; whether the connection is open.
 
         Either way there is a response to send.
         """
@@ -62,8 +64,7 @@ class WebSocket(ServerProtocol):
         if self.state is not State.OPEN or self.dialect is None:
             return False
         self.max_message_size: int = self.dialect.message_bytes(self._frame_bytes)
-        if end < len(head):
-            self.feed(head[end:])
+        self.behind_head = head[end:]
         return True
 
     def feed(self, data: bytes | bytearray) -> bool:
