@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import inf, nan
 
 import attrs
 import pytest
@@ -16,6 +17,7 @@ from trio_realtime import (
     Message,
     MessagePriority,
     MessageRef,
+    Role,
     RoutingError,
     SendOptions,
     TextMessage,
@@ -165,9 +167,37 @@ async def test_options_of_operations(autojump_clock):
             (TypeError, "several conversations", lambda: tom.get_conversations("abc")),
             (TypeError, "several conversations", lambda: tom.is_member(5)),
             (TypeError, "a file to upload", lambda: tom.upload("image.png")),
+            (
+                ValueError,
+                "no conversation ends",
+                lambda: tom.create_temporary_conversation([], ttl=inf),
+            ),
+            (TypeError, "limit is an integer", lambda: tom.blocked_page(chat, limit=nan)),
+            (ValueError, "1 to 1000 elements", lambda: tom.silenced_page(chat, limit=2**70)),
+            (ValueError, "1 to 1000 elements", lambda: tom.online_members(chat, limit=0)),
+            (TypeError, "after is a text", lambda: tom.blocked_page(chat, after=5)),
+            (TypeError, "a role is Role.MAN", lambda: tom.set_role(chat, "Jerry", "boss")),
+            (TypeError, "a client id is a text", lambda: tom.set_role(chat, 5, Role.MANAGER)),
+            (TypeError, "says where history begins", lambda: tom.history_page(chat, start=5)),
+            (ValueError, "has 32 bits", lambda: tom.history_page(chat, type=2**70)),
+            (TypeError, "url is a text", lambda: tom.register_file(5, name="x")),
+            (ValueError, "name contains half", lambda: tom.register_file("u", name="\ud83d")),
+            (TypeError, "changes is a map", lambda: tom.update_conversation(chat, ["topic"])),
+            (
+                TypeError,
+                "delete names several",
+                lambda: tom.update_conversation(chat, delete="topic"),
+            ),
+            (
+                TypeError,
+                "increment is a map",
+                lambda: tom.update_conversation(chat, increment=["a"]),
+            ),
         ]:
             with pytest.raises(kind, match=sentence):
                 await attempt()
+        with pytest.raises(TypeError, match="expected a ConversationQuery, not 5"):
+            tom.query(5)
 
 
 @pytest.mark.parametrize(

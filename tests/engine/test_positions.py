@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_realtime import Invited, MessageReceived, MessageUpdated, TextMessage
+from trio_realtime import Gap, Invited, MessageReceived, MessageUpdated, TextMessage
 from trio_realtime._engine.positions import OPEN, Positions, Progress
 from trio_realtime._values.messages import with_envelope
 from trio_realtime._values.times import datetime_from_ms
@@ -85,3 +85,42 @@ def test_edits_and_news_hold_back_their_times_until_they_are_dealt_with():
     assert not positions.deal_with(edit)
     assert not positions.deal_with(MessageReceived("c", message("z", 1)))
     assert (positions.patches_until(90), positions.notices_until(90)) == (90, 90)
+
+
+def gap(since, until):
+    return Gap("c", missing_from=datetime_from_ms(since), missing_until=datetime_from_ms(until))
+
+
+def test_the_position_waits_until_the_user_knows_of_a_gap():
+    positions = Positions()
+    progress = positions.conversations["c"] = Progress(reached=(10, "a"))
+    positions.hold("c", 10, 20)
+    for at in (20, 21):
+        positions.deliver("c", (at, f"m{at}"))
+        positions.deal_with(MessageReceived("c", message(f"m{at}", at)))
+    assert progress.mark(0) == (10, "a")
+    assert not positions.deal_with(Gap("c", filled=2)), "another one"
+    assert not positions.deal_with(gap(5, 8)), "likewise"
+    assert progress.mark(0) == (10, "a")
+    assert positions.deal_with(gap(10, 20))
+    assert not positions.deal_with(gap(10, 20))
+    assert progress.mark(0) == (21, "m21")
+
+
+def test_of_two_gaps_the_user_has_to_know_both():
+    positions = Positions()
+    progress = positions.conversations["c"] = Progress(reached=(10, "a"))
+    positions.hold("c", 10, 20)
+    positions.hold("c", 30, 40)
+    positions.deal_with(gap(10, 20))
+    assert progress.mark(0) == (10, "a")
+    positions.deal_with(gap(30, 40))
+    assert progress.mark(0) == (40, ""), "everything before that time"
+
+
+def test_what_could_not_be_had_is_fetched_again_from_where_it_began():
+    positions = Positions()
+    progress = positions.conversations["c"] = Progress(reached=(10, "a"))
+    positions.hold("c", 10, None)
+    assert positions.deal_with(gap(10, 90))
+    assert progress.mark(0) == (10, "a")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from trio_realtime._engine.command_size import MAX_COMMAND
+from trio_realtime._values.checks import checked_count
 from trio_realtime._values.conversations import BaseConversation
 from trio_realtime._values.json import dump
 from trio_realtime._values.messages import BaseMessage
@@ -20,6 +21,9 @@ ConversationLike = BaseConversation | MemberChange[BaseConversation] | str
 IDS_IN_A_COMMAND = MAX_COMMAND - 1024
 """Bytes of the ids in one command; the rest is for what else it says."""
 
+MAX_PAGE = 1000
+MAX_CURSOR = 1024
+"""Characters of what says where the next page begins."""
 MAX_CONVERSATION_ID = 256
 """Characters: no service gives ids as long as this."""
 
@@ -64,6 +68,28 @@ def client_ids(ids: Iterable[str] | str) -> list[str]:
     except TypeError:
         raise TypeError(f"expected several client ids, not {ids!r}") from None
     return [checked_id(one, "a client id", MAX_CLIENT_ID) for one in distinct]
+
+
+def page_size(limit: int) -> int:
+    """The size of a page, if it can be one.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is not from 1 to 1000.
+    """
+    if not 1 <= checked_count(limit, "limit") <= MAX_PAGE:
+        raise ValueError(f"a page has 1 to {MAX_PAGE} elements, not {limit}")
+    return limit
+
+
+def cursor(after: str | None) -> str | None:
+    """Where a page begins, if it can be told.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: it is none that a page before has given.
+    """
+    return None if after is None else checked_id(after, "after", MAX_CURSOR)
 
 
 def pages_of_ids(ids: Iterable[str], most: int = 1000) -> Iterator[list[str]]:

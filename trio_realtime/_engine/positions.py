@@ -50,8 +50,8 @@ class Progress:
     """Ids of those that are not dealt with."""
     _own: dict[str, tuple[int, float]] = attrs.field(factory=dict)
     """What this client sent itself a moment ago, and when that was answered."""
-    _told_until: int | None = None
-    """Up to when the user is told that something is missing."""
+    _gaps: list[tuple[int, int | None]] = attrs.field(factory=list)
+    """From when until when something is missing of which the user has not been told."""
     _stands_still: bool = False
 
     def deliver(self, place: Place) -> None:
@@ -67,9 +67,18 @@ class Progress:
 
         Then everything before its end is dealt with; without one it is to be fetched again.
         """
-        if GAP not in self._open:
-            self.deliver((since, GAP))
-            self._told_until = until
+        self.deliver((since, GAP))
+        self._gaps.append((since, until))
+
+    def told(self, since: int) -> bool:
+        """The user has been told of what is missing since then; whether that is news."""
+        gap = next((one for one in self._gaps if one[0] == since), None)
+        if gap is None:
+            return False
+        self._gaps.remove(gap)
+        if gap[1] is not None:
+            heapq.heappush(self._places, (gap[1], GAP))
+        return self._gaps != [] or self.deal_with(GAP)
 
     def awaits(self, place: Place) -> bool:
         """Whether something before that is not dealt with."""
@@ -80,8 +89,6 @@ class Progress:
         if mid not in self._open:
             return False
         self._open.remove(mid)
-        if mid == GAP and self._told_until is not None:
-            heapq.heappush(self._places, (self._told_until, GAP))
         self._advance()
         return True
 
@@ -181,8 +188,10 @@ class Positions:
             progress = self.conversations.get(event.conversation_id)
             return progress is not None and progress.deal_with(event.message.id)
         if isinstance(event, Gap):
-            progress = self.conversations.get(event.conversation_id)
-            return progress is not None and progress.deal_with(GAP)
+            progress, since = self.conversations.get(event.conversation_id), event.missing_from
+            if progress is None or since is None:
+                return False
+            return progress.told(ms_from_datetime(since))
         if isinstance(event, MessageUpdated | MessageRecalled):
             key = event.message.id, event.message.updated_at_ms or 0
             return _removed(self._patches, key)

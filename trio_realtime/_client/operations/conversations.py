@@ -145,7 +145,9 @@ class ConversationOperations(Operations):
         everybody = sorted({*client_ids(members), self._session.client_id})
         conv = ConvCommand(m=everybody, unique=True, temp_conv=True)
         if ttl is not None:
-            conv.temp_conv_ttl = math.ceil(checked_seconds(ttl, "ttl"))
+            if checked_seconds(ttl, "ttl") >= 2**31:
+                raise ValueError(f"no conversation ends in {ttl} seconds")
+            conv.temp_conv_ttl = math.ceil(ttl)
         started = await self._start(conv, None, None, retry=True)
         expires_at = None
         if started.temp_conv_ttl is not None:
@@ -269,6 +271,8 @@ class ConversationOperations(Operations):
         found: BoundQuery[Any] = BoundQuery(run=self._run_query)
         if query is None:
             return found
+        if not isinstance(query, ConversationQuery):
+            raise TypeError(f"expected a ConversationQuery, not {query!r}")
         return attrs.evolve(
             found,
             where=query.where,
@@ -367,6 +371,11 @@ class ConversationOperations(Operations):
 
         Protocol: docs/protocol/conversations.md §4.
         """
+        for what, given in ("changes", changes), ("increment", increment):
+            if given is not None and not isinstance(given, Mapping):
+                raise TypeError(f"{what} is a mapping of attributes, not {given!r}")
+        if isinstance(delete, str) or not isinstance(delete, Iterable):
+            raise TypeError(f"delete names several attributes, in a list: not {delete!r}")
         wanted: dict[str, Any] = dict(changes or {})
         if name is not None:
             wanted["name"] = name

@@ -11,8 +11,12 @@ from trio_realtime._client.uploading import upload
 from trio_realtime._values.errors import RealtimeError
 from trio_realtime._values.files import File
 from trio_realtime._values.local_file import LocalFile, UploadProgress
+from trio_realtime._values.texts import checked_id
 
 from .base import Operations
+
+MAX_TEXT = 2048
+"""Characters of a URL, and of what else is said of a file."""
 
 
 class FileOperations(Operations):
@@ -51,10 +55,13 @@ class FileOperations(Operations):
         A message can also refer to a URL as it is: ``File("https://...")``.
 
         Raises:
+            TypeError, ValueError: one of these is no text that can be sent.
             RealtimeError: the server refused, or could not be reached.
 
         Protocol: docs/protocol/rest.md §9.
         """
+        for what, text in ("url", url), ("name", name), ("mime_type", mime_type or "-"):
+            checked_id(text, what, MAX_TEXT)
         body = {
             "name": name,
             "url": url,

@@ -226,7 +226,11 @@ class HistoryOperations(Operations):
         return [message for message in page if wanted.admits(message)]
 
     def _check_type(self, kind: Any) -> None:
-        if kind is None or (isinstance(kind, int) and not isinstance(kind, bool)):
+        if kind is None:
+            return
+        if isinstance(kind, int) and not isinstance(kind, bool):
+            if not -(2**31) <= kind < 2**31:
+                raise ValueError(f"the number of a message type has 32 bits, unlike {kind}")
             return
         if not isinstance(kind, type) or not issubclass(kind, TypedMessage) or not kind.lctype:
             raise TypeError(f"expected a message type or its number, not {kind!r}")
@@ -262,6 +266,8 @@ def _point(point: Point | None) -> tuple[int, str | None] | None:
         return None
     if isinstance(point, datetime):
         return ms_from_datetime(point), None
+    if not isinstance(point, BaseMessage):
+        raise TypeError(f"a message or a datetime says where history begins, not {point!r}")
     if not point.id:
         raise ValueError("a message that was never sent is nowhere in the history")
     return point.timestamp_ms, point.id

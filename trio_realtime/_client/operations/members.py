@@ -12,6 +12,7 @@ from trio_realtime._client.operands import (
     client_ids,
     conversation_ids,
     id_of,
+    page_size,
     pages_of_ids,
 )
 from trio_realtime._engine.mapping import member_info_from_json, partial_result
@@ -195,7 +196,7 @@ class MemberOperations(ConversationOperations):
 
         Protocol: docs/protocol/conversations.md §5.2.
         """
-        conv = ConvCommand(cid=id_of(conversation), limit=limit)
+        conv = ConvCommand(cid=id_of(conversation), limit=page_size(limit))
         return list((await self._conv(OpType.MEMBERS, conv)).m)
 
     async def is_member(self, conversations: Iterable[ConversationLike]) -> dict[str, bool]:
@@ -250,7 +251,8 @@ class MemberOperations(ConversationOperations):
         self, conversation: ConversationLike, client_id: str
     ) -> MemberInfo | None:
         """The role of one member; None for who is no member. See `get_member_infos`."""
-        return (await self.get_member_infos(conversation)).get(client_id)
+        (wanted,) = client_ids([client_id])
+        return (await self.get_member_infos(conversation)).get(wanted)
 
     async def set_role(
         self, conversation: ConversationLike, client_id: str, role: Role
@@ -264,8 +266,11 @@ class MemberOperations(ConversationOperations):
 
         Protocol: docs/protocol/conversations.md §6.
         """
+        if not isinstance(role, Role):
+            raise TypeError(f"a role is Role.MANAGER or Role.MEMBER, not {role!r}")
         if role is Role.OWNER:
             raise OwnerPromotionNotAllowed
+        (client_id,) = client_ids([client_id])
         cid = id_of(conversation)
         await self._conv(
             OpType.MEMBER_INFO_UPDATE,

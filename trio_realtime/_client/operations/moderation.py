@@ -6,7 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 import attrs
 
-from trio_realtime._client.operands import ConversationLike, client_ids, id_of, pages_of_ids
+from trio_realtime._client.operands import (
+    ConversationLike,
+    client_ids,
+    cursor,
+    id_of,
+    page_size,
+    pages_of_ids,
+)
 from trio_realtime._engine.mapping import part, partial_result
 from trio_realtime._values.results import Page, PartialResult
 from trio_realtime.wire import BlacklistCommand, CommandType, ConvCommand, GenericCommand, OpType
@@ -76,7 +83,7 @@ class ModerationOperations(ConversationOperations):
 
         Protocol: docs/protocol/conversations.md §7.
         """
-        conv = ConvCommand(cid=id_of(conversation), limit=limit, next=after)
+        conv = ConvCommand(cid=id_of(conversation), limit=page_size(limit), next=cursor(after))
         reply = await self._conv(OpType.QUERY_SHUTUP, conv)
         return Page(tuple(reply.m), reply.next or None)
 
@@ -142,7 +149,9 @@ class ModerationOperations(ConversationOperations):
 
         Protocol: docs/protocol/conversations.md §8.
         """
-        command = BlacklistCommand(src_cid=id_of(conversation), limit=limit, next=after)
+        command = BlacklistCommand(
+            src_cid=id_of(conversation), limit=page_size(limit), next=cursor(after)
+        )
         reply = await self._blacklist(OpType.QUERY, command)
         return Page(tuple(reply.blocked_pids), reply.next or None)
 

@@ -18,7 +18,7 @@ OWN_KEYS = frozenset(
 
 
 def _check_name(name: object) -> None:
-    if name is not None and not isinstance(name, str | Mapping):
+    if name is not None and not isinstance(name, str):
         raise TypeError(f"the name of a conversation is a text, not {name!r}")
 
 
@@ -51,7 +51,9 @@ def attributes_for_update(changes: Mapping[str, Any]) -> dict[str, Any]:
     if not changes:
         raise ValueError("an update that changes nothing")
     _check_keys(changes)
-    _check_name(changes.get("name"))
+    name = changes.get("name")
+    if not isinstance(name, Mapping):
+        _check_name(name)
     result: dict[str, Any] = thaw(changes)
     return result
 
