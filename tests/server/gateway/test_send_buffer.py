@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import trio
 
 from trio_realtime.server.gateway.send_buffer import (
     ASKED,
+    FLUSHED_AT_ONCE,
     HIGH,
     LOW,
     NORMAL,
@@ -252,3 +255,30 @@ async def test_a_socket_is_written_to_directly_and_keeps_a_backlog(nursery):
     box.put(b"x")
     await settle()
     assert events == ["broken"]
+
+
+async def test_others_have_a_turn_while_very_many_are_written_to(nursery):
+    """And who is written to meanwhile does not wait for all of them."""
+    flusher, flushed = Flusher(), []
+
+    class Buffer:
+        def __init__(self, name):
+            self.name = name
+
+        def flush(self):
+            flushed.append(self.name)
+
+    nursery.start_soon(flusher.run)
+    await settle()
+    many = 20 * FLUSHED_AT_ONCE
+    for number in range(many):
+        flusher.touch(Buffer(number))
+    seen = [0]
+    while seen[-1] < many:
+        await trio.lowlevel.checkpoint()
+        seen.append(len(flushed))
+        if seen[-1] >= FLUSHED_AT_ONCE and "late" not in flushed and len(seen) < 50:
+            flusher.touch(Buffer("late"))
+    assert max(later - before for before, later in pairwise(seen)) <= 2 * FLUSHED_AT_ONCE
+    assert flushed.index("late") <= 5 * FLUSHED_AT_ONCE
+    assert [name for name in flushed if name != "late"] == list(range(many))

@@ -4,6 +4,7 @@ import attrs
 import pytest
 
 from tests.server.rules.world import JS, MISSING, failures, refusal
+from trio_realtime.server.rules.client_blocks import blocked_page
 from trio_realtime.server.rules.signatures import conversation_string, sign
 from trio_realtime.server.rules.types import Enforcement, Feature
 from trio_realtime.server.store.interface import Listing
@@ -326,3 +327,9 @@ class TestSignature:
 
     def test_looking_needs_none(self, world, cid):
         assert check(world, "Tom", cid, "Mary") == []
+
+
+def test_a_page_of_nothing_is_one(world, cid):
+    world.block_list("Mary", OpType.BLOCK, src_pid="Mary", to_cids=[cid])
+    page = world.tx(lambda tx: blocked_page(tx, "Mary", limit=0))
+    assert page == ([], None)

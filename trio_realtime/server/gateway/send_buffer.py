@@ -12,6 +12,7 @@ take it is not read from any more, and cannot ask for more.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,8 +32,16 @@ Spawn = Callable[..., Any]
 """``nursery.start_soon`` of a nursery that outlives the connections."""
 
 
+FLUSHED_AT_ONCE = 100
+"""Buffers after which others have a turn in the event loop: each costs a system call."""
+
+
 class Flusher:
-    """Writes out, once per scheduler pass, every buffer touched during it."""
+    """Writes out, once per scheduler pass, every buffer touched during it.
+
+    Where very many were touched, by a message to a large chat room, those touched later do not wait
+    for all of them.
+    """
 
     def __init__(self) -> None:
         self._touched: list[SendBuffer] = []
@@ -46,12 +55,21 @@ class Flusher:
 
     async def run(self) -> None:
         """Flush until cancelled."""
+        turns: deque[list[SendBuffer]] = deque()
         while True:
-            if not self._touched:
+            if self._touched:
+                turns.append(self._touched)
+                self._touched = []
+            if not turns:
                 await self._lot.park()
-            touched, self._touched = self._touched, []
-            for buffer in touched:
+                continue
+            touched = turns.popleft()
+            for buffer in touched[:FLUSHED_AT_ONCE]:
                 buffer.flush()
+            if rest := touched[FLUSHED_AT_ONCE:]:
+                turns.append(rest)
+            if turns:
+                await trio.lowlevel.checkpoint()
 
 
 @attrs.frozen(eq=False)

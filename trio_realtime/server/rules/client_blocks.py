@@ -45,7 +45,7 @@ def blocked_page(
     start = prefix + after if after and len(after) <= _MAX_CURSOR else None
     rows = tx.documents(_TABLE, prefix=prefix, after=start, limit=limit + 1)
     cids = [key.removeprefix(prefix) for key, _ in rows[:limit]]
-    return cids, cids[-1] if len(rows) > limit else None
+    return cids, cids[-1] if cids and len(rows) > limit else None
 
 
 def _prefix(client_id: str) -> str:
