@@ -362,3 +362,13 @@ def test_nothing_sent_becomes_sql(catalogue, evil):
 def test_many_ids_are_one_condition(catalogue):
     ids = [*catalogue.documents, *map(str, range(1900))]
     assert catalogue.found({"objectId": {"$in": ids}}) == set(catalogue.documents)
+
+
+def test_a_count_does_not_end_with_the_page(world):
+    for number in range(7):
+        world.create("tom", attributes={"n": number})
+    world.create("tom", app="another app")
+    some = query({"n": {"$gt": 2}}, limit=1, skip=1)
+    assert world.see(lambda tx: tx.count(some)) == 4
+    assert world.see(lambda tx: tx.count(query({}))) == 7
+    assert world.see(lambda tx: tx.count(query({"n": "x"}))) == 0

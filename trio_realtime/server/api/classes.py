@@ -19,7 +19,7 @@ from trio_realtime.server.rules.member_info import member_infos_json
 from trio_realtime.server.rules.operator import conversations as rules
 from trio_realtime.server.rules.operator.result import Result, conversation_of
 from trio_realtime.server.rules.session import token_holder
-from trio_realtime.server.store.interface import Kind, Query, Tx
+from trio_realtime.server.store.interface import Kind, Tx
 
 from .conversations import PAGE, query_of, selected
 from .operator import Operator, page
@@ -27,7 +27,6 @@ from .rest import authorized_app, known, number, shows_master_key
 
 NOT_FOUND = 101
 BAD_QUERY = 102
-COUNTED_AT_ONCE = 1000
 DELETED_AT_ONCE = 200
 LARGEST_PAGE = 1000
 EPOCH_TEXT = "1970-01-01T00:00:00.000Z"
@@ -56,7 +55,7 @@ class Classes(Operator):
         def rule(tx: Tx) -> dict[str, Any]:
             rows = rules.rows_json(tx, tx.find(query))
             found = {"results": [selected(row, request.query.get("keys")) for row in rows]}
-            return {**found, "count": _count(tx, query)} if counts else found
+            return {**found, "count": tx.count(query)} if counts else found
 
         return json_response(await self.read(app, rule, query=True))
 
@@ -137,18 +136,6 @@ def ids_in(request: Request) -> list[str]:
     if len(ids) > DELETED_AT_ONCE:
         raise HttpError(400, BAD_QUERY, f"At most {DELETED_AT_ONCE} rows are deleted at once.")
     return ids
-
-
-def _count(tx: Tx, query: Query) -> int:
-    """How many a query finds, whatever its page."""
-    count = 0
-    while True:
-        # The time of each part is bounded as that of a query.
-        part = attrs.evolve(query, limit=COUNTED_AT_ONCE, skip=count)
-        found = len(tx.find(part))
-        count += found
-        if found < COUNTED_AT_ONCE:
-            return count
 
 
 def _all_infos(tx: Tx, cid: str | None, after: str, limit: int, skip: int) -> list[dict[str, Any]]:

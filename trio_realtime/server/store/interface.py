@@ -300,6 +300,9 @@ class Tx(Protocol):
     def find(self, query: Query) -> list[ConversationRow]:
         """Run a query. Raises `QueryError`."""
 
+    def count(self, query: Query) -> int:
+        """How many a query finds, whatever its page. Raises `QueryError`."""
+
     # Members. Order is the order of joining.
 
     def members(self, cid: str) -> list[str]: ...

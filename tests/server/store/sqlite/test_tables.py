@@ -80,6 +80,8 @@ def test_a_slow_query_is_stopped(world, monkeypatch):
     monkeypatch.setattr(world.rules.runner.database, "query_seconds", -1)
     with pytest.raises(QueryError, match="too slow"):
         world.see(lambda tx: tx.find(query({"attr.v": "nothing"})))
+    with pytest.raises(QueryError, match="too slow"):
+        world.see(lambda tx: tx.count(query({"attr.v": "nothing"})))
     monkeypatch.undo()
     assert len(world.see(lambda tx: tx.find(query({}, limit=99)))) == 20
 

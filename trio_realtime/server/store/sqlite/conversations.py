@@ -13,7 +13,7 @@ from trio_realtime.server.store.interface import SAME_MARK, ConversationRow, Kin
 from trio_realtime.server.store.json import to_json
 
 from .base import AMONG, CONVERSATION, Place, TxBase, conversation_row
-from .find import find
+from .find import count, find
 
 _PURGED_AT_ONCE = 20
 
@@ -140,6 +140,10 @@ class Conversations(TxBase):
         database = self._database
         rows = find(database.connection, query, self._app, self.now, database.query_seconds)
         return [conversation_row(row) for row in rows]
+
+    def count(self, query: Query) -> int:
+        database = self._database
+        return count(database.connection, query, self._app, self.now, database.query_seconds)
 
     def _purge(self) -> None:
         """Delete some expired conversations: each new one pays for its predecessors."""
