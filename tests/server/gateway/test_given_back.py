@@ -8,6 +8,7 @@ import weakref
 import pytest
 import trio
 
+from tests.server.api.caller import Caller
 from tests.server.gateway.world import direct, peer_of, session, world
 from trio_realtime.server.gateway.connection import GatewayConnection
 from trio_realtime.server.gateway.session import GatewaySession
@@ -93,5 +94,33 @@ async def test_what_is_refused_is_no_garbage(command, autojump_clock):
             for _ in range(100):
                 await peer.call(command)
             assert gc.collect() < 100
+        finally:
+            gc.enable()
+
+
+REFUSED = [
+    ("POST", "/1.1/installations", {"x": "nobody's"}),
+    ("POST", "/1.2/rtm/conversations/nowhere/messages", {"from_client": "Tom", "message": "x"}),
+    ("GET", "/1.2/rtm/conversations/nowhere/messages", None),
+    ("GET", '/1.1/classes/_Conversation?where={"a": {"$regex": "("}}', None),
+    ("GET", "/1.1/classes/_Conversation?order=" + ",".join("abcdefgh" * 300), None),
+    ("GET", "/1.2/rtm/stats", None),
+]
+
+
+@pytest.mark.parametrize(("method", "target", "body"), REFUSED)
+@pytest.mark.parametrize("master", [True, False])
+async def test_a_request_that_is_refused_is_no_garbage(
+    method, target, body, master, autojump_clock
+):
+    async with world() as server:
+        ask = Caller(server)
+        await ask(method, target, body, master=master)  # what is made once
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                await ask(method, target, body, master=master)
+            assert gc.collect() < 20
         finally:
             gc.enable()

@@ -95,11 +95,15 @@ class Operator:
         except Refusal as refusal:
             raise refused(refusal) from refusal
         except QueryError as error:
+            error.__traceback__ = None  # as in `refused`
             raise HttpError(400, 4310, str(error), limit=error.limit) from error
 
 
 def refused(refusal: Refusal) -> HttpError:
-    """A refusal of the rules as HTTP has it."""
+    """A refusal of the rules as HTTP has it, told where it was waited for."""
+    # Whose frame holds the answer, and so the refusal: with its traceback, that is a circle, which
+    # would keep the request's body until the garbage collector comes.
+    refusal.__traceback__ = None
     status = STATUS_OF_CODE.get(refusal.code, 400)
     said = refusal.detail or refusal.reason
     return HttpError(status, refusal.code, said, limit=refusal.limit)
