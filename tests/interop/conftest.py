@@ -8,6 +8,9 @@ from tests.interop.js_peer import HERE, open_js
 from trio_realtime import open_client
 from trio_realtime.testing import open_server
 
+collect_ignore = ["python_modules"]
+"""What pip installs beside npm's: the tests of others are not ours."""
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _npm_sdk():
