@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 import pytest
+from msgspec import structs
 
 from trio_realtime.server.store.interface import (
     ConversationRow,
@@ -64,7 +65,7 @@ def test_again_nothing_happens(world):
 
 def test_a_newer_row_counts(world):
     bring(world)
-    newer = attrs.evolve(ROW, updated_at=OLD + 9, name="Dinner", last_message_at=None)
+    newer = structs.replace(ROW, updated_at=OLD + 9, name="Dinner", last_message_at=None)
     assert bring(world, newer, ["jerry", "ann"]) == "changed"
     found = world.see(lambda tx: tx.conversation(ROW.id))
     assert (found.name, found.last_message_at) == ("Dinner", ROW.last_message_at)
@@ -74,7 +75,7 @@ def test_a_newer_row_counts(world):
 def test_what_lives_here_is_not_set_back(world):
     bring(world)
     world.do(lambda tx: tx.update_conversation(ROW.id, name="Ours"))
-    assert bring(world, attrs.evolve(ROW, updated_at=OLD + 100)) == "known"
+    assert bring(world, structs.replace(ROW, updated_at=OLD + 100)) == "known"
     assert world.see(lambda tx: tx.conversation(ROW.id)).name == "Ours"
 
 
@@ -167,7 +168,7 @@ def test_roles_keep_their_ids(world):
 
 
 def test_subscribers(world):
-    news = attrs.evolve(ROW, id="news", kind=Kind.SERVICE, unique_id=None, last_message_at=None)
+    news = structs.replace(ROW, id="news", kind=Kind.SERVICE, unique_id=None, last_message_at=None)
     bring(world, news, [])
     for outcome in ("new", "known"):
         assert world.do(lambda tx: tx.import_subscriber("news", "ann", OLD)) == outcome

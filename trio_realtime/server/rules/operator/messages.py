@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
+from msgspec import structs
 
 from trio_realtime._values.errors import ErrorCode
 from trio_realtime._values.texts import is_unicode
@@ -141,7 +142,7 @@ def _send_alone(tx: Tx, row: ConversationRow, sending: Sending) -> Result:
         refuse(ErrorCode.INVALID_MESSAGING_TARGET, "to whom does the service speak?")
     receivers = _narrowed(sending.to, sending)
     message = _unstored(tx, row, sending)
-    copies = [attrs.evolve(message, receiver=name) for name in receivers]
+    copies = [structs.replace(message, receiver=name) for name in receivers]
     if not sending.transient:
         copies = tx.append_to_lines(row.id, receivers, _new(sending, message.id))
     pushes = [

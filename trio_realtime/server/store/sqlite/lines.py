@@ -11,7 +11,7 @@ import json
 import secrets
 from collections.abc import Sequence
 
-import attrs
+from msgspec import structs
 
 from trio_realtime.server.store.ids import copy_id, message_id
 from trio_realtime.server.store.interface import Kind, MessageRow, NewMessage
@@ -42,7 +42,7 @@ class Lines(Messages):
             address=message.address,
         )
         copies = [
-            attrs.evolve(
+            structs.replace(
                 row, id=copy_id(row.id, client_id) if number else row.id, receiver=client_id
             )
             for number, client_id in enumerate(dict.fromkeys(client_ids))

@@ -31,6 +31,8 @@ MESSAGES = (
 )
 """Selects what `message_row` reads; a condition follows."""
 
+_KINDS = {int(kind): kind for kind in Kind}
+
 
 class Messages(TxBase):
     """The message operations of a transaction."""
@@ -242,7 +244,7 @@ def message_row(row: Sequence[Any]) -> MessageRow:
     return MessageRow(
         id=row[0],
         conversation_id=row[1],
-        kind=Kind(row[2]),
+        kind=_KINDS[row[2]],
         sender=row[3],
         timestamp=row[4],
         body=row[5],
