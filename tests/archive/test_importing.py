@@ -8,12 +8,15 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.archive.service import APP, conversation, message
 from tests.archive.test_own_server import pulling
 from tests.archive.world import by_place, rows
 from tests.rest.world import backend, client_of
 from trio_realtime import Role, TextMessage
+from trio_realtime._archive.archive import open_archive, read_manifest
 from trio_realtime._archive.check import check
-from trio_realtime._archive.importing import Importer
+from trio_realtime._archive.errors import ArchiveDamaged
+from trio_realtime._archive.importing import Counts, Importer
 from trio_realtime._archive.pulling import Scope
 from trio_realtime._archive.sources import read_sources
 from trio_realtime._archive.verifying import Comparison, verify
@@ -249,3 +252,65 @@ async def test_a_kind_that_is_none(clock):
     async with sending("users") as (_rest, send):
         with pytest.raises(NotFound):
             await send(b"{}")
+
+
+def said(number, body):
+    return message(number, START + number, ROOM, body=body)
+
+
+ROOM = conversation(1, START)["objectId"]
+
+
+async def versions(path):
+    """An archive of which some messages were read a second and a third time."""
+    async with open_archive(path, app_id=APP) as archive:
+        part = archive.manifest.new_part("conversations", complete=True)
+        await archive.append(part, [conversation(1, START)])
+        first = archive.manifest.new_part("messages", complete=True)
+        await archive.append(first, [said(number, "first") for number in range(4)])
+        for number in (1, 2):
+            again = archive.manifest.new_part("messages", complete=True, again=True)
+            changed = [said(n, f"version {number}") for n in range(4 - number)]
+            await archive.append(again, changed)
+        archive.note(complete=True, until=START + 100)
+
+
+async def test_only_the_last_version_of_a_message_is_brought(tmp_path, clock):
+    """An import again and again, beside clients who read, never shows what was edited since."""
+    await versions(tmp_path / "archive")
+    items = list(read_sources([tmp_path / "archive"]))
+    lines = [
+        json.loads(line) for batch in items if batch.kind == "messages" for line in batch.lines
+    ]
+    assert [(row["msg-id"][-1], row["data"]) for row in lines] == [
+        ("3", "first"),
+        ("2", "version 1"),
+        ("0", "version 2"),
+        ("1", "version 2"),
+    ]
+    async with backend() as (_, rest):
+        importer, notes = await bring(rest, tmp_path / "archive")
+        assert (notes, importer.counts["messages"].new) == ([], 4)
+        assert not (await differences(tmp_path / "archive", rest)).differences
+        importer, _ = await bring(rest, tmp_path / "archive")
+        assert importer.counts["messages"] == Counts(known=4)
+
+
+async def test_bytes_that_have_changed_on_the_disk_are_told(tmp_path, clock):
+    path = tmp_path / "archive"
+    await versions(path)
+    (first, *_) = read_manifest(path).of("messages")
+    file = path / first.file
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b"first", b"worst", 1))
+    async with backend() as (_, rest):
+        with pytest.raises(
+            ArchiveDamaged, match=r"000001.jsonl is damaged: its SHA-256 .* --repair"
+        ):
+            await bring(rest, path)
+        with pytest.raises(ArchiveDamaged, match="is damaged: its SHA-256"):
+            await differences(path, rest)
+        # Once repaired, what was wrong is mended.
+        file.write_bytes(whole)
+        await bring(rest, path)
+        assert not (await differences(path, rest)).differences

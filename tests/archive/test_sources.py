@@ -253,7 +253,7 @@ def test_messages_are_read_by_conversation_in_their_order(places, data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "WINDOW_ROWS", data.draw(st.integers(1, 50)))
         patch.setattr(sources, "WINDOW_BYTES", data.draw(st.integers(1, 2000)))
-        read = list(sources._by_conversation(iter(numbered)))
+        read = list(sources._by_conversation(iter(numbered), "file", {}))
     assert sorted(read) == numbered
     for place in "abc":
         mine = f'"{place}"'.encode()

@@ -256,16 +256,39 @@ def content_of(path: Path, part: Part, start: int = 0, end: int | None = None) -
         raise ArchiveDamaged(f"{path / part.file} cannot be read: {error.strerror}.") from error
 
 
+def whole_content_of(path: Path, part: Part) -> Iterator[bytes]:
+    """Likewise all of it. Raises `ArchiveDamaged`, at the end, if it is not what was written."""
+    digest = hashlib.sha256()
+    for data in content_of(path, part):
+        digest.update(data)
+        yield data
+    if part.bytes and digest.hexdigest() != part.sha256:
+        raise ArchiveDamaged(
+            f"{path / part.file} is damaged: its SHA-256 is not that of the manifest. "
+            "`pull --repair` fetches it again."
+        )
+
+
+def whole_rows_of(path: Path, part: Part) -> Iterator[dict[str, Any]]:
+    """The rows of a part. Raises `ArchiveDamaged`, at the end if it is not what was written."""
+    return (row for row, _ in _rows(path, part, whole_content_of(path, part), 0))
+
+
 def rows_of(
     path: Path, part: Part, start: int = 0, end: int | None = None
 ) -> Iterator[tuple[dict[str, Any], int]]:
     """The rows of a part, each with where the next one begins. Raises `ArchiveDamaged`."""
-    rest, place, number = b"", start, 0
-    for data in content_of(path, part, start, end):
+    return _rows(path, part, content_of(path, part, start, end), start)
+
+
+def _rows(
+    path: Path, part: Part, content: Iterator[bytes], place: int
+) -> Iterator[tuple[dict[str, Any], int]]:
+    rest = b""
+    for data in content:
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             place += len(line) + 1
-            number += 1
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError):

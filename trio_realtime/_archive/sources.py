@@ -22,10 +22,10 @@ from typing import IO, Any, cast
 import attrs
 import msgspec
 
-from .archive import content_of, line_of, read_manifest
+from .archive import content_of, line_of, read_manifest, whole_content_of
 from .bson import BadBson, documents
 from .errors import ArchiveDamaged, ArchiveError
-from .manifest import NAME
+from .manifest import NAME, Manifest
 
 ROWS = 2000
 BATCH_BYTES = 4 * 1024 * 1024
@@ -92,6 +92,7 @@ class Note:
 
 
 Item = Batch | Note
+Key = tuple[str, str]
 Numbered = tuple[int, bytes]
 """A line, and its number in the file, from 1."""
 
@@ -111,12 +112,28 @@ def read_sources(paths: list[Path]) -> Iterator[Item]:
 
 
 def _archive(path: Path, kind: str) -> Iterator[Item]:
-    for part in read_manifest(path).parts:
+    manifest = read_manifest(path)
+    latest = _read_again(path, manifest) if kind == "messages" else {}
+    for part in manifest.parts:
         if part.kind == kind:
-            lines: Iterator[Numbered] = enumerate(_lines_of(content_of(path, part)), 1)
+            lines: Iterator[Numbered] = enumerate(_lines_of(whole_content_of(path, part)), 1)
             if kind == "messages":
-                lines = _by_conversation(lines)
+                lines = _by_conversation(lines, part.file, latest)
             yield from _batches(kind, str(path / part.file), lines)
+
+
+def _read_again(path: Path, manifest: Manifest) -> dict[Key, str]:
+    """In which part messages stand last of which there may be several versions.
+
+    Only that one is imported: where it is there already, nobody is shown an old one meanwhile.
+    """
+    return {
+        place.key: part.file
+        for part in manifest.of("messages")
+        if part.again
+        for line in _lines_of(content_of(path, part))
+        if (place := _place_of(line)) is not None
+    }
 
 
 def _lines_of(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -132,23 +149,40 @@ class _Place(msgspec.Struct):
     """Of a message as much as tells where it belongs."""
 
     to: str = ""
+    id: str = msgspec.field(name="msg-id", default="")
+
+    @property
+    def key(self) -> Key:
+        """What tells messages apart."""
+        return self.to, self.id
 
 
-def _by_conversation(lines: Iterator[Numbered]) -> Iterator[Numbered]:
+_read_place = msgspec.json.Decoder(_Place).decode
+
+
+def _place_of(line: bytes) -> _Place | None:
+    try:
+        return _read_place(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None  # the server says what is wrong with it
+
+
+def _by_conversation(
+    lines: Iterator[Numbered], file: str, latest: Mapping[Key, str]
+) -> Iterator[Numbered]:
     """The same lines, those of a conversation next to each other as far as one looks ahead.
 
     A database keeps the messages of a conversation together, so what is stored at a time should lie
-    in few of them. Within a conversation the order stays.
+    in few of them. Within a conversation the order stays. What another file has in a later version
+    is left out.
     """
-    place_of = msgspec.json.Decoder(_Place).decode
     window: list[tuple[str, int, bytes]] = []
     size = 0
     for number, line in lines:
-        try:
-            place = place_of(line).to
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            place = ""  # the server says what is wrong with it
-        window.append((place, number, line))
+        place = _place_of(line)
+        if latest and place is not None and latest.get(place.key, file) != file:
+            continue
+        window.append(("" if place is None else place.to, number, line))
         size += len(line)
         if len(window) >= WINDOW_ROWS or size >= WINDOW_BYTES:
             yield from _sorted(window)

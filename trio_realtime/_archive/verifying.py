@@ -19,7 +19,7 @@ from trio_realtime._values.json import decode_date
 from trio_realtime._values.protocol import TEMPORARY_PREFIX
 from trio_realtime.rest import NotFound, RestClient
 
-from .archive import read_manifest, rows_of
+from .archive import read_manifest, rows_of, whole_rows_of
 from .manifest import Manifest
 
 Row = Mapping[str, Any]
@@ -127,7 +127,7 @@ def sums_of(path: Path, manifest: Manifest) -> dict[str, Sum]:
     # Only what was read a second time can have changed.
     again: dict[Key, Row] = {}
     for part in manifest.of("messages"):
-        for row, _ in rows_of(path, part):
+        for row in whole_rows_of(path, part):
             one = sums.setdefault(str(row.get("to")), Sum())
             key = (str(row.get("to")), str(row.get("msg-id")))
             if part.again and (before := again.get(key)) is not None:
@@ -176,7 +176,7 @@ def _messages_of(path: Path, manifest: Manifest, cids: set[str]) -> dict[str, di
 def _conversations_of(path: Path, manifest: Manifest) -> dict[str, Row]:
     found: dict[str, Row] = {}
     for part in manifest.of("conversations"):
-        for row, _ in rows_of(path, part):
+        for row in whole_rows_of(path, part):
             found[str(row.get("objectId"))] = row
     return found
 

@@ -21,9 +21,12 @@ from .usage import UsageError
 if TYPE_CHECKING:
     from trio_realtime._archive.importing import Importer
     from trio_realtime._archive.sources import Note
+    from trio_realtime.rest import RestClient
 
 FAILED = 2
 SKIPPED = 1
+FIRST_PATIENCE = 10.0
+"""Seconds in which the server has to answer for the first time."""
 SHOWN = 20
 """Rows that were not taken and are named on the terminal."""
 
@@ -83,6 +86,11 @@ def target_of(
     return server, app_id, key
 
 
+async def reach(rest: RestClient) -> None:
+    """Find out now whether the server is there: later a request is repeated for long. Raises `RestError`."""
+    await rest.call("GET", "/1.1/date", patience=FIRST_PATIENCE)
+
+
 async def run(args: argparse.Namespace) -> int:
     """Do it; the exit status."""
     logging.getLogger("trio_realtime").addHandler(logging.NullHandler())
@@ -121,6 +129,7 @@ async def _import(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         with ExitStack() as stack:
             report = None if args.report is None else stack.enter_context(_report(args.report))
             async with opening as rest:
+                await reach(rest)
                 notes = _Notes(report)
                 importer = Importer(rest, args.dry_run, notes)
                 line = ProgressBar(lambda: _line(importer))

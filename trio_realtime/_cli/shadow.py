@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
+from urllib.parse import urlsplit
 
 import trio
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from .shadowing.report import Report
 
 FAILED = 2
+FIRST_PATIENCE = 10.0
+"""Seconds in which a server has to be there."""
 DIFFERENT = 1
 BEHIND = 20_000
 """Frames of clients and servers that ours may be behind before it is left alone."""
@@ -121,15 +124,29 @@ async def _replay(args: argparse.Namespace, report: Report) -> None:
         raise UsageError("Give a recording and --against, or --listen with --old and --ours.")
     if args.old or args.ours or args.record:
         raise UsageError("--old, --ours and --record go with --listen.")
-    url = origin_of("--against", args.against).replace("http", "ws", 1)
+    origin = origin_of("--against", args.against)
+    url = origin.replace("http", "ws", 1)
     try:
         with args.recording.open("rb") as file:
             last = await trio.to_thread.run_sync(_last_frames, file, args.recording)
             file.seek(0)
+            await _reach(origin)
             performance = Performance(url, Rehearsal(report, args.patience))
             await performance.run(_happenings(file, args.recording, last))
     except OSError as error:
         raise UsageError(f"{args.recording} cannot be read: {error.strerror or error}.") from error
+
+
+async def _reach(origin: str) -> None:
+    """Find out now whether there is anything. Raises `UsageError`."""
+    parts = urlsplit(origin)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        with trio.fail_after(FIRST_PATIENCE):
+            stream = await trio.open_tcp_stream(parts.hostname or "", port)
+    except (OSError, trio.TooSlowError) as error:
+        raise UsageError(f"There is no server at {origin}: {str(error) or 'no answer'}.") from error
+    await stream.aclose()
 
 
 async def _happenings(
@@ -163,7 +180,12 @@ def _read(line: bytes, number: int, path: Path) -> Happening | None:
     if not line.strip():
         return None
     try:
-        fields = json.loads(line)
+        try:
+            fields = json.loads(line)
+        except ValueError:
+            if not line.endswith(b"\n"):
+                return None  # the tap was killed while it wrote this one
+            raise
         if not isinstance(fields, dict):
             raise RecordingError("it is no object")
         return from_fields(fields)

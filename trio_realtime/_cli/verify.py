@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trio
 
-from .import_ import add_target, target_of
+from .import_ import add_target, reach, target_of
 from .progress_bar import ProgressBar
 from .refusals import said
 from .usage import UsageError
@@ -72,6 +72,7 @@ async def _verify(args: argparse.Namespace) -> int:
     line = ProgressBar(lambda: comparison.stage)
     try:
         async with open_rest(app_id=app_id, master_key=key, server=server) as rest:
+            await reach(rest)
             with single_error():
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(line.run)

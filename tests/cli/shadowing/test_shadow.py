@@ -60,6 +60,22 @@ async def test_a_recording_is_played(recording):
         assert re.search(r"^\d+ differences\.$", said, re.MULTILINE)
 
 
+async def test_a_recording_with_nothing_in_it_is_no_success(tmp_path):
+    file = tmp_path / "empty.jsonl"
+    file.write_text("\n")
+    async with open_server(apps=[APP]) as server:
+        status, _, errors = await run(file, "--against", server.url)
+    assert (status, errors) == (2, "trio-realtime: There was nothing that could be compared.\n")
+
+
+async def test_what_a_tap_that_was_killed_has_recorded_is_played(recording):
+    whole = recording.read_bytes()
+    recording.write_bytes(whole[:-20])
+    async with open_server(apps=[APP]) as server:
+        status, said, _ = await run(recording, "--against", server.url)
+    assert status == 0, said
+
+
 async def test_a_recording_of_an_older_tap_is_played(recording):
     frames = [line for line in recording.read_text("utf-8").splitlines() if "frame" in line]
     recording.write_text("\n".join(frames), "utf-8")
@@ -192,7 +208,7 @@ def test_who_is_too_far_behind_is_left_alone():
         ),
         (
             ["{empty}", "--against", "http://127.0.0.1:1"],
-            "There was nothing that could be compared",
+            "There is no server at http://127.0.0.1:1: ",
         ),
     ],
 )

@@ -124,6 +124,11 @@ def test_of_two_with_one_id_the_later_counts(world):
     later = attrs.evolve(message(1), body="later")
     assert say(world, message(1), message(2), later) == ["new", "new", "changed"]
     assert bodies(world) == ["later", "message 2"]
+    # Once more, the earlier one does not come back, not even for a moment.
+    assert say(world, message(1), message(2), later) == ["known", "known", "known"]
+    latest = attrs.evolve(message(1), body="latest")
+    assert say(world, message(1), later, latest) == ["known", "known", "changed"]
+    assert bodies(world) == ["latest", "message 2"]
 
 
 def test_nothing_is_unread_afterwards(world):

@@ -119,14 +119,15 @@ class Imports(TxBase):
         known = self._known_messages([(key, message.id) for key, message in keyed])
         outcomes: list[ImportOutcome] = []
         new: dict[tuple[int, str], ImportedMessage] = {}
-        for key, message in keyed:
+        last = {(key, message.id): number for number, (key, message) in enumerate(keyed)}
+        for number, (key, message) in enumerate(keyed):
             name = (key, message.id)
             before = known.get(name)
             if before is None:
                 outcomes.append("changed" if name in new else "new")
                 new[name] = message
-            elif before.body == message.body or before.patched:
-                # What was edited here since stands.
+            elif last[name] != number or before.body == message.body or before.patched:
+                # An earlier version is not shown again, and what was edited here since stands.
                 outcomes.append("known")
             else:
                 self._execute(
@@ -134,7 +135,6 @@ class Imports(TxBase):
                     " mention_all = 0 WHERE rowid = ?",
                     (message.body, message.recalled, message.lctype, before.key),
                 )
-                known[name] = Known(before.key, message.body, patched=False)
                 outcomes.append("changed")
         self._insert_messages(new)
         self._note_latest(new, {key for key, kind in places.values() if kind == Kind.SERVICE})
