@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,6 +27,7 @@ from trio_realtime.wire import (
     ReadCommand,
     ReadTuple,
     SessionCommand,
+    UnreadCommand,
 )
 
 BEGAN = 1_795_000_000_000
@@ -339,6 +342,21 @@ def test_pushes_belong_to_those_that_say_the_same(order, spoiled):
         "a": (3, 0, 1),
         "x": (4, 1, 0),
     }[spoiled]
+
+
+@pytest.mark.parametrize(("stayed", "counted"), [(0.9, (0, 1)), (1.5, (1, 0))])
+def test_who_leaves_at_once_may_have_missed_a_push(stayed, counted):
+    made = rehearsal()
+    login = GenericCommand(cmd=CommandType.SESSION, op=OpType.OPEN, i=1, peer_id="Tom")
+    made.command(frame(login), HERE)
+    unread = GenericCommand(cmd=CommandType.UNREAD, unread_message=UnreadCommand(notif_time=HERE))
+    made.ours_says(frame(unread, "to-client"), 0)
+    logout = GenericCommand(cmd=CommandType.SESSION, op=OpType.CLOSE, i=2)
+    later = datetime.fromtimestamp(BEGAN / 1000 + stayed, UTC).isoformat()
+    made.command(attrs.evolve(frame(logout), time=later), HERE)
+    made.finish()
+    row = made.report.rows["← unread"]
+    assert (row.different, row.outside) == counted
 
 
 def test_messages_of_others_leave_room_in_a_page_for_older_ones():

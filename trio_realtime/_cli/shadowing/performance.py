@@ -25,7 +25,7 @@ from .rehearsal import Rehearsal
 
 NO_CODE = 1005
 HURRY = 20
-"""By how much less is waited for what was not answered before."""
+"""By how much less is waited for pushes, and for what was not answered before."""
 LARGEST_FRAME = 16 * 1024 * 1024
 FAMILIES = {"protobuf": "lc.protobuf2.3", "base64": "lc.proto2base64.3", "json": "lc.json.3"}
 """The sub-protocols of recordings that do not name them."""
@@ -125,6 +125,11 @@ class Performance:
         line = self._lines[frame.connection]
         line.dialect = frame.dialect
         await self._wait(frame.connection, lambda: self.rehearsal.waits_for(frame))
+        with trio.move_on_after(self.rehearsal.patience / HURRY) as scope:
+            while self.rehearsal.owes():
+                await self._news.wait()
+        if scope.cancelled_caught:
+            self.rehearsal.overdue(trio.current_time())
         try:
             command = self.rehearsal.command(frame, _now())
             payload: Payload = frame.payload

@@ -26,6 +26,8 @@ from .translation import Translation, milliseconds
 
 CONNECTION = "connection"
 """The row of how connections end."""
+HASTE = 1000
+"""Milliseconds that the old service may take for a push: who leaves earlier may not have got it."""
 LOGOUT = "session/close"
 GIVEN_UP = 3
 """So many commands of a name unanswered, and nobody waits for the next ones for long."""
@@ -55,6 +57,8 @@ class Push:
     said: dict[str, Any]
     time: str
     at: float
+    told: int = 0
+    """When the client had said the last thing before, in milliseconds of the old service's time."""
 
 
 @attrs.define
@@ -78,6 +82,11 @@ class Rehearsal:
     """Who logged in last, by connection."""
     _expected: dict[str, float] = attrs.field(factory=dict)
     """Ids that pushes of the old service name, and that answers will explain."""
+    _told: dict[int, int] = attrs.field(factory=dict)
+    """When something was said last on a connection, in milliseconds of the old service's time."""
+    _left: dict[int, int] = attrs.field(factory=dict)
+    """When clients have left, likewise."""
+    _overdue: float = -1.0
     _ended: dict[int, str] = attrs.field(factory=dict)
     """Why connections of ours are no more, or never were."""
 
@@ -92,6 +101,12 @@ class Rehearsal:
         """A client says this; what ours is to be told. Raises `WireError`."""
         command = frame.command()
         name, session = title(command), command.session_message
+        said_at = _milliseconds(frame.time, here)
+        if name == LOGOUT:
+            self._left[frame.connection] = said_at
+        else:
+            self._left.pop(frame.connection, None)
+            self._told[frame.connection] = said_at
         if name == "session/open" and command.peer_id:
             self._clients.add(command.peer_id)
             self._on[frame.connection] = command.peer_id
@@ -125,6 +140,7 @@ class Rehearsal:
     def old_ended(self, ended: Ended) -> None:
         """A connection to the old service has ended, and ours has had time to end likewise."""
         row = self.report.row(CONNECTION)
+        self._left.setdefault(ended.connection, _milliseconds(ended.time, 0))
         why = self._ended.pop(ended.connection, None)
         self._on.pop(ended.connection, None)
         for key in [key for key in self._asked if key[0] == ended.connection]:
@@ -160,6 +176,21 @@ class Rehearsal:
         if not unknown.isdisjoint(self._expected):
             return True
         return title(command) == LOGOUT and self.waits_for_end(frame.connection)
+
+    def owes(self) -> bool:
+        """Whether there are pushes that ours should send by now.
+
+        They tell that it has carried out what has no answer, such as read marks.
+        """
+        return any(
+            push.at > self._overdue and not self._is_outside(push.said)
+            for sides in self._pushes.values()
+            for push in sides["old"]
+        )
+
+    def overdue(self, now: float) -> None:
+        """Ours has had a moment to send them: they are not waited for again."""
+        self._overdue = now
 
     def waits_for_end(self, connection: int) -> bool:
         """Whether ours still has to say something on this connection before it may end."""
@@ -246,7 +277,7 @@ class Rehearsal:
                     del self._asked[frame.connection, command.i]
             return
         sides = self._pushes.setdefault((frame.connection, title(command)), {"old": [], "ours": []})
-        sides[server].append(Push(said, frame.time, now))
+        sides[server].append(Push(said, frame.time, now, self._told.get(frame.connection, 0)))
         if server == "old" and not self._is_of_stranger(said):
             new = {i for i in ids_in(said) if i not in self.known.ids}
             self._expected.update(dict.fromkeys(new, now))
@@ -331,6 +362,9 @@ class Rehearsal:
         row = self.report.row(f"← {name}")
         for push in [p for p in sides["ours"] if p.at <= late]:
             sides["ours"].remove(push)
+            if self._left.get(connection, push.told + HASTE) - push.told < HASTE:
+                row.outside += 1
+                continue
             row.different += 1
             row.example(push.time, connection, [Difference("said", "nothing", shown(push.said))])
 
