@@ -100,3 +100,12 @@ def test_from_where_it_was_sent(world, chat):
     said = world.say(chat, "tom", address="2001:db8::1")
     assert said.address == "2001:db8::1"
     assert world.see(lambda tx: tx.message(chat, said.id)) == said
+
+
+def test_the_liveliest_lines_are_awaited_first(world):
+    first, second = (world.create(kind=Kind.SERVICE).id for _ in range(2))
+    for cid in (first, second, first):
+        world.now += 10
+        tell(world, cid, "tom")
+    (awaited,) = world.see(lambda tx: tx.awaiting("tom", temporary=True, limit=1))
+    assert awaited.conversation.told_as == first

@@ -50,7 +50,11 @@ class Lines(Messages):
         for copy in copies:
             line = self._existing(self.open_line(cid, copy.receiver or ""))
             self._insert(line.key, sender, None, copy)
-            self._execute("UPDATE conversations SET clock = ? WHERE id = ?", (timestamp, line.key))
+            # By the time of its last change the liveliest are found.
+            self._execute(
+                "UPDATE conversations SET clock = ?, updated_at = ? WHERE id = ?",
+                (timestamp, self.now, line.key),
+            )
         self._places.clear()
         return copies
 
