@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from contextlib import asynccontextmanager
 
 import pytest
@@ -249,3 +250,60 @@ async def test_nobody_gets_what_the_application_wants_nobody_to_get():
         await tell(call, cid, "for nobody", "Tom", "Jerry")
         rows = (await call("GET", "/1.2/rtm/messages")).value
         assert [(row["data"], row["to-client"]) for row in rows] == [("for Jerry", "Jerry")]
+
+
+async def paged(call, path, limit, *, reversed):
+    """All rows of a history, page by page, newest first."""
+    rows, place = [], ""
+    while True:
+        query = f"limit={limit}&reversed={str(reversed).lower()}{place}"
+        page = (await call("GET", f"{path}?{query}")).value
+        if not page:
+            return rows[::-1] if reversed else rows
+        assert len(page) <= limit
+        rows += page
+        place = f"&timestamp={page[-1]['timestamp']}&msgid={page[-1]['msg-id']}"
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_each_reads_what_he_was_told_whatever_the_pages(seed):
+    chance = random.Random(seed)
+    names = ["Tom", "Jerry", "Spike"]
+    async with scene() as (_, call, cid):
+        subscribers = set()
+        told = {name: [] for name in names}
+        everything = 0
+        common = []
+        for number in range(60):
+            step = chance.random()
+            if step < 0.1:
+                name = chance.choice(names)
+                subscribers ^= {name}
+                path = f"{SERVICES}/{cid}/subscribers"
+                if name in subscribers:
+                    await call("POST", path, {"client_id": name})
+                else:
+                    await call("DELETE", f"{path}/{name}")
+            elif step < 0.4:
+                body = {"from_client": "shop", "message": str(number)}
+                await call("POST", f"{SERVICES}/{cid}/broadcasts", body)
+                common.append(number)
+                everything += 1
+            else:
+                to = chance.sample(names, chance.randint(1, 3))
+                await tell(call, cid, str(number), *to)
+                everything += len(to)
+                for name in to:
+                    told[name].append(number)
+        for name in names:
+            heard = [*told[name], *(common if name in subscribers else [])]
+            expected = [str(number) for number in sorted(heard, reverse=True)]
+            path = f"{SERVICES}/{cid}/subscribers/{name}/messages"
+            for limit in (1, 3, 100):
+                for upwards in (False, True):
+                    rows = await paged(call, path, limit, reversed=upwards)
+                    assert [row["data"] for row in rows] == expected
+        # The operator gets each copy once, by any pages.
+        for limit in (1, 7):
+            rows = await paged(call, "/1.2/rtm/messages", limit, reversed=False)
+            assert len(rows) == len({row["msg-id"] for row in rows}) == everything
