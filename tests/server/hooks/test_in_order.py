@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from tests.server.gateway.world import (
@@ -12,6 +13,7 @@ from tests.server.gateway.world import (
     world,
 )
 from trio_realtime.server import Hooks, Reject, Rewrite
+from trio_realtime.server.hooks.queue import _Turn
 from trio_realtime.testing import open_server
 from trio_realtime.wire import (
     CommandType,
@@ -134,3 +136,22 @@ async def test_a_will_that_is_refused_is_none():
         server.drop_connections("tom")
         await jerry.call(GenericCommand(cmd=CommandType.ECHO))
         assert CommandType.DIRECT not in [command.cmd for command in jerry.pushed]
+
+
+async def test_what_was_refused_is_forgotten(clock):
+    """However many commands of a session the rules refuse, and however they are sent."""
+
+    async def ask(_message):
+        return None
+
+    def remembered():
+        gc.collect()
+        return sum(isinstance(one, _Turn) for one in gc.get_objects())
+
+    async with world(hooks=Hooks(message_received=ask)) as server, peer_of(server) as tom:
+        await tom.login("Tom")
+        before = remembered()
+        for _ in range(10):
+            replies = await in_one_go(tom, *(direct("nowhere", "x") for _ in range(10)))
+            assert {reply.ack_message.code for reply in replies} == {4401}
+        assert remembered() - before <= 1

@@ -81,6 +81,11 @@ class _Turn:
         self.settled = isinstance(decided, Outcome)
         return decided
 
+    def settle(self) -> None:
+        """It is carried out or refused for good; those before it are of no use any more."""
+        self.settled = True
+        self.before = None
+
 
 class HookQueue:
     """Where the commands of one session wait for the application's answers.
@@ -153,7 +158,7 @@ class HookQueue:
         work, approval = turn.work, turn.approval
         caller = work.caller()
         if caller is None:
-            turn.settled = True
+            turn.settle()
             work.done(None)
             return
         hooks = self._runner.hooks
@@ -165,12 +170,12 @@ class HookQueue:
             self._submitted -= 1
             self._back.set()
             if isinstance(result, outcome.Error):
-                turn.settled = True
+                turn.settle()
                 work.done(result)
                 return
             at, decided = result.unwrap()
             if isinstance(decided, Outcome):
-                turn.before = None
+                turn.settle()
                 command = approval.changed(work.command)
                 work.done(outcome.Value(CarriedOut(command, at, decided, approval)))
             else:
