@@ -89,6 +89,20 @@ async def test_without_a_state_nothing_of_before_is_given(autojump_clock):
             await nothing_more(bot.events(MessageReceived))
 
 
+async def test_one_mapping_is_the_state_of_one_client_at_a_time(autojump_clock):
+    state = {}
+    async with world("Tom") as (w, _tom):
+        async with w.open("bot", state=state):
+            for _ in range(2):
+                with pytest.raises(StateInUse, match="in use by another client"):
+                    async with w.open("bot", state=state):
+                        pass
+            async with w.open("other", state={}):
+                pass
+        async with w.open("bot", state=state):
+            pass
+
+
 async def test_what_was_not_dealt_with_comes_again(autojump_clock):
     state = {}
     async with world("Tom") as (w, tom):

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, ClassVar, Protocol
 
 import trio
 
@@ -52,12 +52,19 @@ class StateMapping:
     """A state in a mapping of the application."""
 
     in_thread = False
+    _in_use: ClassVar[set[int]] = set()
+    """Which mappings have a client; they cannot vanish as long as they do."""
 
     def __init__(self, mapping: MutableMapping[str, Any]) -> None:
         self._mapping = mapping
+        self._claimed = False
 
     def open(self) -> SavedState | None:
-        """The state, if there is one."""
+        """Claim the mapping; the state in it, if there is one."""
+        if id(self._mapping) in self._in_use:
+            raise StateInUse("the mapping with the state is in use by another client")
+        self._in_use.add(id(self._mapping))
+        self._claimed = True
         with self._trouble("read"):
             kept = dict(self._mapping)
         return saved_state.read(kept) if kept else None
@@ -73,7 +80,10 @@ class StateMapping:
             self._mapping.update(document)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Give it up."""
+        if self._claimed:
+            self._in_use.discard(id(self._mapping))
+            self._claimed = False
 
     @contextmanager
     def _trouble(self, what: str) -> Iterator[None]:
