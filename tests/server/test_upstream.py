@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from contextlib import suppress
 
@@ -444,3 +445,20 @@ async def test_an_address_of_the_upstream_is_told_as_ours(said, told):
         raw = await exchange(server, request("POST", "/1.1/classes/Post", body=b"{}"))
         expected = told.format(upstream=f"localhost:{backend.port}")
         assert f"\r\nlocation: {expected}\r\n".encode() in raw
+
+
+async def test_files_that_are_not_here_are_asked_of_the_upstream():
+    async with passing(saying(HELLO)) as (server, backend):
+        keys = ("X-LC-Id: test-app", "X-LC-Key: test-master,master")
+        file = {"name": "logo.jpg", "url": "https://example.com/logo.jpg"}
+        body = json.dumps(file).encode()
+        made = json_of(await exchange(server, request("POST", "/1.1/files", *keys, body=body)))
+        path = f"/1.1/files/{made['objectId']}"
+        assert json_of(await exchange(server, request("GET", path, *keys)))["url"] == file["url"]
+        assert backend.requests == []
+        assert (await exchange(server, request("GET", "/1.1/files/x", *keys))).endswith(b"hello")
+        raw = await exchange(server, request("DELETE", "/1.1/files/x", *keys, body=b"{}"))
+        assert raw.endswith(b"hello")
+        assert [body for _, body in backend.requests] == [b"", b"{}"]
+        raw = await exchange(server, request("GET", "/1.1/files/x", "X-LC-Id: test-app"))
+        assert status_of(raw) == 401

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 from urllib.parse import unquote
 
 import attrs
+import trio
 
 from .health import OUT_OF_DESCRIPTORS
 from .metrics import Metrics, log
@@ -18,6 +20,9 @@ from .rules.json import BadJson, parse_object
 from .rules.types import Refusal
 from .store.interface import StoreUnavailable
 from .troubles import TroubleLog
+
+LARGEST_SHARED = 16 * 1024 * 1024
+"""Bytes of an answer of the upstream that is kept here too."""
 
 JSON_DEPTH = 128
 """How deep a body may nest; what it holds has limits of its own."""
@@ -47,6 +52,8 @@ class Request:
     """Path and query as they came."""
     fields: tuple[Field, ...] = ()
     """All headers, the repeated ones each time, in their order."""
+    theirs: Any = None
+    """For routes that are shared with the upstream: the JSON with which it has agreed."""
 
     async def receive(self) -> bytes:
         """For routes that stream: the next part of the body, empty at its end.
@@ -93,6 +100,34 @@ class Response:
     """All headers there are to send, where they are another server's."""
 
 
+async def content_of(response: Response, at_most: int) -> bytes | None:
+    """The whole body of a response, which is closed; None if it has more bytes or breaks off."""
+    content = response.content
+    if content is None:
+        return response.body
+    received = bytearray()
+    try:
+        while part := await content.read():
+            received += part
+            if len(received) > at_most:
+                return None
+    except trio.BrokenResourceError:
+        return None
+    finally:
+        await content.aclose()
+    return bytes(received)
+
+
+def again(request: Request, body: bytes) -> Request:
+    """The request as one that streams, with what was read of its body put back in front."""
+    waiting = [body] if body else []
+
+    async def source() -> bytes:
+        return waiting.pop() if waiting else await request.receive()
+
+    return attrs.evolve(request, source=source)
+
+
 class HttpError(Exception):
     """Becomes ``{"code", "error"}`` with this status.
 
@@ -105,6 +140,10 @@ class HttpError(Exception):
         self.code = code
         self.error = error
         self.limit = limit
+
+
+class Elsewhere(HttpError):
+    """What is asked for is not here; where there is an upstream, it may be there."""
 
 
 def json_response(value: Any, status: int = 200) -> Response:
@@ -129,6 +168,7 @@ class Route:
     pattern: tuple[str, ...]
     endpoint: Endpoint
     streams: bool
+    shared: bool = False
 
     @property
     def path(self) -> str:
@@ -180,12 +220,23 @@ class Router:
         """Whether requests at this path may be answered by another server."""
         return self._upstream is not None and path != "*" and not self.has(path)
 
-    def add(self, method: str, path: str, endpoint: Endpoint, *, streams: bool = False) -> None:
+    def add(
+        self,
+        method: str,
+        path: str,
+        endpoint: Endpoint,
+        *,
+        streams: bool = False,
+        shared: bool = False,
+    ) -> None:
         """Have an endpoint answer this method and path.
 
-        With ``streams`` it reads the body itself, part by part, and limits its size.
+        With ``streams`` it reads the body itself, part by part, and limits its size. With
+        ``shared`` an upstream is asked first: where it agrees its answer counts, and the endpoint
+        keeps what `Request.theirs` says; where it does not, the endpoint answers alone.
         """
-        self._routes.append(Route(method, tuple(path.split("/")), endpoint, streams))
+        pattern = tuple(path.split("/"))
+        self._routes.append(Route(method, pattern, endpoint, streams, shared))
 
     def streams(self, method: str, path: str) -> bool:
         """Whether the endpoint of this method and path reads the body itself."""
@@ -252,7 +303,15 @@ class Router:
                 continue
             found = True
             if route.method == method:
-                return await route.endpoint(attrs.evolve(request, parameters=parameters))
+                asked = attrs.evolve(request, parameters=parameters)
+                if route.shared and self._upstream is not None:
+                    return await _shared(route.endpoint, self._upstream, asked)
+                try:
+                    return await route.endpoint(asked)
+                except Elsewhere:
+                    if self._upstream is None:
+                        raise
+                    return await self._upstream(again(asked, asked.body))
         if found:
             raise HttpError(405, 1, "Method not allowed.")
         if self._otherwise is not None and method == "GET":
@@ -262,6 +321,23 @@ class Router:
         if self._upstream is not None:
             return await self._upstream(request)
         raise HttpError(404, 1, "Not found.")
+
+
+async def _shared(ours: Endpoint, upstream: Endpoint, request: Request) -> Response:
+    """The upstream's answer, kept here too; ours alone where the upstream does not agree."""
+    # What is to be understood here is not to be compressed.
+    fields = tuple(field for field in request.fields if field[0] != b"accept-encoding")
+    try:
+        response = await upstream(attrs.evolve(again(request, request.body), fields=fields))
+        told = await content_of(response, LARGEST_SHARED)
+        value = json.loads(told or b"") if response.status < 300 else None
+    except (HttpError, ValueError, RecursionError):
+        value = None
+    if value is None:
+        return await ours(request)
+    with suppress(HttpError, Refusal):
+        await ours(attrs.evolve(request, theirs=value))
+    return Response(response.status, told or b"", fields=response.fields)
 
 
 def _match(pattern: tuple[str, ...], segments: list[str]) -> dict[str, str] | None:

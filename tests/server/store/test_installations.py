@@ -30,6 +30,16 @@ def test_it_is_kept_with_what_is_said_of_it(world):
     assert changed.attributes == {"deviceToken": "u"}
 
 
+def test_it_may_bring_its_id(world):
+    row = put(world, "of another server", n=1)
+    assert row.id == "of another server"
+    world.now += 1
+    again = put(world, row.id, n=2)
+    assert (again.created_at, again.attributes) == (row.created_at, {"n": 2})
+    assert world.see(lambda tx: tx.installation_count()) == 1
+    assert world.see(lambda tx: tx.installation(row.id)) == again
+
+
 def test_it_is_found_by_its_names(world):
     phone = put(world, deviceToken="t")
     world.now += 1

@@ -23,6 +23,8 @@ from trio_realtime.server.http import (
     Request,
     Response,
     Router,
+    again,
+    content_of,
     json_response,
 )
 from trio_realtime.server.pace import give_way
@@ -120,15 +122,15 @@ class Batch:
         if len(body) > getattr(limits, limit):
             if upstream is None:
                 raise HttpError(413, 413, "The body is too large.", limit=limit)
-            return await upstream(_again(request, bytes(body)))
+            return await upstream(again(request, bytes(body)))
         try:
             read = _requests(bytes(body))
         except BadJson as error:
             if upstream is not None:
-                return await upstream(_again(request, bytes(body)))
+                return await upstream(again(request, bytes(body)))
             raise HttpError(400, 107, f"The body is {error}.") from None
         if upstream is not None and read and not any(self.router.has(one.path) for one in read):
-            return await upstream(_again(request, bytes(body)))
+            return await upstream(again(request, bytes(body)))
         if len(read) > MOST:
             raise HttpError(400, BAD_PARAMETER, f"A batch has at most {MOST} requests.")
         return read
@@ -151,8 +153,8 @@ class Batch:
         if size > LARGEST_ANSWER:
             return Answer(413, {"code": 413, "error": "The answers are too large for a batch."})
         response = await self.router.answer(one.within(request))
-        assert response.content is None
-        return Answer(response.status, json.loads(response.body or b"{}"), len(response.body))
+        body = await content_of(response, LARGEST_ANSWER) or b"{}"
+        return Answer(response.status, json.loads(body), len(body))
 
     async def _ask_upstream(self, request: Request, theirs: Sequence[One]) -> Answer:
         upstream = self.router.upstream
@@ -164,20 +166,10 @@ class Batch:
             if name not in FRAMING and name != b"accept-encoding"
         ]
         fields.append((b"content-length", str(len(body)).encode()))
-        response = await upstream(attrs.evolve(_again(request, body), fields=tuple(fields)))
-        assert response.content is not None
-        received = bytearray()
+        response = await upstream(attrs.evolve(again(request, body), fields=tuple(fields)))
+        received = await content_of(response, LARGEST_ANSWER)
         try:
-            while part := await response.content.read():
-                received += part
-                if len(received) > LARGEST_ANSWER:
-                    raise _not_understood()
-        except trio.BrokenResourceError:
-            raise _not_understood() from None
-        finally:
-            await response.content.aclose()
-        try:
-            return Answer(response.status, json.loads(received))
+            return Answer(response.status, json.loads(received or b""))
         except (ValueError, RecursionError):
             raise _not_understood() from None
 
@@ -202,6 +194,7 @@ class One:
 
     method: str
     path: str
+    target: str
     query: Mapping[str, str]
     body: bytes
     key: str
@@ -217,9 +210,12 @@ class One:
             query=self.query,
             body=self.body,
             source=None,
-            target=self.path,
+            target=self.target,
             parameters={},
-            fields=(),
+            fields=(
+                *(field for field in batch.fields if field[0] not in FRAMING),
+                (b"content-length", str(len(self.body)).encode()),
+            ),
         )
 
 
@@ -248,6 +244,7 @@ def _one(given: Mapping[str, Any]) -> One:
     return One(
         method.upper(),
         path,
+        target,
         {**dict(parse_qsl(query, keep_blank_values=True)), **said},
         json.dumps(body).encode(),
         str(body.get(KEY, "")),
@@ -257,16 +254,6 @@ def _one(given: Mapping[str, Any]) -> One:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _again(request: Request, body: bytes) -> Request:
-    """The request with what was read of its body put back in front."""
-    waiting = [body]
-
-    async def source() -> bytes:
-        return waiting.pop() if waiting and waiting[0] else await request.receive()
-
-    return attrs.evolve(request, source=source)
 
 
 def _not_understood() -> HttpError:

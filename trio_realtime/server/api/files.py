@@ -31,7 +31,14 @@ from trio_realtime.server.files.ranges import (
 )
 from trio_realtime.server.files.records import FileRow
 from trio_realtime.server.gateway.gateway import Gateway
-from trio_realtime.server.http import HttpError, Request, Response, Router, json_response
+from trio_realtime.server.http import (
+    Elsewhere,
+    HttpError,
+    Request,
+    Response,
+    Router,
+    json_response,
+)
 from trio_realtime.server.metrics import log
 from trio_realtime.server.rules.types import App
 from trio_realtime.server.store.interface import Tx
@@ -191,7 +198,7 @@ class Files:
     async def describe(self, request: Request) -> Response:
         """Tell about a file: ``GET /1.1/files/{id}``."""
         app = authorized_app(self.gateway, request)
-        row = await self._row(app, request)
+        row = await self._known(app, request)
         return json_response(row.json(origin_of(self.gateway.config, request), app.id))
 
     async def delete(self, request: Request) -> Response:
@@ -200,7 +207,7 @@ class Files:
         Needs the master key: everybody in a conversation knows the id of a file sent there.
         """
         app = authorized_app(self.gateway, request, master=True)
-        await self._remove(app, await self._row(app, request))
+        await self._remove(app, await self._known(app, request))
         return json_response({})
 
     async def download(self, request: Request) -> Response:
@@ -274,6 +281,12 @@ class Files:
         row = await self.gateway.store.read(app.id, finding(request.parameters["id"]))
         if row is None:
             raise _no_file()
+        return row
+
+    async def _known(self, app: App, request: Request) -> FileRow:
+        row = await self.gateway.store.read(app.id, finding(request.parameters["id"]))
+        if row is None:
+            raise Elsewhere(404, 101, "There is no such file.")
         return row
 
     def _check_size(self, size: object) -> None:

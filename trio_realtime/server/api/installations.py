@@ -1,5 +1,8 @@
 """Installations of an app on devices, as storage and push SDKs save them.
 
+With an upstream they are its own as long as it takes them: it may be what pushes. What it takes
+is kept here too, by its ids, for the day when it is gone.
+
 Protocol: docs/protocol/push.md §2.
 """
 
@@ -32,18 +35,19 @@ class Installations(Operator):
     def routes(self, router: Router) -> None:
         """Register every endpoint."""
         for path in PATHS:
-            router.add("POST", path, self.register)
-            router.add("GET", path, self.find)
-            router.add("GET", f"{path}/{{id}}", self.show)
-            router.add("PUT", f"{path}/{{id}}", self.update)
-            router.add("DELETE", f"{path}/{{id}}", self.delete)
+            router.add("POST", path, self.register, shared=True)
+            router.add("GET", path, self.find, shared=True)
+            router.add("GET", f"{path}/{{id}}", self.show, shared=True)
+            router.add("PUT", f"{path}/{{id}}", self.update, shared=True)
+            router.add("DELETE", f"{path}/{{id}}", self.delete, shared=True)
 
     async def register(self, request: Request) -> Response:
         """Save what a device says of itself; a device that is known keeps its row."""
         app, given = authorized_app(self.gateway, request), request.json()
         most = self.gateway.config.limits.installations
+        known_as = _id_of(request.theirs)
         saved: rules.Saved = await self.write(
-            app, lambda tx: Result(rules.register(tx, given, most))
+            app, lambda tx: Result(rules.register(tx, given, most, known_as))
         )
         told = _told(request, saved.row, created=True)
         if not saved.new:
@@ -59,8 +63,8 @@ class Installations(Operator):
     async def update(self, request: Request) -> Response:
         """Change columns; arrays take ``Add``, ``AddUnique`` and ``Remove``."""
         app, object_id = authorized_app(self.gateway, request), request.parameters["id"]
-        given = request.json()
-        row = await self.write(app, lambda tx: Result(rules.change(tx, object_id, given)))
+        given, most = request.json(), self.gateway.config.limits.installations
+        row = await self.write(app, lambda tx: Result(rules.change(tx, object_id, given, most)))
         return json_response(_told(request, row, created=False))
 
     async def find(self, request: Request) -> Response:
@@ -86,6 +90,12 @@ class Installations(Operator):
             return Result({})
 
         return json_response(await self.write(app, rule))
+
+
+def _id_of(theirs: Any) -> str:
+    """By which id the upstream knows a row; empty where it was not asked, or has not said."""
+    object_id = theirs.get("objectId") if isinstance(theirs, dict) else None
+    return object_id if isinstance(object_id, str) else ""
 
 
 def _told(request: Request, row: InstallationRow, *, created: bool) -> dict[str, Any]:

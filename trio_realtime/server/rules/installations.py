@@ -46,29 +46,42 @@ class Saved:
     new: bool
 
 
-def register(tx: Tx, given: Mapping[str, Any], most: int) -> Saved:
+def register(tx: Tx, given: Mapping[str, Any], most: int, known_as: str = "") -> Saved:
     """Save a row whose id the device may not know; of the app there are at most so many.
 
-    Refuses what is no installation.
+    With ``known_as`` it is saved by this id, which another server has given it. Refuses what is no
+    installation.
     """
     tx.forget_installations(tx.now - UNTOUCHED)
     attributes = _attributes({}, given)
     if not any(attributes.get(name) for name in _IDENTITIES):
         names = " or ".join(_IDENTITIES)
         raise Refusal(BAD_VALUE, "INVALID_INSTALLATION", f"an installation needs {names}")
-    same = _same(tx, attributes)
+    same = (tx.installation(known_as) if known_as else None) or _same(tx, attributes)
     if same is None:
         if tx.installation_count() >= most:
             raise Refusal(FULL, "TOO_MANY_INSTALLATIONS", limit="installations")
-        return Saved(tx.put_installation(attributes), new=True)
+        return Saved(tx.put_installation(attributes, known_as), new=True)
     # Once more from what is there: what is added is added to that.
-    return Saved(_put(tx, same, _attributes(same.attributes, given)), new=False)
+    attributes = _attributes(same.attributes, given)
+    return Saved(_put(tx, known_as or same.id, attributes), new=False)
 
 
-def change(tx: Tx, object_id: str, given: Mapping[str, Any]) -> InstallationRow:
-    """Change the columns that are named, whole or by an operation. Refuses what is unknown (101)."""
+def change(tx: Tx, object_id: str, given: Mapping[str, Any], most: int) -> InstallationRow:
+    """Change the columns that are named, whole or by an operation.
+
+    A device may know its row by an id that another server gave it; then it is saved by this id.
+    Refuses what is unknown and says of no device (101).
+    """
+    row = tx.installation(object_id)
+    if row is None and 0 < len(object_id) <= _TEXT_AT_MOST:
+        try:
+            return register(tx, given, most, object_id).row
+        except Refusal as refusal:
+            if refusal.code != BAD_VALUE:
+                raise
     row = existing(tx, object_id)
-    return _put(tx, row, _attributes(row.attributes, given))
+    return _put(tx, row.id, _attributes(row.attributes, given))
 
 
 def existing(tx: Tx, object_id: str) -> InstallationRow:
@@ -85,12 +98,12 @@ def row_json(row: InstallationRow) -> dict[str, Any]:
     return {**row.attributes, **own}
 
 
-def _put(tx: Tx, row: InstallationRow, attributes: Mapping[str, Any]) -> InstallationRow:
+def _put(tx: Tx, row_id: str, attributes: Mapping[str, Any]) -> InstallationRow:
     """Store what is now said of a row; others with its names are of the same device, and go."""
     for other in _of(tx, attributes):
-        if other.id != row.id:
+        if other.id != row_id:
             tx.delete_installation(other.id)
-    return tx.put_installation(attributes, row.id)
+    return tx.put_installation(attributes, row_id)
 
 
 def _same(tx: Tx, attributes: Mapping[str, Any]) -> InstallationRow | None:

@@ -456,7 +456,10 @@ class Tx(Protocol):
         """Those with this ``deviceToken`` or this ``installationId``, latest first; few."""
 
     def put_installation(self, attributes: Mapping[str, Any], row_id: str = "") -> InstallationRow:
-        """Store a new one, or all that is said of a known one, with updated_at = now."""
+        """Store a new one, or all that is said of a known one, with updated_at = now.
+
+        A new one may bring its id.
+        """
 
     def delete_installation(self, object_id: str) -> bool: ...
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trio_realtime.server.store.ids import object_id
-from trio_realtime.server.store.interface import InstallationRow, Query, QueryError, StoreError
+from trio_realtime.server.store.interface import InstallationRow, Query, QueryError
 from trio_realtime.server.store.json import object_from_json, to_json
 
 from .base import TxBase
@@ -52,17 +52,16 @@ class Installations(TxBase):
             self.now,
             to_json(attributes),
         )
-        if row_id:
-            changed = self._execute(
+        known = self.installation(row_id) if row_id else None
+        if known is not None:
+            created_at = known.created_at
+            self._execute(
                 "UPDATE installations SET device_token = ?, installation_id = ?, updated_at = ?,"
-                " attributes = ? WHERE app = ? AND object_id = ? RETURNING created_at",
+                " attributes = ? WHERE app = ? AND object_id = ?",
                 (*values, self._app, row_id),
-            ).fetchall()
-            if not changed:
-                raise StoreError(f"there is no installation {row_id!r}")
-            ((created_at,),) = changed
+            )
         else:
-            row_id, created_at = object_id(self.now), self.now
+            row_id, created_at = row_id or object_id(self.now), self.now
             self._execute(
                 "INSERT INTO installations (device_token, installation_id, updated_at, attributes,"
                 " app, object_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
