@@ -6,7 +6,7 @@ import json
 import os
 import random
 import subprocess
-import sys
+from functools import partial
 
 import httpx2
 import pytest
@@ -16,6 +16,8 @@ from tests.archive.service import Service
 from tests.archive.test_importing import KINDS, sorted_rows
 from tests.archive.world import by_place, rows
 from tests.archive.world import pull as pull_from
+from tests.cli import archive_commands
+from tests.cli.archive_commands import command
 from tests.cli.program import APP, Program
 from trio_realtime._archive.archive import open_archive
 from trio_realtime.rest import open_rest
@@ -23,28 +25,8 @@ from trio_realtime.rest import open_rest
 APP_ID, _, MASTER_KEY = APP.split(":")
 
 
-def command(*arguments):
-    return [sys.executable, "-m", "trio_realtime", *map(str, arguments)]
-
-
-def environ(**more):
-    kept = {name: value for name, value in os.environ.items() if "LEANCLOUD" not in name}
-    return {**kept, "TRIO_REALTIME_MASTER_KEY": MASTER_KEY, **more}
-
-
-async def run(*arguments, env=None):
-    with trio.fail_after(300):
-        done = await trio.run_process(
-            command(*arguments),
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-            env=environ() if env is None else env,
-        )
-    errors = done.stderr.decode()
-    assert "Traceback" not in errors, errors
-    assert MASTER_KEY not in errors + done.stdout.decode()
-    return done.returncode, done.stdout.decode(), errors.strip()
+environ = partial(archive_commands.environ, MASTER_KEY)
+run = partial(archive_commands.run, key=MASTER_KEY)
 
 
 async def made(path, *, conversations=20, messages=2000, days=9.0, files=None, body=None):

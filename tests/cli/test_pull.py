@@ -10,42 +10,23 @@ import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
 
 from tests.archive.service import APP, KEY, Service
 from tests.archive.world import by_place, content, rows
+from tests.cli import archive_commands
 from trio_realtime._archive.archive import blob_path, read_manifest
 from trio_realtime._archive.check import check
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals, and limits of files")
 
 
-def command(*arguments):
-    return [sys.executable, "-m", "trio_realtime", "pull", *map(str, arguments)]
-
-
-def environ(**more):
-    kept = {name: value for name, value in os.environ.items() if "LEANCLOUD" not in name}
-    return {**kept, "TRIO_REALTIME_MASTER_KEY": KEY, **more}
-
-
-async def run(*arguments, env=None, **options):
-    """Status, output and errors of a call."""
-    with trio.fail_after(120):
-        done = await trio.run_process(
-            command(*arguments),
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-            env=environ() if env is None else env,
-            **options,
-        )
-    errors = done.stderr.decode()
-    assert "Traceback" not in errors
-    assert KEY not in errors + done.stdout.decode()
-    return done.returncode, done.stdout.decode(), errors.strip()
+command = partial(archive_commands.command, "pull")
+environ = partial(archive_commands.environ, KEY)
+run = partial(archive_commands.run, "pull", key=KEY)
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ import json
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from operator import itemgetter
 from pathlib import Path
@@ -195,18 +195,18 @@ def _sorted(window: list[tuple[str, int, bytes]]) -> Iterator[Numbered]:
     return ((number, line) for _, number, line in window)
 
 
-def _batches(kind: str, file: str, lines: Iterator[Numbered]) -> Iterator[Item]:
+def _batches(kind: str, file: str, rows: Iterable[tuple[int, bytes | BadBson]]) -> Iterator[Item]:
     batch = Batch(kind, file)
-    for number, line in lines:
-        if not line.strip() or line.startswith(b"#"):
-            continue
-        if len(line) > LONGEST_LINE:
+    for number, row in rows:
+        if isinstance(row, BadBson):
+            yield Note(file, number, str(row))
+        elif len(row) > LONGEST_LINE:
             yield Note(file, number, f"it has more than {LONGEST_LINE:,} bytes")
-            continue
-        batch.add(line, number)
-        if batch.full:
-            yield batch
-            batch = Batch(kind, file)
+        elif row.strip() and not row.startswith(b"#"):
+            batch.add(row, number)
+            if batch.full:
+                yield batch
+                batch = Batch(kind, file)
     if batch.lines:
         yield batch
 
@@ -278,9 +278,9 @@ def _unpacked(stream: IO[bytes], name: str, kind: str) -> Iterator[Item]:
     if wanted != kind:
         return
     if name.removesuffix(".gz").endswith(".bson"):
-        yield from _values(kind, name, _bson(stream))
+        yield from _batches(kind, name, _lines(_bson(stream)))
     elif start.startswith((b"[", b'{"results"', b'{ "results"')):
-        yield from _values(kind, name, _json(stream, name))
+        yield from _batches(kind, name, _lines(_json(stream, name)))
     else:
         yield from _batches(kind, name, enumerate(_read_lines(stream), 1))
 
@@ -340,19 +340,10 @@ def _bson(stream: IO[bytes]) -> Iterator[Any]:
         yield error
 
 
-def _values(kind: str, file: str, values: Iterator[Any]) -> Iterator[Item]:
-    batch = Batch(kind, file)
+def _lines(values: Iterator[Any]) -> Iterator[tuple[int, bytes | BadBson]]:
+    """Values as lines of JSON."""
     for number, value in enumerate(values, 1):
         if isinstance(value, BadBson):
-            yield Note(file, number, str(value))
-            continue
-        line = line_of(value)[:-1] if isinstance(value, dict) else b"null"
-        if len(line) > LONGEST_LINE:
-            yield Note(file, number, f"it has more than {LONGEST_LINE:,} bytes")
-            continue
-        batch.add(line, number)
-        if batch.full:
-            yield batch
-            batch = Batch(kind, file)
-    if batch.lines:
-        yield batch
+            yield number, value
+        else:
+            yield number, line_of(value)[:-1] if isinstance(value, dict) else b"null"

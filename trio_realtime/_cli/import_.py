@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ import trio
 
 from .keys import APP_ID, SERVER, from_environ, master_key, warn_of_plain_http
 from .progress_bar import ProgressBar
-from .refusals import said
+from .refusals import status_of
 from .usage import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from trio_realtime._archive.sources import Note
     from trio_realtime.rest import RestClient
 
-FAILED = 2
 SKIPPED = 1
 FIRST_PATIENCE = 10.0
 """Seconds in which the server has to answer for the first time."""
@@ -93,18 +91,7 @@ async def reach(rest: RestClient) -> None:
 
 async def run(args: argparse.Namespace) -> int:
     """Do it; the exit status."""
-    logging.getLogger("trio_realtime").addHandler(logging.NullHandler())
-    from trio_realtime._archive.errors import ArchiveError
-    from trio_realtime.rest import RestError
-
-    try:
-        return await _import(args, os.environ)
-    except (UsageError, ArchiveError) as error:
-        problem = str(error)
-    except RestError as error:
-        problem = said(error, GO_ON)
-    print(f"trio-realtime: {problem}", file=sys.stderr)
-    return FAILED
+    return await status_of(_import(args, os.environ), GO_ON)
 
 
 async def _import(args: argparse.Namespace, environ: Mapping[str, str]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import signal
 import sys
@@ -18,7 +17,7 @@ import trio
 
 from .keys import APP_ID, SERVER, from_environ, master_key, warn_of_plain_http
 from .progress_bar import ProgressBar, bar, duration, size
-from .refusals import said
+from .refusals import status_of
 from .usage import UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from trio_realtime._archive.progress import Progress
     from trio_realtime._archive.pulling import Scope
 
-FAILED = 2
 NOT_WHOLE = 1
 PATIENCE = 900.0
 """Seconds for which a server that does not answer is asked again."""
@@ -112,23 +110,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 async def run(args: argparse.Namespace) -> int:
     """Do it; the exit status."""
-    # What fails is said in a sentence, once.
-    logging.getLogger("trio_realtime").addHandler(logging.NullHandler())
-    from trio_realtime._archive.errors import ArchiveError
-    from trio_realtime.rest import RestError
-
-    try:
-        if args.check:
-            return await _check(args.directory)
-        return await _pull(args, os.environ)
-    except UsageError as error:
-        problem = str(error)
-    except ArchiveError as error:
-        problem = str(error)
-    except RestError as error:
-        problem = said(error, GO_ON)
-    print(f"trio-realtime: {problem}", file=sys.stderr)
-    return FAILED
+    work = _check(args.directory) if args.check else _pull(args, os.environ)
+    return await status_of(work, GO_ON)
 
 
 async def _pull(args: argparse.Namespace, environ: Mapping[str, str]) -> int:

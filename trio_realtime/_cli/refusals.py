@@ -1,6 +1,33 @@
-"""What a server has against a request, in a sentence for whoever runs the command."""
+"""Why a command about archives and servers has failed, in a sentence for whoever runs it."""
 
 from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Awaitable
+
+from .usage import UsageError
+
+FAILED = 2
+
+
+async def status_of(work: Awaitable[int], go_on: str) -> int:
+    """The exit status of what a command does; what fails is said in a sentence, once.
+
+    ``go_on`` says what to do where it passes.
+    """
+    logging.getLogger("trio_realtime").addHandler(logging.NullHandler())
+    from trio_realtime._archive.errors import ArchiveError
+    from trio_realtime.rest import RestError
+
+    try:
+        return await work
+    except (UsageError, ArchiveError) as error:
+        problem = str(error)
+    except RestError as error:
+        problem = said(error, go_on)
+    print(f"trio-realtime: {problem}", file=sys.stderr)
+    return FAILED
 
 
 def said(error: Exception, go_on: str) -> str:

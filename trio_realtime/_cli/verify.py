@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
-import sys
 from pathlib import Path
 
 import trio
 
 from .import_ import add_target, reach, target_of
 from .progress_bar import ProgressBar
-from .refusals import said
+from .refusals import status_of
 from .usage import UsageError
 
-FAILED = 2
 DIFFERENT = 1
 SHOWN = 50
 
@@ -36,18 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 async def run(args: argparse.Namespace) -> int:
     """Do it; the exit status."""
-    logging.getLogger("trio_realtime").addHandler(logging.NullHandler())
-    from trio_realtime._archive.errors import ArchiveError
-    from trio_realtime.rest import RestError
-
-    try:
-        return await _verify(args)
-    except (UsageError, ArchiveError) as error:
-        problem = str(error)
-    except RestError as error:
-        problem = said(error, "Run the same command again.")
-    print(f"trio-realtime: {problem}", file=sys.stderr)
-    return FAILED
+    return await status_of(_verify(args), "Run the same command again.")
 
 
 async def _verify(args: argparse.Namespace) -> int:

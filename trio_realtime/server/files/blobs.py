@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 import attrs
 import trio
 
-from trio_realtime.server.private_files import private
+from trio_realtime._io.durable_files import private, sync_folder
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ class DiskBlobs:
         self._limiter = trio.CapacityLimiter(THREADS)
         for path in (directory, self._transit, self._kept):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sync_directory(directory)
+        sync_folder(directory)
 
     @asynccontextmanager
     async def write(self, name: str) -> AsyncGenerator[BlobWriter]:
@@ -130,7 +130,7 @@ class DiskBlobs:
         def move() -> None:
             with suppress(FileNotFoundError):
                 self._place(name).replace(self._transit / name)
-                _sync_directory(self._transit)
+                sync_folder(self._transit)
 
         await self._run(move)
 
@@ -184,7 +184,7 @@ class _DiskWriter:
         def finish() -> None:
             self._flush()
             os.fsync(self._file.fileno())
-            _sync_directory(Path(self._file.name).parent)
+            sync_folder(Path(self._file.name).parent)
 
         await self._blobs._run(lambda: _with_room(finish))  # noqa: SLF001 - the two are one
         self.finished = True
@@ -219,17 +219,6 @@ def _with_room(work: Callable[[], T]) -> T:
         if error.errno in _NO_ROOM:
             raise NoRoom from error
         raise
-
-
-def _sync_directory(path: Path) -> None:
-    """Make the names in a directory durable, where the system has a way to."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # In memory.

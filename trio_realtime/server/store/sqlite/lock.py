@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import IO
 
-from trio_realtime.server.private_files import private
+from trio_realtime._io.durable_files import claim, private
 from trio_realtime.server.store.interface import StoreError
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(file: IO[bytes]) -> None:
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def _try_lock(file: IO[bytes]) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def lock(path: Path) -> IO[bytes]:
@@ -37,7 +24,7 @@ def lock(path: Path) -> IO[bytes]:
     except OSError as exc:
         raise StoreError(f"cannot use {path}: {exc.strerror}") from exc
     try:
-        _try_lock(file)
+        claim(file)
     except OSError as exc:
         file.close()
         raise StoreError(f"{path} is in use by another server process") from exc
