@@ -462,3 +462,8 @@ async def test_files_that_are_not_here_are_asked_of_the_upstream():
         assert [body for _, body in backend.requests] == [b"", b"{}"]
         raw = await exchange(server, request("GET", "/1.1/files/x", "X-LC-Id: test-app"))
         assert status_of(raw) == 401
+        same = f"/1.1/classes/_File/{made['objectId']}"
+        assert json_of(await exchange(server, request("GET", same, *keys)))["url"] == file["url"]
+        for method, rest in (("GET", "?limit=1"), ("PUT", "/x"), ("DELETE", "/x")):
+            raw = await exchange(server, request(method, f"/1.1/classes/_File{rest}", *keys))
+            assert raw.endswith(b"hello")

@@ -6,6 +6,7 @@ import os
 import pytest
 import trio
 
+from tests.server.api.caller import Caller
 from tests.server.files.world import (
     APPS,
     KEYS,
@@ -16,6 +17,7 @@ from tests.server.files.world import (
     storage_of,
     storage_world,
 )
+from tests.server.gateway.world import world
 from trio_realtime.server import App, ServerConfig, ServerStartError, open_server
 
 # The way of a file.
@@ -175,6 +177,22 @@ async def test_only_urls_of_the_web_are_accepted(url):
     async with storage_world() as storage:
         reply = await storage.http.post("/1.1/files", headers=KEYS, json={"name": "n", "url": url})
         assert error(reply) == (400, 107)
+
+
+async def test_files_are_rows_of_a_class_to_some():
+    async with world() as server:
+        call = Caller(server)
+        path = "/1.1/classes/_File"
+        file = {"name": "logo.jpg", "url": "https://example.com/logo.jpg"}
+        made = await call("POST", path, file, master=False)
+        assert made.status == 201
+        one = f"{path}/{made.value['objectId']}"
+        assert (await call("GET", one, master=False)).value["url"] == file["url"]
+        assert (await call("GET", path)).status == 404
+        assert (await call("PUT", one, {})).status == 404
+        assert (await call("DELETE", one, master=False)).status == 401
+        assert (await call("DELETE", one)).value == {}
+        assert (await call("GET", one)).value["code"] == 101
 
 
 # Permission.

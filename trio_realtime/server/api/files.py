@@ -73,8 +73,13 @@ class Files:
         router.add("POST", "/1.1/files", self.add_external)
         # Early versions of the storage SDK put the name into the path.
         router.add("POST", "/1.1/files/{name}", self.add_external)
-        router.add("GET", "/1.1/files/{id}", self.describe)
-        router.add("DELETE", "/1.1/files/{id}", self.delete)
+        # To SDKs that know files as rows like any other, they are those of a class.
+        router.add("POST", "/1.1/classes/_File", self.add_external)
+        router.add("GET", "/1.1/classes/_File", self.find)
+        router.add("PUT", "/1.1/classes/_File/{id}", self.change)
+        for path in ("/1.1/files", "/1.1/classes/_File"):
+            router.add("GET", f"{path}/{{id}}", self.describe)
+            router.add("DELETE", f"{path}/{{id}}", self.delete)
         router.add("GET", "/files/{app}/{id}/{tail}", self.download)
 
     async def recover(self) -> None:
@@ -200,6 +205,16 @@ class Files:
         app = authorized_app(self.gateway, request)
         row = await self._known(app, request)
         return json_response(row.json(origin_of(self.gateway.config, request), app.id))
+
+    async def find(self, request: Request) -> Response:
+        """Only an upstream queries files."""
+        authorized_app(self.gateway, request)
+        raise Elsewhere(404, 1, "Files are not queried here.")
+
+    async def change(self, request: Request) -> Response:
+        """Only an upstream changes what is known of a file."""
+        authorized_app(self.gateway, request)
+        raise Elsewhere(404, 1, "Files are not changed here.")
 
     async def delete(self, request: Request) -> Response:
         """Remove a file: ``DELETE /1.1/files/{id}``.

@@ -116,6 +116,8 @@ TAKES: Mapping[str, Takes] = {
     "Files.callback": Takes(body="token:text! result:flag!", shows=APP),
     "Files.add_external": Takes(body=f"{FILE} url:text!", shows=APP, status=201),
     "Files.describe": Takes(shows=APP),
+    "Files.find": Takes(shows=APP),
+    "Files.change": Takes(body="*", shows=APP),
     "Files.download": Takes(shows=NOTHING),
     "History.messages": Takes(f"{HISTORY} client_id:text {VIEWER}", shows=MEMBER),
     "History.feed": Takes(HISTORY),
