@@ -17,16 +17,26 @@ def storage(*, app_id="demo", app_key="demo-key", files=None):
             if self.path.startswith("/app/") and files is not None:
                 self.hand_out(self.path.removeprefix("/app/"))
                 return
+            if self.path.partition("?")[0] != "/1.1/users/me":
+                self.unknown()
+                return
             known = (
-                self.path == "/1.1/users/me"
-                and self.headers["X-LC-Id"] == app_id
+                self.headers["X-LC-Id"] == app_id
                 and self.headers["X-LC-Key"] == app_key
                 and self.headers["X-LC-Session"] == "token-of-tom"
             )
-            answer = {"objectId": "tom-id"} if known else {"code": 211, "error": "no user"}
-            self.send_response(200 if known else 400)
-            self.end_headers()
-            self.wfile.write(json.dumps(answer).encode())
+            refusal = {"code": 211, "error": "no user"}
+            self.answer({"objectId": "tom-id"} if known else refusal, 200 if known else 400)
+
+        def unknown(self):
+            self.answer({"code": 101, "error": "Object not found."}, 404)
+
+        def do_PUT(self):
+            self.rfile.read(int(self.headers["Content-Length"] or 0))
+            self.unknown()
+
+        def do_DELETE(self):
+            self.do_PUT()
 
         def hand_out(self, name):
             path = files / name if name == "page.html" else files / "node_modules" / name
@@ -43,7 +53,10 @@ def storage(*, app_id="demo", app_key="demo-key", files=None):
             if self.path == "/1.1/classes/Post" or self.path.startswith("/1.1/classes/Post?"):
                 self.answer({"objectId": "post-id", "createdAt": "2026-11-21T00:00:00.000Z"}, 201)
                 return
-            known = self.path == "/1.1/login" and asked["password"] == "cheese"
+            if self.path != "/1.1/login":
+                self.unknown()
+                return
+            known = asked["password"] == "cheese"
             answer = {"objectId": "tom-id", "username": "tom", "sessionToken": "token-of-tom"}
             refusal = {"code": 210, "error": "The username and password mismatch."}
             self.answer(answer if known else refusal, 200 if known else 400)
