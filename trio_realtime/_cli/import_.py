@@ -52,11 +52,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write there why rows were not taken"
     )
-    parser.add_argument(
-        "--other-app",
-        action="store_true",
-        help="import the archive of an app into another one",
-    )
     parser.set_defaults(run=run)
 
 
@@ -67,18 +62,28 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--app-id", metavar="ID", help="the app; by default that of the archive")
     parser.add_argument("--key-file", type=Path, metavar="FILE", help="holds the master key alone")
+    parser.add_argument(
+        "--other-app",
+        action="store_true",
+        help="the archive of an app belongs into another one",
+    )
 
 
 def target_of(
-    args: argparse.Namespace, environ: Mapping[str, str], archived: str | None
+    args: argparse.Namespace, environ: Mapping[str, str], archived: set[str]
 ) -> tuple[str, str, str]:
-    """Server, app and its key. Raises `UsageError`."""
+    """Server, app and its key, for archives of these apps. Raises `UsageError`."""
     server = args.server or from_environ(SERVER, environ)
-    app_id = args.app_id or from_environ(APP_ID, environ) or archived
+    app_id = args.app_id or from_environ(APP_ID, environ) or next(iter(archived), None)
     if not server:
         raise UsageError("--server is needed: the URL of the server.")
     if not app_id:
         raise UsageError("--app-id is needed: the id of the app.")
+    if (others := archived - {app_id}) and not args.other_app:
+        raise UsageError(
+            f"This is the archive of the app {min(others)}, not of {app_id}. Apps know their "
+            "users' data by the app id; add --other-app if you mean it."
+        )
     key = master_key(args.key_file, app_id, environ)
     warn_of_plain_http(server)
     return server, app_id, key
@@ -102,12 +107,7 @@ async def _import(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from trio_realtime.rest import open_rest
 
     archived = await trio.to_thread.run_sync(_apps_of, args.source)
-    server, app_id, key = target_of(args, environ, next(iter(archived), None))
-    if (others := archived - {app_id}) and not args.other_app:
-        raise UsageError(
-            f"This is the archive of the app {min(others)}, not of {app_id}. Apps know their "
-            "users' data by the app id; add --other-app if you mean it."
-        )
+    server, app_id, key = target_of(args, environ, archived)
     for source in args.source:
         if not source.exists():
             raise UsageError(f"There is no {source}.")

@@ -43,7 +43,7 @@ async def _verify(args: argparse.Namespace) -> int:
     from trio_realtime.rest import open_rest
 
     manifest = await trio.to_thread.run_sync(read_manifest, args.directory)
-    server, app_id, key = target_of(args, os.environ, manifest.app_id)
+    server, app_id, key = target_of(args, os.environ, {manifest.app_id})
     comparison = Comparison()
     shown = 0
 
