@@ -582,3 +582,66 @@ async def test_pushed_offline_messages_tell_what_they_leave_out(autojump_clock):
             assert gap == Gap(chat.id, missing_until=sent[130].timestamp)
             with trio.move_on_after(10):
                 pytest.fail(f"nothing more: {await anext(events)}")
+
+
+async def test_of_what_was_pushed_a_gap_leaves_out_what_the_history_has(scripted, autojump_clock):
+    async def server():
+        link = await scripted.log_in()
+        await link.abort()
+        link = await scripted.log_in(at=5000, last={"c": (4000, "d")})
+        await link.send(push(mid="c", timestamp=3000, offline=True, has_more=True))
+        await link.send(push(mid="d", timestamp=4000, offline=True, has_more=True))
+        found = item("b", 2000), item("c", 3000), item("d", 4000)
+        await answer_history(link, await link.receive(), *found)
+        await link.serve_goodbye()
+
+    options = scripted.options | {"offline_messages": "push"}
+    async with in_background(server), open_client("Tom", **options) as tom:
+        events = tom.events(MessageReceived, Gap)
+        assert await ids(events, 3) == ["b", "c", "d"]
+        gaps = [await anext(events), await anext(events)]
+        # Before the first login there may have been more; since then there was not.
+        assert gaps == [Gap("c", missing_until=moment(1000)), Gap("c", filled=3)]
+
+
+async def test_what_was_said_before_the_first_login_is_in_a_gap_though_others_came_live(
+    scripted, autojump_clock
+):
+    async def server():
+        link = await scripted.log_in()
+        await link.send(push(mid="a", timestamp=2000))
+        # The missed ones were still to be pushed.
+        await link.abort()
+        link = await scripted.log_in(at=5000, last={"c": (3000, "b")})
+        await link.send(push(mid="b", timestamp=3000, offline=True, has_more=True))
+        await answer_history(link, await link.receive(), item("a", 2000), item("b", 3000))
+        await link.serve_goodbye()
+
+    options = scripted.options | {"offline_messages": "push"}
+    async with in_background(server), open_client("Tom", **options) as tom:
+        events = tom.events(MessageReceived, Gap)
+        assert await ids(events, 2) == ["a", "b"]
+        assert await anext(events) == Gap("c", missing_until=moment(1000))
+        assert await anext(events) == Gap("c", filled=1)
+
+
+async def test_what_is_pushed_late_after_a_login_has_no_gap_where_the_history_is_read(
+    scripted, autojump_clock
+):
+    async def server():
+        link = await scripted.log_in()
+        await trio.sleep(15)
+        await link.send(push("other", mid="x", timestamp=100_000, conv_type=1))
+        await link.abort()
+        link = await scripted.log_in(at=200_000, last={})
+        with trio.move_on_after(15):
+            await link.receive()
+        await link.send(push(mid="b", timestamp=100_001, offline=True, has_more=True))
+        await answer_history(link, await link.receive(), item("a", 100_000), item("b", 100_001))
+        await link.serve_goodbye()
+
+    options = scripted.options | {"offline_messages": "push"}
+    async with in_background(server), open_client("Tom", **options) as tom:
+        events = tom.events(MessageReceived, Gap)
+        assert await ids(events, 3) == ["x", "a", "b"]
+        assert await anext(events) == Gap("c", filled=2)

@@ -236,13 +236,25 @@ class Delivery(Generic[E]):
         mark = self.tracks[cid].mark
         return (self.complete_until, "") if mark is None else mark
 
-    def precedes(self, cid: str, timestamp: int, mid: str) -> bool:
-        """Whether a message is not known, and older than where catching up begins."""
-        track = self.tracks.get(cid)
-        if track is None or track.mark is None or not track.mark[1]:
-            return timestamp < self.complete_until or not self.begun
-        known = mid in track.seen or (timestamp, mid) <= track.known
-        return not known and timestamp < track.mark[0]
+    def unfetched_until(self, cid: str, timestamp: int, mid: str) -> int | None:
+        """Up to when there may be messages before this one that no catching up finds.
+
+        None: there are none. Where the first login was cut off, what came before it may still
+        be missing, unless some of that has been delivered, after what was to be said about it.
+        """
+        track, complete = self.tracks.get(cid), self.complete_until
+        mark = None if track is None else track.mark
+        if track is not None and mark is not None and mark[1]:
+            known = mid in track.seen or (timestamp, mid) <= track.known
+            if not known and timestamp < mark[0]:
+                return timestamp
+            times = timestamp if known else complete, *track.seen.values()
+            begun = self.begun or any(time is not None and time < complete for time in times)
+            return None if begun else complete
+        start = complete if mark is None else min(mark[0], complete)
+        if self.begun:
+            return timestamp if timestamp < start else None
+        return min(timestamp, start)
 
     def begin_at(self, cid: str, timestamp: int) -> None:
         """Of a conversation without a mark everything since this time is missing."""

@@ -19,6 +19,7 @@ from trio_realtime._values.events import (
     UnreadUpdated,
 )
 from trio_realtime._values.messages import BaseMessage
+from trio_realtime._values.times import datetime_from_ms
 from trio_realtime.wire import CommandType, DirectCommand, GenericCommand, OpType
 
 from .catch_up import CatchUp
@@ -82,19 +83,23 @@ class Pushes:
         message = message_from_direct(direct, inbox.registry, me)
         if not (offline or message.transient):
             self._catch_up.heard(cid, message.timestamp_ms)
-        if offline and direct.has_more and cid not in self._cut and self._nobody_fetches(message):
+        if offline and direct.has_more and cid not in self._cut:
             # Only the latest are pushed.
-            self._cut.add(cid)
-            inbox.deliver(Gap(cid, missing_until=message.timestamp))
+            until = self._unfetched_until(message)
+            if until is not None:
+                self._cut.add(cid)
+                inbox.deliver(Gap(cid, missing_until=datetime_from_ms(until)))
         inbox.deliver(MessageReceived(cid, message, own=message.sender == me))
         if direct.conv_type is not None:
             inbox.delivery.of_kind(cid, direct.conv_type)
 
-    def _nobody_fetches(self, pushed: BaseMessage) -> bool:
-        """Whether there are messages before this one that no catching up will find."""
+    def _unfetched_until(self, pushed: BaseMessage) -> int | None:
+        """Up to when there are messages before this one that no catching up will find."""
         if not self._catch_up.returned:
-            return True
-        return self._inbox.delivery.precedes(pushed.conversation_id, pushed.timestamp_ms, pushed.id)
+            return pushed.timestamp_ms
+        return self._inbox.delivery.unfetched_until(
+            pushed.conversation_id, pushed.timestamp_ms, pushed.id
+        )
 
     def _news(self, command: GenericCommand) -> None:
         inbox = self._inbox

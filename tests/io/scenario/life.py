@@ -82,6 +82,7 @@ class Scenario:
     async def live(self):
         """One run of the program; what ended it, if it was not the end."""
         self.server.scripted.refusing = False
+        self.world.told.runs.append(len(self.world.told.received))
         async with open_client(ME, **self.options) as self.moves.client:
             events = self.moves.client.events(*TOLD, max_buffer=10**6)
             listening = trio.CancelScope()

@@ -112,14 +112,17 @@ def _check(world, gap, room, mids):
 def _check_bounds(world, gap, room, lost):
     """It is no wider than has to be: it ends where something is known on either side."""
     told = world.told
-    told_at, before_gap = told.at[id(gap)], told.received[: told.received.index(gap)]
+    index = next(i for i, one in enumerate(told.received) if one is gap)
+    told_at, before_gap = told.at[id(gap)], told.received[:index]
+    pushed = world.push and gap.missing_from is None
+    if pushed:
+        # A program that was stopped does not know whether it has told what was pushed at first.
+        before_gap = told.received[max(one for one in told.runs if one <= index) : index]
     # Where the last message is, as far as the server says, or a busy conversation may be.
     latest = max([EPOCH + told_at * 1000 + AHEAD, *(one.at for one in room.said)])
     until = ms_from_datetime(gap.missing_until)
     assert until <= latest, f"{gap} ends later than anything is"
-    pushed = world.push and gap.missing_from is None
-    if not lost or pushed:
-        # Where the server pushes the latest, it says no more than that there were others.
+    if not lost:
         return
     known = [
         event.message.timestamp_ms
@@ -131,7 +134,8 @@ def _check_bounds(world, gap, room, lost):
     late = {one.at for one in room.said if one.late}
     before = [at for at in known if at < min(one.at for one in lost) and at not in late]
     behind = [at for at in known if at > max(one.at for one in lost) and at not in late]
-    if before:
+    # Where the server pushes the latest, it says no more than that there were others before.
+    if before and not pushed:
         assert gap.missing_from is not None, f"{gap} begins before all: {lost}"
         assert ms_from_datetime(gap.missing_from) >= max(before), f"{gap} begins too early: {lost}"
     if behind:

@@ -34,6 +34,8 @@ class Told:
     """Events that may be told a second time: the program stopped before it was noted."""
     unnoted: set[int] = attrs.field(factory=set)
     """What it was told before that, and not again."""
+    runs: list[int] = attrs.field(factory=list)
+    """How much each run of the program found told."""
 
     def take(self, event):
         self.received.append(event)
