@@ -9,6 +9,7 @@ from tests.cli.shadowing.scene import APP, performed, recorded, spoiling, table
 from tests.cli.test_tap import tapping
 from trio_realtime import MessageReceived, Reconnected, TextMessage, open_client
 from trio_realtime._cli.recording import Recorded, now
+from trio_realtime._engine.dialect import DIALECTS
 from trio_realtime.testing import open_server
 from trio_realtime.transport import connect
 from trio_realtime.wire import (
@@ -19,8 +20,6 @@ from trio_realtime.wire import (
     LogsCommand,
     OpType,
     SessionCommand,
-    decode,
-    encode,
 )
 
 
@@ -165,8 +164,30 @@ def vars_of(item):
     return {name: value for name, value in vars(item).items() if not name.startswith("_")}
 
 
-async def converse(client):
+@pytest.mark.parametrize("subprotocol", [None, "lc.json.1", "lc.protobuf2.1", "lc.proto2base64.3"])
+async def test_ours_is_spoken_to_in_the_sub_protocol_of_the_client(subprotocol):
+    """Also in none; and frames that nothing has to change in arrive as they were."""
+    dialect = {None: "json", "lc.json.1": "json", "lc.protobuf2.1": "protobuf"}.get(
+        subprotocol, "base64"
+    )
+    async with open_server(apps=[APP]) as server, tapping(server.url) as tap:
+        async with connect(tap.ws_url, subprotocol=subprotocol) as client:
+            await converse(client, dialect)
+        await tap.heard("[1] closed by")
+        happenings = tap.lines()
+    assert happenings[0].subprotocol == (subprotocol or "")
+    async with open_server(apps=[APP]) as server, tapping(server.url) as ours:
+        report = await performed(happenings, ours.url)
+        await ours.heard("[1] closed by")
+        assert ours.lines()[0].subprotocol == (subprotocol or "")
+        assert ours.frames()[0].payload == happenings[1].payload
+    assert report.bad == 0, table(report)
+    assert {"session/open", "conv/start", "logs"} <= report.rows.keys()
+
+
+async def converse(client, dialect="protobuf"):
     """A conversation is made, and its history read."""
+    encode = DIALECTS[dialect].encode
     login = GenericCommand(
         cmd=CommandType.SESSION,
         op=OpType.OPEN,
@@ -179,19 +200,20 @@ async def converse(client):
         cmd=CommandType.CONV, op=OpType.START, i=2, conv_message=ConvCommand(m=["Tom", "Spike"])
     )
     await client.send(encode(login))
-    await answer(client, 1)
+    await answer(client, 1, dialect)
     await client.send(encode(start))
-    cid = (await answer(client, 2)).conv_message.cid
+    cid = (await answer(client, 2, dialect)).conv_message.cid
     logs = GenericCommand(cmd=CommandType.LOGS, i=3, logs_message=LogsCommand(cid=cid))
     await client.send(encode(logs))
-    await answer(client, 3)
+    await answer(client, 3, dialect)
 
 
-async def answer(client, number):
+async def answer(client, number, dialect):
     while True:
         for payload in await client.receive():
-            if decode(payload).i == number:
-                return decode(payload)
+            command = DIALECTS[dialect].decode(payload)
+            if command.i == number:
+                return command
 
 
 async def test_a_login_again_uses_the_token_that_ours_has_given():
