@@ -83,6 +83,14 @@ WENT_WRONG_ONCE = [
             "mend, wait 13, crash"
         ),
     ),
+    # A history does not show yet what was said in a conversation not heard of before.
+    (
+        {},
+        (
+            "past _tmp:t 1, set lag 2, stop, say _tmp:t Jerry 130, start, wait 15,"
+            "say _tmp:t Jerry 1, wait 2"
+        ),
+    ),
     # A whole history is given up, of a conversation that does not say when it spoke last.
     ({}, "say news Jerry 1, wait 2, cut, say news Jerry 1, forget news, wait 100, mend"),
 ]

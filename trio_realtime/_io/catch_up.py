@@ -127,6 +127,8 @@ class CatchUp:
         """Conversations whose history is, or is about to be, read."""
         self._named: dict[str, Place] = {}
         """The last messages that the server has named since this login."""
+        self._counted: set[str] = set()
+        """Conversations whose last message it has counted as unread: this client is shown it."""
         self._live: dict[str, int] = {}
         """Server times of the first messages that were pushed since, while others waited."""
         self._cuts: dict[str, tuple[int, int | None]] = {}
@@ -151,6 +153,7 @@ class CatchUp:
         self._blind = False
         self._reading.clear()
         self._named.clear()
+        self._counted.clear()
         self._live.clear()
         self._started = False
         for scope in self._scopes:
@@ -192,6 +195,8 @@ class CatchUp:
                 self._read(cid)
             return
         self._name(cid, (last.timestamp_ms, last.id))
+        if event.kind != ConversationKind.SERVICE:
+            self._counted.add(cid)
         if self._settled and last.timestamp_ms > self._login.returned_at:
             # It was pushed on this link. Sooner it may have come before the login all the
             # same: a busy conversation is ahead of the clock.
@@ -415,6 +420,8 @@ class CatchUp:
             if shown or delay is None:
                 break
             await trio.sleep(delay)
+        # Who was only named a message may have become a member after it was said.
+        shown = shown or not (self._delivery.tracks[cid].heard or cid in self._counted)
         # What is said to be missing here is not missing again on the next link.
         if reading.cut and reading.upto is None:
             reached = max(self._named.get(cid, NOWHERE), (self._login.returned_at, ""))
@@ -444,7 +451,7 @@ class CatchUp:
         """Whether the history has what the server has named as the last message, if it must.
 
         It need not where it was said before this client became a member, or is a broadcast.
-        Where it has nothing at all, what was heard a moment ago may still come.
+        Where it has nothing at all, what was said a moment ago may still come.
         """
         track, (timestamp, mid) = self._delivery.tracks[cid], self._named.get(cid, NOWHERE)
         if reading.cut and reading.upto is None:
@@ -455,7 +462,7 @@ class CatchUp:
         reached = reading.upto or self._delivery.start(cid)
         if reached[1]:
             return (timestamp, mid) <= reached
-        return timestamp <= reached[0] or not track.heard
+        return timestamp <= reached[0]
 
     async def _deliver(self, cid: str, reading: Reading) -> int:
         """Deliver what a history shows; returns how many messages these were."""
