@@ -16,6 +16,7 @@ from trio_realtime._values.errors import (
     ErrorCode,
     MessageTooLarge,
     OwnerPromotionNotAllowed,
+    PluginError,
     RealtimeError,
     Retry,
     SlowConsumer,
@@ -132,6 +133,7 @@ def test_all_are_realtime_errors_with_advice():
         ConnectionLost(1006, "x"),
         SlowConsumer(1, None),
         MessageTooLarge(2, 1),
+        PluginError("Bot", ValueError("no")),
         NothingSucceeded((Failure(("a",), CommandError.from_wire(4304)),)),
     ],
 )

@@ -28,6 +28,10 @@ class Colour(enum.Enum):
     RED = "red"
 
 
+class Level(enum.IntEnum):
+    LOW = 1
+
+
 @attrs.frozen
 class Item:
     name: str
@@ -61,6 +65,8 @@ class Order(TypedMessage):
     view: Mapping[str, int] = attrs.Factory(dict)
     count: int | None = 5
     raw: bytes = b""
+    by_number: dict[int, Item] = attrs.Factory(dict)
+    by_level: dict[Level, float] = attrs.Factory(dict)
 
 
 REGISTRY = MessageRegistry([Order])
@@ -77,6 +83,7 @@ REGISTRY = MessageRegistry([Order])
         Order(key=uuid.UUID(int=7), picture=File("u", id="f", width=3), where=GeoPoint(1.5, 2)),
         Order(anything=[{"a": [1]}], read=["a"], view={"a": 1}, raw=b"\x00\xff"),
         Order(count=None),
+        Order(by_number={-5: Item("a")}, by_level={Level.LOW: 0.5}),
     ],
 )
 def test_what_was_sent_is_what_arrives(order):
@@ -106,6 +113,8 @@ def test_what_arrives_can_be_written_as_json():
         {"due": "tomorrow"},
         {"where": {"latitude": 99, "longitude": 0}},
         {"names": None},
+        {"by_number": {"five": {"name": "a"}}},
+        {"by_number": {"5": {"name": 5}}},
     ],
 )
 def test_what_does_not_fit_its_annotation_is_plain_text(content):

@@ -237,9 +237,13 @@ class PluginError(RealtimeError):
     """
 
     def __init__(self, plugin: str, error: Exception) -> None:
-        super().__init__(f"the plugin {plugin} failed: {error!r}")
+        super().__init__(plugin, error)
         self.plugin = plugin
         """Name of the plugin."""
+
+    def __str__(self) -> str:
+        plugin, error = self.args
+        return f"the plugin {plugin} failed: {error!r}"
 
 
 class OwnerPromotionNotAllowed(LocalProtocolError):

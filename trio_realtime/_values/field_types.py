@@ -53,7 +53,8 @@ def decoder_for(cls: type, field: attrs.Attribute[Any]) -> Decode:
             f"{where} cannot be read from JSON as {annotation}:"
             " say message_field(decode=..., encode=...)"
         )
-    return lambda value: msgspec.convert(value, annotation)
+    # The keys of JSON objects are texts, whatever they were.
+    return lambda value: msgspec.convert(value, annotation, str_keys=True)
 
 
 def encode(value: Any) -> Any:
