@@ -93,6 +93,12 @@ WENT_WRONG_ONCE = [
     ),
     # A whole history is given up, of a conversation that does not say when it spoke last.
     ({}, "say news Jerry 1, wait 2, cut, say news Jerry 1, forget news, wait 100, mend"),
+    # What was said in the millisecond of the first login shows late, and what follows is no part
+    # of the history.
+    (
+        {},
+        "past _tmp:t 1, set lag 2, cut, say _tmp:t Jerry 1, mend, wait 0.005, will _tmp:t, quit a",
+    ),
 ]
 
 

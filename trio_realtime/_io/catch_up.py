@@ -462,7 +462,8 @@ class CatchUp:
         reached = reading.upto or self._delivery.start(cid)
         if reached[1]:
             return (timestamp, mid) <= reached
-        return timestamp <= reached[0]
+        # What was said in the millisecond from which on all is missed is missed.
+        return timestamp < reached[0]
 
     async def _deliver(self, cid: str, reading: Reading) -> int:
         """Deliver what a history shows; returns how many messages these were."""
