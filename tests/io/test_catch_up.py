@@ -29,6 +29,7 @@ from trio_realtime.wire import (
     ConvCommand,
     GenericCommand,
     OpType,
+    QueryDirection,
     UnreadCommand,
     UnreadTuple,
 )
@@ -645,3 +646,34 @@ async def test_what_is_pushed_late_after_a_login_has_no_gap_where_the_history_is
         events = tom.events(MessageReceived, Gap)
         assert await ids(events, 3) == ["x", "a", "b"]
         assert await anext(events) == Gap("c", filled=2)
+
+
+@pytest.mark.parametrize("all_gone", [True, False])
+async def test_what_is_cut_off_a_history_twice_is_two_gaps(all_gone, scripted, autojump_clock):
+    async def server():
+        link = await scripted.log_in()
+        await link.send(push(mid="a", timestamp=2000))
+        await link.abort()
+        link = await scripted.log_in(at=90_000, last={"c": (80_000, "z")})
+        page = [item(f"b{number}", 10_000 + number) for number in range(100)]
+        await answer_history(link, await link.receive(), *page)
+        await answer_history(link, await link.receive())
+        await link.receive()
+        await link.abort()
+        # Until the client is back, the history is cut off once more.
+        link = await scripted.log_in(at=90_000, last={"c": (80_000, "z")})
+        rest = [] if all_gone else [item("z", 80_000)]
+        while (asked := await link.receive()) and asked.cmd == CommandType.LOGS:
+            old = asked.logs_message.direction == QueryDirection.OLD
+            await answer_history(link, asked, *([] if old else rest))
+
+    async with in_background(server), open_client("Tom", **scripted.options) as tom:
+        events = tom.events(MessageReceived, Gap)
+        await ids(events, 101 if all_gone else 102)
+        gaps = [await anext(events), await anext(events)]
+        assert [(gap.missing_from, gap.missing_until) for gap in gaps] == [
+            (moment(2000), moment(10_000)),
+            (moment(10_099), moment(90_000 if all_gone else 80_000)),
+        ]
+        with trio.move_on_after(20):
+            pytest.fail(f"nothing more: {await anext(events)}")

@@ -131,8 +131,8 @@ class CatchUp:
         """Conversations whose last message it has counted as unread: this client is shown it."""
         self._live: dict[str, int] = {}
         """Server times of the first messages that were pushed since, while others waited."""
-        self._cuts: dict[str, tuple[int, int | None]] = {}
-        """From when until when histories have nothing any more, while that is still to be told."""
+        self._cuts: dict[str, list[tuple[int, int | None]]] = {}
+        """Since and until when something is missing, of each conversation, and is still to be told."""
         self._own: list[MessageReceived] = []
         """What may be messages that this client is just sending."""
         self._started = False
@@ -352,7 +352,7 @@ class CatchUp:
 
     def _failed(self, cid: str, error: RealtimeError) -> Gap:
         logger.info("cannot catch up conversation %s: %s", cid, error)
-        since, _ = self._cuts.pop(cid, None) or self._delivery.start(cid)
+        since, _ = self._cuts.pop(cid, [self._delivery.start(cid)])[0]
         self._missing(cid, since, None)
         if isinstance(error, CommandError) and error.retry is Retry.NEVER:
             # No longer a member, or no longer there: said once.
@@ -415,7 +415,7 @@ class CatchUp:
         for delay in (*NOT_SHOWN_YET, None):
             start = self._delivery.start(cid)
             reading = Reading(cid, start)
-            filled += await self._deliver(cid, reading)
+            filled += await self._deliver(cid, reading, start)
             shown = self._is_shown(cid, reading)
             if shown or delay is None:
                 break
@@ -425,27 +425,36 @@ class CatchUp:
         # What is said to be missing here is not missing again on the next link.
         if reading.cut and reading.upto is None:
             reached = max(self._named.get(cid, NOWHERE), (self._login.returned_at, ""))
-            self._missing(cid, start[0], reached[0])
-            self._cuts.setdefault(cid, (start[0], None))
+            self._cut(cid, start[0], None, reached[0])
             self._delivery.given_up(cid, reached)
-            shown = True
-        cut, until = self._cuts.pop(cid, None), None
-        if not shown:
+        elif not shown:
             reached, named = self._delivery.start(cid), self._named[cid]
-            self._missing(cid, reached[0], named[0])
+            self._cut(cid, reached[0], named[0], named[0])
             if reached[1]:
                 self._delivery.known_upto(cid, *named)
             else:
                 self._delivery.given_up(cid, named)
-            cut, until = cut or (reached[0], None), named[0]
-        if cut is None:
-            return Gap(cid, filled=filled)
-        return Gap(
-            cid,
-            filled=filled,
-            missing_from=optional_datetime(cut[0]),
-            missing_until=optional_datetime(until or cut[1]) or self._missed_until(cid),
-        )
+        gaps = [
+            Gap(
+                cid,
+                missing_from=optional_datetime(since),
+                missing_until=optional_datetime(until) or self._missed_until(cid),
+            )
+            for since, until in self._cuts.pop(cid, [])
+        ]
+        for gap in gaps[:-1]:
+            self._publish(gap)
+        return attrs.evolve(gaps[-1] if gaps else Gap(cid), filled=filled)
+
+    def _cut(self, cid: str, since: int, until: int | None, reached: int) -> None:
+        """Of a history something is missing, up to ``reached`` if ``until`` is not known.
+
+        It is told when the rest is read, which may take another link.
+        """
+        cuts = self._cuts.setdefault(cid, [])
+        if all(since != one[0] for one in cuts):
+            self._missing(cid, since, reached)
+            cuts.append((since, until))
 
     def _is_shown(self, cid: str, reading: Reading) -> bool:
         """Whether the history has what the server has named as the last message, if it must.
@@ -465,18 +474,15 @@ class CatchUp:
         # What was said in the millisecond from which on all is missed is missed.
         return timestamp < reached[0]
 
-    async def _deliver(self, cid: str, reading: Reading) -> int:
-        """Deliver what a history shows; returns how many messages these were."""
+    async def _deliver(self, cid: str, reading: Reading, start: Place) -> int:
+        """Deliver what a history shows from a place on; returns how many messages these were."""
         filled = 0
         while (command := reading.command) is not None:
             reply = await self._ask_history(command)
             items = list(reply.logs_message.logs) if reply.logs_message is not None else []
             page = reading.take(items)
-            if reading.cut and page and cid not in self._cuts:
-                # Told when the rest is read, which may take another link.
-                cut = self._delivery.start(cid)[0], reading.cut_until
-                self._cuts[cid] = cut
-                self._missing(cid, *cut)
+            if reading.cut_until is not None:
+                self._cut(cid, start[0], reading.cut_until, reading.cut_until)
             sending = {item.msg_id for item in page if self._is_sending(cid, item)}
             for event in self._in_order(cid, page):
                 # What is fetched can wait for the user, unlike what is pushed.
