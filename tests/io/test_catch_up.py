@@ -677,3 +677,26 @@ async def test_what_is_cut_off_a_history_twice_is_two_gaps(all_gone, scripted, a
         ]
         with trio.move_on_after(20):
             pytest.fail(f"nothing more: {await anext(events)}")
+
+
+async def test_a_history_is_read_again_until_it_shows_what_was_pushed_of_the_missed(
+    scripted, autojump_clock
+):
+    async def server():
+        link = await scripted.log_in()
+        # All that the first login brings has come.
+        await trio.sleep(15)
+        await link.send(push(mid="a", timestamp=2000, conv_type=1))
+        await link.abort()
+        link = await scripted.log_in(at=9000)
+        await link.send(push(mid="d", timestamp=5000, conv_type=1, offline=True, has_more=True))
+        await answer_history(link, await link.receive(), item("a", 2000), item("b", 3000))
+        found = item("b", 3000), item("c", 4000), item("d", 5000)
+        await answer_history(link, await link.receive(), *found)
+        await link.serve_goodbye()
+
+    options = scripted.options | {"offline_messages": "push"}
+    async with in_background(server), open_client("Tom", **options) as tom:
+        events = tom.events(MessageReceived, Gap)
+        assert await ids(events, 4) == ["a", "b", "c", "d"]
+        assert await anext(events) == Gap("c", filled=3)

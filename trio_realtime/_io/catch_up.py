@@ -128,7 +128,7 @@ class CatchUp:
         self._named: dict[str, Place] = {}
         """The last messages that the server has named since this login."""
         self._counted: set[str] = set()
-        """Conversations whose last message it has counted as unread: this client is shown it."""
+        """Conversations of which it has said that this client missed that message."""
         self._live: dict[str, int] = {}
         """Server times of the first messages that were pushed since, while others waited."""
         self._cuts: dict[str, list[tuple[int, int | None]]] = {}
@@ -194,9 +194,7 @@ class CatchUp:
             if track is None:
                 self._read(cid)
             return
-        self._name(cid, (last.timestamp_ms, last.id))
-        if event.kind != ConversationKind.SERVICE:
-            self._counted.add(cid)
+        self.shows(cid, event.kind, (last.timestamp_ms, last.id))
         if self._settled and last.timestamp_ms > self._login.returned_at:
             # It was pushed on this link. Sooner it may have come before the login all the
             # same: a busy conversation is ahead of the clock.
@@ -208,6 +206,12 @@ class CatchUp:
             missed = changed(track, Last(cid, kind, last.timestamp_ms, last.id))
         if missed:
             self._read(cid)
+
+    def shows(self, cid: str, kind: int | None, place: Place) -> None:
+        """The server says that this client missed messages up to here: the history has them."""
+        if kind != ConversationKind.SERVICE:
+            self._counted.add(cid)
+        self._name(cid, place)
 
     def _name(self, cid: str, place: Place) -> None:
         self._named[cid] = max(self._named.get(cid, NOWHERE), place)

@@ -83,23 +83,25 @@ class Pushes:
         message = message_from_direct(direct, inbox.registry, me)
         if not (offline or message.transient):
             self._catch_up.heard(cid, message.timestamp_ms)
-        if offline and direct.has_more and cid not in self._cut:
+        if offline and direct.has_more:
             # Only the latest are pushed.
-            until = self._unfetched_until(message)
-            if until is not None:
-                self._cut.add(cid)
-                inbox.deliver(Gap(cid, missing_until=datetime_from_ms(until)))
+            self._catch_up.shows(cid, direct.conv_type, (message.timestamp_ms, message.id))
+            self._tell_cut(cid, message)
         inbox.deliver(MessageReceived(cid, message, own=message.sender == me))
         if direct.conv_type is not None:
             inbox.delivery.of_kind(cid, direct.conv_type)
 
-    def _unfetched_until(self, pushed: BaseMessage) -> int | None:
-        """Up to when there are messages before this one that no catching up will find."""
-        if not self._catch_up.returned:
-            return pushed.timestamp_ms
-        return self._inbox.delivery.unfetched_until(
-            pushed.conversation_id, pushed.timestamp_ms, pushed.id
-        )
+    def _tell_cut(self, cid: str, pushed: BaseMessage) -> None:
+        """Tell that there are messages before this one, if no catching up will find them."""
+        if cid in self._cut:
+            return
+        until: int | None = pushed.timestamp_ms
+        if self._catch_up.returned:
+            delivery = self._inbox.delivery
+            until = delivery.unfetched_until(cid, pushed.timestamp_ms, pushed.id)
+        if until is not None:
+            self._cut.add(cid)
+            self._inbox.deliver(Gap(cid, missing_until=datetime_from_ms(until)))
 
     def _news(self, command: GenericCommand) -> None:
         inbox = self._inbox
