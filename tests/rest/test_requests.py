@@ -55,6 +55,14 @@ async def test_what_passes_is_waited_for(passing, times, clock):
         assert sum(delays) < 60
 
 
+async def test_nobody_waits_for_a_full_disk(clock):
+    full = Reply({"code": 507, "error": "The server cannot store anything now."}, 507)
+    async with asking(full, GOOD) as (endpoint, rest):
+        with pytest.raises(Unavailable, match="cannot store anything"):
+            await rest.call("PUT", DATE)
+        assert len(endpoint.requests) == 1
+
+
 async def test_the_server_says_how_long_to_wait(clock):
     busy = Reply({"code": 429}, 429, (("retry-after", "47"),))
     async with asking(busy, GOOD) as (endpoint, rest):

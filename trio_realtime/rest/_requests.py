@@ -35,6 +35,8 @@ LONGEST_RETRY_AFTER = 3600.0
 REPEATABLE = frozenset({"GET", "PUT", "DELETE"})
 TOO_MUCH = 429
 NOT_NOW = 503
+FULL = 507
+"""Insufficient storage: somebody has to make room, which is not waited for."""
 MISSING = frozenset({101, 4303})
 """Codes for what is not there, whatever the status."""
 
@@ -120,7 +122,7 @@ class Requests:
                 wait = answer.retry_after
                 if answer.status == TOO_MUCH:
                     self._budget.refused(trio.current_time())
-            passes = isinstance(failure, Unavailable | RateLimited)
+            passes = isinstance(failure, Unavailable | RateLimited) and failure.status != FULL
             if not passes or not (repeats or harmless):
                 raise failure
             backoff.attempted()
