@@ -91,6 +91,8 @@ WENT_WRONG_ONCE = [
             "say _tmp:t Jerry 1, wait 2"
         ),
     ),
+    # What a counter names was said before the client became a member.
+    ({}, "say new Jerry 3, wait 2, stop, invite new, wait 2, start, wait 15"),
     # A whole history is given up, of a conversation that does not say when it spoke last.
     ({}, "say news Jerry 1, wait 2, cut, say news Jerry 1, forget news, wait 100, mend"),
     # What was said in the millisecond of the first login shows late, and what follows is no part

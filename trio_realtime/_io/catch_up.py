@@ -127,8 +127,8 @@ class CatchUp:
         """Conversations whose history is, or is about to be, read."""
         self._named: dict[str, Place] = {}
         """The last messages that the server has named since this login."""
-        self._counted: set[str] = set()
-        """Conversations of which it has said that this client missed that message."""
+        self._more: set[str] = set()
+        """Conversations of which it has said that this client missed messages before it."""
         self._live: dict[str, int] = {}
         """Server times of the first messages that were pushed since, while others waited."""
         self._cuts: dict[str, list[tuple[int, int | None]]] = {}
@@ -153,7 +153,7 @@ class CatchUp:
         self._blind = False
         self._reading.clear()
         self._named.clear()
-        self._counted.clear()
+        self._more.clear()
         self._live.clear()
         self._started = False
         for scope in self._scopes:
@@ -194,7 +194,7 @@ class CatchUp:
             if track is None:
                 self._read(cid)
             return
-        self.shows(cid, event.kind, (last.timestamp_ms, last.id))
+        self._name(cid, (last.timestamp_ms, last.id))
         if self._settled and last.timestamp_ms > self._login.returned_at:
             # It was pushed on this link. Sooner it may have come before the login all the
             # same: a busy conversation is ahead of the clock.
@@ -208,9 +208,9 @@ class CatchUp:
             self._read(cid)
 
     def shows(self, cid: str, kind: int | None, place: Place) -> None:
-        """The server says that this client missed messages up to here: the history has them."""
+        """There are missed messages before this one, which is pushed: the history has them."""
         if kind != ConversationKind.SERVICE:
-            self._counted.add(cid)
+            self._more.add(cid)
         self._name(cid, place)
 
     def _name(self, cid: str, place: Place) -> None:
@@ -425,7 +425,7 @@ class CatchUp:
                 break
             await trio.sleep(delay)
         # Who was only named a message may have become a member after it was said.
-        shown = shown or not (self._delivery.tracks[cid].heard or cid in self._counted)
+        shown = shown or not (self._delivery.tracks[cid].heard or cid in self._more)
         # What is said to be missing here is not missing again on the next link.
         if reading.cut and reading.upto is None:
             reached = max(self._named.get(cid, NOWHERE), (self._login.returned_at, ""))
