@@ -227,7 +227,7 @@ async def test_within_the_known_quota_no_question_is_refused(autojump_clock):
         w.open("Jerry", history_quota=120) as jerry,
     ):
         refused = []
-        jerry._session._catch_up._budget.refused = refused.append
+        jerry._session._catch_up._questions._budget.refused = refused.append
         chats = [await tom.create_conversation(["Jerry"], unique=False) for _ in range(150)]
         for chat in chats:
             await tom.send(chat, TextMessage("seen"))

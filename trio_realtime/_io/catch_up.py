@@ -4,7 +4,7 @@ When the link breaks, every conversation with traffic is *deferred*: what arrive
 next link waits. After the session has resumed, the server is asked which conversations have
 something new. The others go on at once. Of those that have, the history is read from the last
 message delivered up to the present, those messages are delivered, then what was deferred. Ids
-make the overlap harmless. The questions are paced: a server may allow so many in a minute.
+make the overlap harmless.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from datetime import datetime
 import attrs
 import trio
 
-from trio_realtime._engine.budget import Budget
 from trio_realtime._engine.changes import (
     Last,
     MembersQuery,
@@ -34,7 +33,6 @@ from trio_realtime._values.errors import (
     CommandError,
     CommandTimeout,
     ConnectionLost,
-    QuotaExceeded,
     RealtimeError,
     Retry,
     SessionRequired,
@@ -54,6 +52,7 @@ from trio_realtime.wire import GenericCommand, LogItem
 
 from .command_channel import CommandChannel
 from .missed_notices import MissedNotices
+from .paced_questions import PacedQuestions
 from .reconnect import LinkKeeper
 from .subscription import DEFAULT_BUFFER, Hub
 
@@ -67,8 +66,6 @@ PATIENCE = 5.0
 """Seconds to wait for the news that says since when this client is a member."""
 NOT_SHOWN_YET = (0.5, 1.0, 2.0, 4.0)
 """Seconds after which a history is read again that does not have the last message yet."""
-AGAIN_AFTER = (1.0, 2.0, 4.0, 8.0)
-"""Seconds after which a history is asked for again that a fault in the server withheld."""
 
 
 class CatchUp:
@@ -78,10 +75,10 @@ class CatchUp:
         login: since when, and up to when.
         delivery: what has been delivered, and what is deferred.
         registry: how messages are parsed.
-        commands: the way to the server.
+        commands: knows what this client is just sending.
+        questions: the way to the server.
         notices: the news about this client that are fetched at the same time.
         link: the link in whose background this happens.
-        budget: how many histories may be asked for.
         hub: the subscriptions that may need time.
         publish: delivers an event; False for a message that was delivered before.
         missing: is told from when until when something is missing for good, before what came
@@ -95,9 +92,9 @@ class CatchUp:
         delivery: Delivery[Event],
         registry: MessageRegistry,
         commands: CommandChannel,
+        questions: PacedQuestions,
         notices: MissedNotices,
         link: LinkKeeper,
-        budget: Budget,
         hub: Hub,
         publish: Callable[[Event], bool],
         missing: Callable[[str, int, int | None], None],
@@ -106,9 +103,9 @@ class CatchUp:
         self._delivery = delivery
         self._registry = registry
         self._commands = commands
+        self._questions = questions
         self._notices = notices
         self._link = link
-        self._budget = budget
         self._hub = hub
         self._publish = publish
         self._missing = missing
@@ -310,7 +307,7 @@ class CatchUp:
                 self._read(cid)
 
     async def _last_messages(self, command: GenericCommand) -> list[Last]:
-        return last_messages(await self._ask(command))
+        return last_messages(await self._questions.ask(command))
 
     # The history of one conversation.
 
@@ -482,7 +479,7 @@ class CatchUp:
         """Deliver what a history shows from a place on; returns how many messages these were."""
         filled = 0
         while (command := reading.command) is not None:
-            reply = await self._ask_history(command)
+            reply = await self._questions.ask_history(command)
             items = list(reply.logs_message.logs) if reply.logs_message is not None else []
             page = reading.take(items)
             if reading.cut_until is not None:
@@ -531,28 +528,3 @@ class CatchUp:
         await self._commands.sends_settled(event.conversation_id)
         self._own.remove(event)
         self._publish(event)
-
-    # Questions.
-
-    async def _ask_history(self, command: GenericCommand) -> GenericCommand:
-        for delay in AGAIN_AFTER:
-            try:
-                return await self._ask(command, counted=True)
-            except CommandError as error:
-                if error.retry is not Retry.LATER:
-                    raise
-            await trio.sleep(delay)
-        return await self._ask(command, counted=True)
-
-    async def _ask(self, command: GenericCommand, *, counted: bool = False) -> GenericCommand:
-        """Ask when there is a right to, and again for as long as it is only too much at once."""
-        while True:
-            now = trio.current_time()
-            await trio.sleep_until(self._budget.take(now) if counted else self._budget.resumes(now))
-            try:
-                reply = await self._commands.request(command, repeat="never", internal=True)
-            except QuotaExceeded:
-                self._budget.refused(trio.current_time())
-            else:
-                self._budget.granted()
-                return reply

@@ -44,6 +44,7 @@ from .inbox import Inbox
 from .logins import Logins
 from .missed_notices import MissedNotices
 from .options import ClientOptions
+from .paced_questions import PacedQuestions
 from .pushes import Pushes
 from .rest import ClientRest
 from .state import StateKeeper
@@ -123,9 +124,9 @@ class ClientSession:
             delivery=self.delivery,
             registry=self.registry,
             commands=self.commands,
+            questions=PacedQuestions(self.commands, Budget(options.history_quota)),
             notices=self._notices,
             link=connection.link,
-            budget=Budget(options.history_quota),
             hub=self.hub,
             publish=self.inbox.publish,
             missing=self.inbox.missing,
