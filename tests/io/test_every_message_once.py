@@ -101,6 +101,16 @@ WENT_WRONG_ONCE = [
         {},
         "past _tmp:t 1, set lag 2, cut, say _tmp:t Jerry 1, mend, wait 0.005, will _tmp:t, quit a",
     ),
+    # A gap up to a time to come is told, and what is said then is missed as well.
+    (
+        PUSH,
+        (
+            "say news Jerry 1, forget news, restart, wait 15, say news Jerry 1, wait 2,"
+            "say news Jerry 130, forget news"
+        ),
+    ),
+    # The history is gone before the server pushes the latest of what was said.
+    (PUSH, "past b 130, set blind 1, stop, say b Jerry 130, forget b, start, wait 15"),
 ]
 
 

@@ -434,7 +434,7 @@ class CatchUp:
             if reached[1]:
                 self._delivery.known_upto(cid, *named)
             else:
-                self._delivery.given_up(cid, named)
+                self._delivery.given_up(cid, (named[0] + 1, ""))
         gaps = [
             Gap(
                 cid,
