@@ -29,7 +29,7 @@ from trio_realtime.server.store.interface import (
     Tx,
 )
 
-from .message_rows import MessageRow, checked_row, imported
+from .message_rows import ToldMessage, checked_row, imported
 from .row_checks import (
     NotTaken,
     Row,
@@ -106,10 +106,10 @@ def import_rows(tx: Tx, kind: str, rows: Sequence[Any], *, dry_run: bool) -> Imp
 
 
 def _import_messages(tx: Tx, rows: Sequence[Any], result: Imported) -> None:
-    messages: list[tuple[MessageRow, ImportedMessage]] = []
+    messages: list[tuple[ToldMessage, ImportedMessage]] = []
     for number, given in enumerate(rows):
         try:
-            row = given if isinstance(given, MessageRow) else checked_row(object_of(given), tx.now)
+            row = given if isinstance(given, ToldMessage) else checked_row(object_of(given), tx.now)
             messages.append((row, imported(row, tx.now)))
         except NotTaken as reason:
             result.skipped.append((number, str(reason)))

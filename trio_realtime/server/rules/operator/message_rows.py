@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -30,7 +31,7 @@ _Client = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CLIENT_ID)]
 _Address = Annotated[str, msgspec.Meta(max_length=LONGEST_ID)]
 
 
-class MessageRow(msgspec.Struct, gc=False):
+class ToldMessage(msgspec.Struct, gc=False):
     """A message as another server tells of it."""
 
     to: _Id
@@ -49,11 +50,11 @@ class MessageRow(msgspec.Struct, gc=False):
     """Whom a service said it to alone, in an archive of a server like this one."""
 
 
-row_from = msgspec.json.Decoder(MessageRow).decode
+row_from: Callable[[bytes | str], ToldMessage] = msgspec.json.Decoder(ToldMessage).decode
 """Read a line. Raises `msgspec.MsgspecError` and what else decoding raises."""
 
 
-def checked_row(row: Row, now: int) -> MessageRow:
+def checked_row(row: Row, now: int) -> ToldMessage:
     """A row that was not read in one go. Raises `NotTaken`."""
     cid, data = lasting(id_of(row, "to")), row.get("data")
     if not isinstance(data, str):
@@ -65,7 +66,7 @@ def checked_row(row: Row, now: int) -> MessageRow:
         # It cannot be kept otherwise, and no client could show it.
         data = data.encode("utf-8", "replace").decode()
     ack_at, address, receiver = row.get("ack-at"), row.get("from-ip"), row.get("to-client")
-    return MessageRow(
+    return ToldMessage(
         to=cid,
         id=id_of(row, "msg-id"),
         sender=client(row.get("from"), "from"),
@@ -79,7 +80,7 @@ def checked_row(row: Row, now: int) -> MessageRow:
     )
 
 
-def imported(row: MessageRow, now: int) -> ImportedMessage:
+def imported(row: ToldMessage, now: int) -> ImportedMessage:
     """What is to be stored. Raises `NotTaken`."""
     lasting(row.to)
     body: str | bytes = row.data
