@@ -11,6 +11,7 @@ from tests.server.gateway.world import HANDSHAKE, masked, opening, peer_of, worl
 from trio_realtime.server import Limits
 from trio_realtime.server.gateway.connection import HANDLED_AT_ONCE
 from trio_realtime.server.gateway.websocket import WebSocket
+from trio_realtime.server.http_connection import REFUSALS_PER_SECOND
 from trio_realtime.server.pace import BURST, PASSES, Pace, give_way
 from trio_realtime.wire import CommandType, GenericCommand, encode
 
@@ -181,3 +182,20 @@ async def test_strangers_wait_while_there_is_much_to_do_and_the_operator_does_no
         nursery.start_soon(busy, clock)
         assert await took(server.app_key) > 3 * await took(f"{server.master_key},master")
         nursery.cancel_scope.cancel()
+
+
+async def test_refusals_of_one_connection_are_paced(clock):
+    async def took(key, times):
+        request = DATE.replace(b"date", b"classes/_Conversation")
+        stream = await server.connect()
+        began = trio.current_time()
+        for _ in range(times):
+            await stream.send_all(request % key.encode())
+            assert await stream.receive_some()
+        return trio.current_time() - began
+
+    async with world() as server:
+        burst = int(REFUSALS_PER_SECOND * BURST)
+        assert await took("wrong", burst) == 0
+        assert await took("wrong", burst + 41) >= 2
+        assert await took(f"{server.master_key},master", burst + 41) == 0

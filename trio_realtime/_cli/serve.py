@@ -231,12 +231,13 @@ def _tune_interpreter() -> None:
     What has been loaded stays, and need not be looked through again and again. What a message
     leaves behind is in no circles, so that looking for circles after every 700 objects was a
     fifth of the work of a send. The event loop and the writer share one lock; whoever waits for
-    it is let in sooner than after the usual 5 ms.
+    it is let in after a tenth of a millisecond, not after the usual five: SQLite lets go of it many times
+    in one write, and each time it may be gone.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    sys.setswitchinterval(0.001)
+    sys.setswitchinterval(0.0001)
 
 
 def _ready(url: str, apps: list[App], *, made: bool, as_json: bool) -> str:

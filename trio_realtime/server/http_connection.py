@@ -59,6 +59,11 @@ seconds' worth may come at once, beyond that the body is read as slowly."""
 PARTS_AT_ONCE = 16
 """Small parts after which others have a turn."""
 
+REFUSALS_PER_SECOND = 20.0
+"""Requests of strangers that may be refused on one connection; ten seconds' worth may come at once,
+beyond that it is read as slowly."""
+REFUSED = frozenset({400, 401, 403, 405})
+
 BODILESS = frozenset({204, 304})
 """Answers that say nothing about a body, not even that it is empty."""
 
@@ -86,6 +91,7 @@ class HttpConnection:
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
         self._h11.receive_data(head)
         self._pace = Pace(SMALL_PARTS_PER_SECOND)
+        self._refusals = Pace(REFUSALS_PER_SECOND)
         self._small_parts = 0
         self._body_over = trio.Event()
 
@@ -111,7 +117,8 @@ class HttpConnection:
         if not isinstance(event, h11.Request):
             return False
         request = _request(event, self._address, secure=self._secure)
-        if not self._router.from_operator(request):
+        stranger = not self._router.from_operator(request)
+        if stranger:
             await give_way()
         passed_on = self._router.passes_on(request.path)
         self._body_over = trio.Event()
@@ -122,6 +129,8 @@ class HttpConnection:
             async with listening:
                 response = await self._answer(request, streams=passed_on)
                 await self._send(response, head=event.method == b"HEAD")
+        if stranger and response.status in REFUSED:
+            await trio.sleep(self._refusals.take(1, trio.current_time()))
         return bool(self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE)
 
     @asynccontextmanager
