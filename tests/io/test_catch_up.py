@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import trio
 import trio.testing
 
-from tests.client.world import World, world
+from tests.client.world import world
 from tests.io.scripted_server import in_background, push
 from tests.io.test_delivery import answer_history, ids, item
 from trio_realtime import (
@@ -22,14 +20,11 @@ from trio_realtime import (
     TextMessage,
     open_client,
 )
-from trio_realtime.server import Limits
-from trio_realtime.testing import open_server
 from trio_realtime.wire import (
     CommandType,
     ConvCommand,
     GenericCommand,
     OpType,
-    QueryDirection,
     UnreadCommand,
     UnreadTuple,
 )
@@ -60,12 +55,6 @@ def notice(op, cid, at):
         notification_type=1,
         conv_message=ConvCommand(cid=cid, init_by="Jerry"),
     )
-
-
-@asynccontextmanager
-async def limited(**limits):
-    async with open_server(memory=True, limits=Limits(**limits)) as server:
-        yield World(server, None)
 
 
 # Beside, not before.
@@ -139,106 +128,6 @@ async def test_conversations_that_missed_nothing_cost_no_question_each(scripted,
     asked = [command.logs_message.cid for command in commands if command.cmd == CommandType.LOGS]
     assert asked == ["c7"]
     assert len(commands) < 15
-
-
-async def test_a_quota_slows_catching_up_and_loses_nothing(autojump_clock):
-    async with limited(history_per_minute=30) as w, w.open("Tom") as tom, w.open("Jerry") as jerry:
-        chats = [await tom.create_conversation(["Jerry"], unique=False) for _ in range(100)]
-        quiet = await tom.create_conversation(["Jerry"], unique=False)
-        for chat in (*chats, quiet):
-            await tom.send(chat, TextMessage("seen"))
-        await trio.sleep(100)
-        events = jerry.events(MessageReceived, Gap)
-        await ids(events, 101)
-        w.server.drop_connections("Jerry")
-        for chat in chats:
-            await tom.send(chat, TextMessage("missed"))
-        await trio.sleep(10)
-        began = trio.current_time()
-        await tom.send(quiet, TextMessage("live"))
-        seen = []
-        while "live" not in seen:
-            event = await anext(events)
-            seen.append(event.message.text if isinstance(event, MessageReceived) else event)
-        assert trio.current_time() - began < 1, "this one missed nothing, and does not wait"
-        with trio.move_on_after(600):
-            while True:
-                event = await anext(events)
-                seen.append(event.message.text if isinstance(event, MessageReceived) else event)
-        assert [text for text in seen if isinstance(text, str)].count("missed") == 100
-        assert [gap for gap in seen if isinstance(gap, Gap) and gap.error] == []
-
-
-async def test_a_server_without_quotas_is_asked_as_fast_as_it_answers(autojump_clock):
-    async with world("Tom", "Jerry") as (_w, tom, jerry):
-        chats = [await tom.create_conversation(["Jerry"], unique=False) for _ in range(150)]
-        jerry.pause()
-        for chat in chats:
-            await tom.send(chat, TextMessage("missed"))
-        began = trio.current_time()
-        jerry.resume()
-        events = jerry.events(MessageReceived)
-        assert len(await ids(events, 150)) == 150
-        assert trio.current_time() - began < 5
-
-
-@pytest.mark.parametrize("history_quota", [None, 120])
-async def test_a_service_with_quotas_costs_time_and_nothing_else(
-    history_quota, scripted, autojump_clock
-):
-    """As on LeanCloud: 120 histories in each minute of the clock, and no more."""
-
-    async def server():
-        link = await scripted.log_in()
-        await link.abort()
-        link = await scripted.accept()
-        link.last = {f"c{n}": (3000, f"m{n}") for n in range(500)}
-        await link.welcome(at=5000)
-        links.append(link)
-        while (command := await link.receive()) is not None:
-            if command.cmd != CommandType.LOGS:
-                continue
-            minute = int(trio.current_time() // 60)
-            asked[minute] += 1
-            if asked[minute] > 120:
-                refused.append(minute)
-                await link.refuse(command, 4116)
-            else:
-                cid = command.logs_message.cid
-                await answer_history(link, command, item(f"m{cid[1:]}", 3000))
-
-    links, asked, refused = [], Counter(), []
-    options = {**scripted.options, "history_quota": history_quota}
-    async with in_background(server), open_client("Tom", **options) as tom:
-        events = tom.events(MessageReceived, Gap)
-        with trio.fail_after(700):
-            seen = [await anext(events) for _ in range(1000)]
-        assert len(set(received(seen))) == 500
-        assert [gap for gap in seen if isinstance(gap, Gap) and gap.error] == []
-        assert len(links) == 1
-        # Those under way when it was too much, each time.
-        assert len(refused) <= (0 if history_quota else 40)
-
-
-async def test_within_the_known_quota_no_question_is_refused(autojump_clock):
-    async with (
-        limited(history_per_minute=120) as w,
-        w.open("Tom") as tom,
-        w.open("Jerry", history_quota=120) as jerry,
-    ):
-        refused = []
-        jerry._session._catch_up._questions._budget.refused = refused.append
-        chats = [await tom.create_conversation(["Jerry"], unique=False) for _ in range(150)]
-        for chat in chats:
-            await tom.send(chat, TextMessage("seen"))
-        await trio.sleep(100)
-        w.server.drop_connections("Jerry")
-        for chat in chats:
-            await tom.send(chat, TextMessage("missed"))
-        await trio.sleep(300)
-        events = jerry.events(MessageReceived)
-        assert len(await ids(events, 300)) == 300
-        assert refused == []
 
 
 async def test_what_another_device_sent_is_found(autojump_clock):
@@ -569,134 +458,3 @@ async def test_a_push_a_little_older_than_the_history_read_is_delivered(
 
     async with in_background(server), open_client("Tom", **scripted.options) as tom:
         assert await ids(tom.events(MessageReceived), 4) == expected
-
-
-async def test_pushed_offline_messages_tell_what_they_leave_out(autojump_clock):
-    async with world("Tom") as (w, tom):
-        chat = await tom.create_conversation(["Jerry"])
-        sent = [await tom.send(chat, TextMessage(str(number))) for number in range(150)]
-        async with w.open("Jerry", offline_messages="push") as jerry:
-            events = jerry.events(MessageReceived, Gap)
-            gap = await anext(events)
-            texts = [(await anext(events)).message.text for _ in range(20)]
-            assert texts == [str(number) for number in range(130, 150)]
-            assert gap == Gap(chat.id, missing_until=sent[130].timestamp)
-            with trio.move_on_after(10):
-                pytest.fail(f"nothing more: {await anext(events)}")
-
-
-async def test_of_what_was_pushed_a_gap_leaves_out_what_the_history_has(scripted, autojump_clock):
-    async def server():
-        link = await scripted.log_in()
-        await link.abort()
-        link = await scripted.log_in(at=5000, last={"c": (4000, "d")})
-        await link.send(push(mid="c", timestamp=3000, offline=True, has_more=True))
-        await link.send(push(mid="d", timestamp=4000, offline=True, has_more=True))
-        found = item("b", 2000), item("c", 3000), item("d", 4000)
-        await answer_history(link, await link.receive(), *found)
-        await link.serve_goodbye()
-
-    options = scripted.options | {"offline_messages": "push"}
-    async with in_background(server), open_client("Tom", **options) as tom:
-        events = tom.events(MessageReceived, Gap)
-        assert await ids(events, 3) == ["b", "c", "d"]
-        gaps = [await anext(events), await anext(events)]
-        # Before the first login there may have been more; since then there was not.
-        assert gaps == [Gap("c", missing_until=moment(1000)), Gap("c", filled=3)]
-
-
-async def test_what_was_said_before_the_first_login_is_in_a_gap_though_others_came_live(
-    scripted, autojump_clock
-):
-    async def server():
-        link = await scripted.log_in()
-        await link.send(push(mid="a", timestamp=2000))
-        # The missed ones were still to be pushed.
-        await link.abort()
-        link = await scripted.log_in(at=5000, last={"c": (3000, "b")})
-        await link.send(push(mid="b", timestamp=3000, offline=True, has_more=True))
-        await answer_history(link, await link.receive(), item("a", 2000), item("b", 3000))
-        await link.serve_goodbye()
-
-    options = scripted.options | {"offline_messages": "push"}
-    async with in_background(server), open_client("Tom", **options) as tom:
-        events = tom.events(MessageReceived, Gap)
-        assert await ids(events, 2) == ["a", "b"]
-        assert await anext(events) == Gap("c", missing_until=moment(1000))
-        assert await anext(events) == Gap("c", filled=1)
-
-
-async def test_what_is_pushed_late_after_a_login_has_no_gap_where_the_history_is_read(
-    scripted, autojump_clock
-):
-    async def server():
-        link = await scripted.log_in()
-        await trio.sleep(15)
-        await link.send(push("other", mid="x", timestamp=100_000, conv_type=1))
-        await link.abort()
-        link = await scripted.log_in(at=200_000, last={})
-        with trio.move_on_after(15):
-            await link.receive()
-        await link.send(push(mid="b", timestamp=100_001, offline=True, has_more=True))
-        await answer_history(link, await link.receive(), item("a", 100_000), item("b", 100_001))
-        await link.serve_goodbye()
-
-    options = scripted.options | {"offline_messages": "push"}
-    async with in_background(server), open_client("Tom", **options) as tom:
-        events = tom.events(MessageReceived, Gap)
-        assert await ids(events, 3) == ["x", "a", "b"]
-        assert await anext(events) == Gap("c", filled=2)
-
-
-@pytest.mark.parametrize("all_gone", [True, False])
-async def test_what_is_cut_off_a_history_twice_is_two_gaps(all_gone, scripted, autojump_clock):
-    async def server():
-        link = await scripted.log_in()
-        await link.send(push(mid="a", timestamp=2000))
-        await link.abort()
-        link = await scripted.log_in(at=90_000, last={"c": (80_000, "z")})
-        page = [item(f"b{number}", 10_000 + number) for number in range(100)]
-        await answer_history(link, await link.receive(), *page)
-        await answer_history(link, await link.receive())
-        await link.receive()
-        await link.abort()
-        # Until the client is back, the history is cut off once more.
-        link = await scripted.log_in(at=90_000, last={"c": (80_000, "z")})
-        rest = [] if all_gone else [item("z", 80_000)]
-        while (asked := await link.receive()) and asked.cmd == CommandType.LOGS:
-            old = asked.logs_message.direction == QueryDirection.OLD
-            await answer_history(link, asked, *([] if old else rest))
-
-    async with in_background(server), open_client("Tom", **scripted.options) as tom:
-        events = tom.events(MessageReceived, Gap)
-        await ids(events, 101 if all_gone else 102)
-        gaps = [await anext(events), await anext(events)]
-        assert [(gap.missing_from, gap.missing_until) for gap in gaps] == [
-            (moment(2000), moment(10_000)),
-            (moment(10_099), moment(90_000 if all_gone else 80_000)),
-        ]
-        with trio.move_on_after(20):
-            pytest.fail(f"nothing more: {await anext(events)}")
-
-
-async def test_a_history_is_read_again_until_it_shows_what_was_pushed_of_the_missed(
-    scripted, autojump_clock
-):
-    async def server():
-        link = await scripted.log_in()
-        # All that the first login brings has come.
-        await trio.sleep(15)
-        await link.send(push(mid="a", timestamp=2000, conv_type=1))
-        await link.abort()
-        link = await scripted.log_in(at=9000)
-        await link.send(push(mid="d", timestamp=5000, conv_type=1, offline=True, has_more=True))
-        await answer_history(link, await link.receive(), item("a", 2000), item("b", 3000))
-        found = item("b", 3000), item("c", 4000), item("d", 5000)
-        await answer_history(link, await link.receive(), *found)
-        await link.serve_goodbye()
-
-    options = scripted.options | {"offline_messages": "push"}
-    async with in_background(server), open_client("Tom", **options) as tom:
-        events = tom.events(MessageReceived, Gap)
-        assert await ids(events, 4) == ["a", "b", "c", "d"]
-        assert await anext(events) == Gap("c", filled=3)

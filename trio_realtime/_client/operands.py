@@ -70,7 +70,7 @@ def client_ids(ids: Iterable[str] | str) -> list[str]:
     return [checked_id(one, "a client id", MAX_CLIENT_ID) for one in distinct]
 
 
-def page_size(limit: int) -> int:
+def checked_page_size(limit: int, of: str = "elements") -> int:
     """The size of a page, if it can be one.
 
     Raises:
@@ -78,7 +78,7 @@ def page_size(limit: int) -> int:
         ValueError: it is not from 1 to 1000.
     """
     if not 1 <= checked_count(limit, "limit") <= MAX_PAGE:
-        raise ValueError(f"a page has 1 to {MAX_PAGE} elements, not {limit}")
+        raise ValueError(f"a page has 1 to {MAX_PAGE} {of}, not {limit}")
     return limit
 
 

@@ -9,10 +9,9 @@ from typing import Any, TypeVar, overload
 
 import attrs
 
-from trio_realtime._client.operands import ConversationLike, id_of
+from trio_realtime._client.operands import ConversationLike, checked_page_size, id_of
 from trio_realtime._client.session_view import SessionView
 from trio_realtime._engine.mapping import message_from_log_item, part
-from trio_realtime._values.checks import checked_count
 from trio_realtime._values.messages import BaseMessage
 from trio_realtime._values.times import ms_from_datetime
 from trio_realtime._values.typed_messages import TypedMessage
@@ -26,7 +25,6 @@ Point = BaseMessage | datetime
 """A place in a history: a message, or a time."""
 
 PAGE = 100
-MAX_PAGE = 1000
 
 
 @attrs.frozen
@@ -167,7 +165,7 @@ class HistoryOperations(Operations):
         """
         self._check_type(type)
         wanted = _range(conversation, start, end, start_included, end_included, oldest_first, type)
-        return _Messages(self._session, wanted, _page_size(page_size))
+        return _Messages(self._session, wanted, checked_page_size(page_size, "messages"))
 
     @overload
     async def history_page(
@@ -222,7 +220,7 @@ class HistoryOperations(Operations):
         """
         self._check_type(type)
         wanted = _range(conversation, start, end, start_included, end_included, oldest_first, type)
-        page = await wanted.page(self._session, _page_size(limit))
+        page = await wanted.page(self._session, checked_page_size(limit, "messages"))
         return [message for message in page if wanted.admits(message)]
 
     def _check_type(self, kind: Any) -> None:
@@ -271,9 +269,3 @@ def _point(point: Point | None) -> tuple[int, str | None] | None:
     if not point.id:
         raise ValueError("a message that was never sent is nowhere in the history")
     return point.timestamp_ms, point.id
-
-
-def _page_size(size: int) -> int:
-    if not 1 <= checked_count(size, "limit") <= MAX_PAGE:
-        raise ValueError(f"a page has 1 to {MAX_PAGE} messages, not {size}")
-    return size

@@ -9,10 +9,10 @@ import attrs
 
 from trio_realtime._client.operands import (
     ConversationLike,
+    checked_page_size,
     client_ids,
     conversation_ids,
     id_of,
-    page_size,
     pages_of_ids,
 )
 from trio_realtime._engine.mapping import member_info_from_json, partial_result
@@ -196,7 +196,7 @@ class MemberOperations(ConversationOperations):
 
         Protocol: docs/protocol/conversations.md §5.2.
         """
-        conv = ConvCommand(cid=id_of(conversation), limit=page_size(limit))
+        conv = ConvCommand(cid=id_of(conversation), limit=checked_page_size(limit))
         return list((await self._conv(OpType.MEMBERS, conv)).m)
 
     async def is_member(self, conversations: Iterable[ConversationLike]) -> dict[str, bool]:

@@ -8,10 +8,10 @@ import attrs
 
 from trio_realtime._client.operands import (
     ConversationLike,
+    checked_page_size,
     client_ids,
     cursor,
     id_of,
-    page_size,
     pages_of_ids,
 )
 from trio_realtime._engine.mapping import part, partial_result
@@ -83,7 +83,9 @@ class ModerationOperations(ConversationOperations):
 
         Protocol: docs/protocol/conversations.md §7.
         """
-        conv = ConvCommand(cid=id_of(conversation), limit=page_size(limit), next=cursor(after))
+        conv = ConvCommand(
+            cid=id_of(conversation), limit=checked_page_size(limit), next=cursor(after)
+        )
         reply = await self._conv(OpType.QUERY_SHUTUP, conv)
         return Page(tuple(reply.m), reply.next or None)
 
@@ -150,7 +152,7 @@ class ModerationOperations(ConversationOperations):
         Protocol: docs/protocol/conversations.md §8.
         """
         command = BlacklistCommand(
-            src_cid=id_of(conversation), limit=page_size(limit), next=cursor(after)
+            src_cid=id_of(conversation), limit=checked_page_size(limit), next=cursor(after)
         )
         reply = await self._blacklist(OpType.QUERY, command)
         return Page(tuple(reply.blocked_pids), reply.next or None)
